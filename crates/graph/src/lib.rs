@@ -1,1 +1,29 @@
-//! Residual networks: graph.
+//! Networks as data.
+//!
+//! A [`Graph`] is a list of nodes in topological order, each an operation of the closed set [`Op`] with
+//! its inputs and the name that PyTorch would give it; parameters are named tensors in PyTorch's layouts.
+//! Whatever is done with a network (training, inference, counting, drawing) is a function of this list.
+//!
+//! The path through the crate: [`Builder`] makes a graph, [`Graph::extents`] fixes its spatial sizes,
+//! [`Graph::count`] counts it, [`Graph::differentiate`] turns it into the graph of one training step, and
+//! [`Graph::to_text`] and [`Graph::to_dot`] print it.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod count;
+mod differentiate;
+mod error;
+mod extent;
+mod graph;
+mod op;
+mod param;
+mod print;
+mod verify;
+
+pub use builder::{Builder, ConvSpec};
+pub use count::Counts;
+pub use differentiate::{Differentiation, ParamGradient, TrainingGraph};
+pub use error::GraphError;
+pub use graph::{Graph, Kind, Node, NodeId, ParamId};
+pub use op::{AvgPool, BatchNorm, Conv2d, Linear, MaxPool, Op};
+pub use param::{Fan, Init, Param, Role};

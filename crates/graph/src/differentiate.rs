@@ -1,0 +1,327 @@
+//! From a network to the graph of one training step, by reverse-mode differentiation.
+//!
+//! The result is a graph like any other: the forward nodes keep their names (each batch norm becomes its
+//! moments and the normalisation by them), then follow the loss and, walking back over the forward nodes,
+//! the gradients. A value that several nodes read collects one contribution from each, added in the order
+//! in which the walk meets them. Nothing is computed for values that no learned parameter lies behind.
+
+use crate::error::GraphError;
+use crate::graph::{Graph, Kind, Node, NodeId, ParamId};
+use crate::op::{BatchNorm, Conv2d, Linear, Op};
+
+/// What to differentiate with respect to.
+#[derive(Clone, Debug, Default)]
+pub struct Differentiation {
+    /// Parameters that stay as they are. A batch norm whose scale is frozen uses its running statistics
+    /// and leaves them alone: a constant affine map.
+    pub frozen: Vec<ParamId>,
+}
+
+/// Where a parameter's gradient is to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamGradient {
+    /// The parameter.
+    pub param: ParamId,
+    /// The node that makes its gradient.
+    pub node: NodeId,
+    /// The row of the node's value that holds it, where the node makes several.
+    pub row: Option<usize>,
+}
+
+/// The graph of one training step. Labels are given beside the images.
+#[derive(Clone, Debug)]
+pub struct TrainingGraph {
+    /// Forward nodes, loss and gradients; its output is the loss.
+    pub graph: Graph,
+    /// The node that answers in training mode.
+    pub logits: NodeId,
+    /// Gradient of every learned parameter, in the order of the parameters.
+    pub gradients: Vec<ParamGradient>,
+    /// For each node, the node that makes the loss's gradient with respect to it, where there is one.
+    pub node_gradients: Vec<Option<NodeId>>,
+}
+
+impl Graph {
+    /// Differentiates the mean cross-entropy of the network's output against labels.
+    ///
+    /// # Errors
+    /// When the output is no vector, or the graph already holds operations of training.
+    pub fn differentiate(&self, wanted: &Differentiation) -> Result<TrainingGraph, GraphError> {
+        let output = self.node(self.output);
+        if !matches!(output.kind, Kind::Vector { .. }) {
+            return Err(GraphError::new(&output.name, "an output that is a vector", output.kind.to_string()));
+        }
+        let mut walk = Walk::new(self, wanted);
+        walk.forward(self)?;
+        walk.backward()?;
+        walk.finish()
+    }
+}
+
+struct Walk {
+    graph: Graph,
+    /// Whether a parameter is learned.
+    learned: Vec<bool>,
+    /// Whether a learned parameter lies behind a forward node.
+    needed: Vec<bool>,
+    /// Gradient contributions that a node has collected.
+    contributions: Vec<Vec<NodeId>>,
+    gradients: Vec<ParamGradient>,
+    logits: NodeId,
+}
+
+impl Walk {
+    fn new(source: &Graph, wanted: &Differentiation) -> Self {
+        let mut learned: Vec<bool> = source.params.iter().map(|p| p.role.is_learned()).collect();
+        for param in &wanted.frozen {
+            learned[param.index()] = false;
+        }
+        let graph = Graph { nodes: Vec::new(), ..source.clone() };
+        let logits = source.output;
+        Self { graph, learned, needed: Vec::new(), contributions: Vec::new(), gradients: Vec::new(), logits }
+    }
+
+    fn push(&mut self, name: String, op: Op, inputs: &[NodeId], kind: Kind) -> NodeId {
+        self.graph.nodes.push(Node { name, op, inputs: inputs.to_vec(), kind });
+        NodeId(self.graph.nodes.len() as u32 - 1)
+    }
+
+    fn is_learned(&self, param: ParamId) -> bool {
+        self.learned[param.index()]
+    }
+
+    fn op_is_learned(&self, op: &Op) -> bool {
+        match op {
+            Op::Conv2d(c) => self.is_learned(c.weight) || c.bias.is_some_and(|b| self.is_learned(b)),
+            Op::Linear(l) => self.is_learned(l.weight) || l.bias.is_some_and(|b| self.is_learned(b)),
+            Op::Normalize(b) => self.is_learned(b.weight) || self.is_learned(b.bias),
+            _ => false,
+        }
+    }
+
+    /// Copies the network, batch norms taken apart.
+    fn forward(&mut self, source: &Graph) -> Result<(), GraphError> {
+        let mut place: Vec<NodeId> = Vec::with_capacity(source.nodes.len());
+        for node in &source.nodes {
+            let inputs: Vec<NodeId> = node.inputs.iter().map(|id| place[id.index()]).collect();
+            let id = match node.op {
+                Op::BatchNorm(norm) if self.is_learned(norm.weight) => {
+                    let kind = Kind::Statistics { channels: norm.channels };
+                    let moments =
+                        self.push(format!("{}.moments", node.name), Op::Moments(norm), &inputs, kind);
+                    self.push(node.name.clone(), Op::Normalize(norm), &[inputs[0], moments], node.kind)
+                }
+                op => self.push(node.name.clone(), op, &inputs, node.kind),
+            };
+            place.push(id);
+        }
+        self.logits = place[source.output.index()];
+        for id in self.graph.ids() {
+            let node = self.graph.node(id);
+            let behind = node.inputs.iter().any(|input| self.needed[input.index()]);
+            self.needed.push(behind || self.op_is_learned(&node.op));
+        }
+        if self.needed[self.logits.index()] {
+            return Ok(());
+        }
+        Err(GraphError::new(&source.name, "a parameter to learn", "every parameter frozen"))
+    }
+
+    fn backward(&mut self) -> Result<(), GraphError> {
+        let forward = self.graph.nodes.len();
+        let kind = self.graph.node(self.logits).kind;
+        self.contributions = vec![Vec::new(); forward];
+        self.graph.output = self.push("loss".into(), Op::CrossEntropy, &[self.logits], Kind::Scalar);
+        let start = self.push("loss.backward".into(), Op::CrossEntropyBackward, &[self.logits], kind);
+        self.contributions[self.logits.index()].push(start);
+        for index in (0..forward).rev() {
+            let id = NodeId(index as u32);
+            if let Some(gradient) = self.collect(id) {
+                self.node_backward(id, gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient of a node: its contributions, added up.
+    fn collect(&mut self, id: NodeId) -> Option<NodeId> {
+        let contributions = std::mem::take(&mut self.contributions[id.index()]);
+        let kind = self.graph.node(id).kind;
+        let mut sum = *contributions.first()?;
+        for (count, &next) in contributions.iter().enumerate().skip(1) {
+            let suffix = if count == 1 { String::new() } else { format!("{count}") };
+            let name = format!("{}.grad{suffix}", self.graph.node(id).name);
+            sum = self.push(name, Op::Add, &[sum, next], kind);
+        }
+        self.contributions[id.index()].push(sum);
+        Some(sum)
+    }
+
+    /// Hands the gradient `dy` of a node on to its inputs and parameters.
+    fn node_backward(&mut self, id: NodeId, dy: NodeId) -> Result<(), GraphError> {
+        let Node { name, op, inputs, .. } = self.graph.node(id).clone();
+        let x = inputs.first().copied();
+        match op {
+            Op::Input | Op::Moments(_) => {}
+            Op::Conv2d(conv) => self.conv_backward(&name, conv, inputs[0], dy),
+            Op::Linear(linear) => self.linear_backward(&name, linear, inputs[0], dy),
+            Op::Normalize(norm) => self.normalize_backward(&name, norm, &inputs, dy),
+            Op::Add => {
+                self.give(inputs[0], dy);
+                self.give(inputs[1], dy);
+            }
+            Op::BatchNorm(norm) => self.simple(&name, Op::BatchNormBackward(norm), x, &[dy]),
+            Op::Relu => self.simple(&name, Op::ReluBackward, x, &[dy, id]),
+            Op::MaxPool(pool) => self.simple(&name, Op::MaxPoolBackward(pool), x, &[dy, inputs[0]]),
+            Op::AvgPool(pool) => {
+                self.simple(&name, Op::AvgPoolBackward { pool, like: inputs[0] }, x, &[dy]);
+            }
+            Op::GlobalAvgPool => {
+                self.simple(&name, Op::GlobalAvgPoolBackward { like: inputs[0] }, x, &[dy]);
+            }
+            Op::Subsample { stride } => {
+                self.simple(&name, Op::SubsampleBackward { stride, like: inputs[0] }, x, &[dy]);
+            }
+            Op::PadChannels { before, after } => {
+                self.simple(&name, Op::PadChannelsBackward { before, after }, x, &[dy]);
+            }
+            Op::CrossEntropy
+            | Op::CrossEntropyBackward
+            | Op::ConvBackwardData { .. }
+            | Op::ConvBackwardWeights(_)
+            | Op::BiasBackward { .. }
+            | Op::LinearBackwardData(_)
+            | Op::LinearBackwardWeights(_)
+            | Op::NormalizeBackwardSums(_)
+            | Op::NormalizeBackward(_)
+            | Op::BatchNormBackward(_)
+            | Op::ReluBackward
+            | Op::MaxPoolBackward(_)
+            | Op::AvgPoolBackward { .. }
+            | Op::GlobalAvgPoolBackward { .. }
+            | Op::SubsampleBackward { .. }
+            | Op::PadChannelsBackward { .. } => {
+                return Err(GraphError::new(&name, "an operation of a network", op.name()));
+            }
+        }
+        Ok(())
+    }
+
+    /// An operation with one input that needs a gradient and no parameters to learn.
+    fn simple(&mut self, name: &str, op: Op, x: Option<NodeId>, inputs: &[NodeId]) {
+        let Some(x) = x.filter(|x| self.needed[x.index()]) else { return };
+        let kind = self.graph.node(x).kind;
+        let gradient = self.push(format!("{name}.backward"), op, inputs, kind);
+        self.give(x, gradient);
+    }
+
+    fn give(&mut self, x: NodeId, gradient: NodeId) {
+        if self.needed[x.index()] {
+            self.contributions[x.index()].push(gradient);
+        }
+    }
+
+    fn learn(&mut self, param: ParamId, op: Op, inputs: &[NodeId]) {
+        if self.is_learned(param) {
+            let name = format!("{}.grad", self.graph.param(param).name);
+            let node = self.push(name, op, inputs, Kind::Gradient(param));
+            self.gradients.push(ParamGradient { param, node, row: None });
+        }
+    }
+
+    fn conv_backward(&mut self, name: &str, conv: Conv2d, x: NodeId, dy: NodeId) {
+        self.learn(conv.weight, Op::ConvBackwardWeights(conv), &[x, dy]);
+        if let Some(bias) = conv.bias {
+            self.learn(bias, Op::BiasBackward { bias }, &[dy]);
+        }
+        self.simple(name, Op::ConvBackwardData { conv, like: x }, Some(x), &[dy]);
+    }
+
+    fn linear_backward(&mut self, name: &str, linear: Linear, x: NodeId, dy: NodeId) {
+        self.learn(linear.weight, Op::LinearBackwardWeights(linear), &[x, dy]);
+        if let Some(bias) = linear.bias {
+            self.learn(bias, Op::BiasBackward { bias }, &[dy]);
+        }
+        self.simple(name, Op::LinearBackwardData(linear), Some(x), &[dy]);
+    }
+
+    fn normalize_backward(&mut self, name: &str, norm: BatchNorm, inputs: &[NodeId], dy: NodeId) {
+        let (x, moments) = (inputs[0], inputs[1]);
+        let kind = Kind::Statistics { channels: norm.channels };
+        let sums = self.push(
+            format!("{name}.backward.sums"),
+            Op::NormalizeBackwardSums(norm),
+            &[dy, x, moments],
+            kind,
+        );
+        for (param, row) in [(norm.bias, 0), (norm.weight, 1)] {
+            if self.is_learned(param) {
+                self.gradients.push(ParamGradient { param, node: sums, row: Some(row) });
+            }
+        }
+        self.simple(name, Op::NormalizeBackward(norm), Some(x), &[dy, x, moments, sums]);
+    }
+
+    fn finish(mut self) -> Result<TrainingGraph, GraphError> {
+        self.gradients.sort_by_key(|gradient| gradient.param);
+        let mut node_gradients: Vec<Option<NodeId>> =
+            self.contributions.iter().map(|sums| sums.first().copied()).collect();
+        node_gradients.resize(self.graph.nodes.len(), None);
+        self.graph.verify()?;
+        Ok(TrainingGraph {
+            graph: self.graph,
+            logits: self.logits,
+            gradients: self.gradients,
+            node_gradients,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, ConvSpec};
+
+    fn block() -> Graph {
+        let mut g = Builder::new("block");
+        let x = g.input(4);
+        let y = g.conv("conv", x, ConvSpec::new(4, 3, 1)).unwrap();
+        let y = g.batch_norm("bn", y).unwrap();
+        let a = g.relu("relu", y);
+        let z = g.conv("conv2", a, ConvSpec::new(4, 3, 1)).unwrap();
+        let sum = g.add("add", z, a).unwrap();
+        let pooled = g.global_avg_pool("pool", sum).unwrap();
+        let out = g.linear("fc", pooled, 3).unwrap();
+        g.finish(out).unwrap()
+    }
+
+    #[test]
+    fn every_learned_parameter_gets_a_gradient_and_the_images_none() {
+        let graph = block();
+        let training = graph.differentiate(&Differentiation::default()).unwrap();
+        let learned = graph.params().iter().filter(|p| p.role.is_learned()).count();
+        assert_eq!(training.gradients.len(), learned);
+        assert!(training.graph.find("conv.backward").is_none(), "nothing to learn lies behind conv's input");
+        assert!(training.graph.find("conv2.backward").is_some());
+    }
+
+    #[test]
+    fn a_shared_value_adds_its_contributions() {
+        let training = block().differentiate(&Differentiation::default()).unwrap();
+        let sum = training.graph.find("relu.grad").expect("relu is read twice");
+        assert_eq!(training.graph.node(sum).op, Op::Add);
+    }
+
+    #[test]
+    fn frozen_norms_stay_constant_and_frozen_stems_cost_nothing() {
+        let graph = block();
+        let names = ["conv.weight", "bn.weight", "bn.bias"];
+        let frozen = names.iter().map(|name| graph.find_param(name).unwrap()).collect();
+        let training = graph.differentiate(&Differentiation { frozen }).unwrap();
+        assert!(training.graph.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm(_))));
+        assert!(!training.graph.nodes().iter().any(|node| matches!(node.op, Op::Moments(_))));
+        assert!(training.graph.find("conv2.backward").is_none());
+        let all = graph.params().iter().map(|p| graph.find_param(&p.name).unwrap()).collect();
+        assert!(graph.differentiate(&Differentiation { frozen: all }).is_err());
+    }
+}

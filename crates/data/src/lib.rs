@@ -1,1 +1,35 @@
-//! Residual networks: data.
+//! Image data sets, decoding, resizing, augmentation, loading.
+//!
+//! [`open`] finds out what a path holds and makes a [`Dataset`] of it; a [`Loader`] goes through one epoch
+//! of it in batches that a network can read, prepared by [`Preprocess`] and changed by [`Augment`]. Without
+//! any file there is [`shapes()`], ten classes of small pictures drawn by this crate.
+//!
+//! Everything random is drawn from the seed, the epoch and the index of the sample, and from nothing else:
+//! order and bits are the same for any number of threads and after any resume.
+#![forbid(unsafe_code)]
+
+mod augment;
+mod cifar;
+mod dataset;
+mod decode;
+mod detect;
+mod error;
+mod folder;
+mod image;
+mod loader;
+mod parquet;
+mod preprocess;
+mod random;
+mod resize;
+mod shapes;
+
+pub use augment::{Augment, Padding};
+pub use dataset::{Dataset, Split};
+pub use decode::{Limits, decode};
+pub use detect::{OpenOptions, open};
+pub use error::{DataError, Result};
+pub use crate::image::RgbImage;
+pub use loader::{Batch, Loader, LoaderOptions, OnBadImage, Skipped};
+pub use preprocess::{ChannelOrder, Preprocess};
+pub use resize::{Interpolation, Window, centre_crop, resize, resize_window, short_side};
+pub use shapes::shapes;

@@ -1,1 +1,33 @@
-//! Residual networks: engine.
+//! From a graph to answers: compiles a network for one size of batch and runs it on the CPU.
+//!
+//! ```text
+//! graph ─▶ fuse ─▶ lower ─▶ plan ─▶ Inference::run / Training::step
+//!          groups  steps    one arena
+//! ```
+//!
+//! [`Engine`] holds the threads and the instruction set and compiles; [`Inference`] answers; [`Training`]
+//! does whole steps: forward, backward, update. [`mod@reference`] evaluates the same graphs node by node
+//! with the plain kernels, in `f64` if wanted: what everything else here is compared with.
+#![forbid(unsafe_code)]
+
+mod engine;
+mod error;
+mod fuse;
+mod inference;
+mod lower;
+mod memory;
+mod plan;
+mod profile;
+pub mod reference;
+mod step;
+mod threads;
+mod training;
+
+pub use engine::{Engine, EngineOptions, InputShape};
+pub use error::EngineError;
+pub use inference::Inference;
+pub use plan::PlanSummary;
+pub use profile::StepTime;
+pub use residuum_kernels::{Isa, SgdStep, peak};
+pub use threads::Threads;
+pub use training::{Decay, StepResult, Training, TrainingOptions};

@@ -26,4 +26,4 @@ pub use differentiate::{Differentiation, ParamGradient, TrainingGraph};
 pub use error::GraphError;
 pub use graph::{Graph, Kind, Node, NodeId, ParamId};
 pub use op::{AvgPool, BatchNorm, Conv2d, Linear, MaxPool, Op};
-pub use param::{Fan, Init, Param, Role};
+pub use param::{Fan, Init, Param, Role, Weights};

@@ -1,5 +1,12 @@
 //! Parameters: named tensors that a network owns, and how they start.
 
+use std::collections::BTreeMap;
+
+use residuum_tensor::Tensor;
+
+/// Values of parameters by name, in PyTorch's layouts.
+pub type Weights = BTreeMap<String, Tensor>;
+
 /// What a parameter is for. It decides whether it is learned, decayed and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {

@@ -1,1 +1,21 @@
-//! Residual networks: models.
+//! The papers' networks as code, one file a paper, and the registry of their names.
+//!
+//! The path through the crate: [`build`] finds a name such as `cifar_resnet20` among the [`entries`] and
+//! makes a [`Model`], whose graph the functions of [`resnet`] write; [`initialise`] gives its weights their
+//! start values, and [`match_names`] compares a file's tensors with its parameters. [`formula`] makes
+//! weights from their names alone, for checks against a reference.
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod formula;
+mod glob;
+mod hash;
+mod init;
+mod names;
+mod registry;
+pub mod resnet;
+
+pub use error::ModelError;
+pub use init::initialise;
+pub use names::{Difference, MatchError, Matching, fitting, head_params, match_names};
+pub use registry::{Entry, Family, Model, build, entries, find, matching, small_image_warning};

@@ -1,0 +1,216 @@
+//! From a picture to the numbers a network reads; travels with the weights as JSON.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{DataError, Result};
+use crate::image::RgbImage;
+use crate::resize::{Interpolation, centre_crop, resize_window, short_side};
+
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Order of the colour planes that a network reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red first; what PyTorch's networks read.
+    #[default]
+    Rgb,
+    /// Blue first; what Caffe's networks read.
+    Bgr,
+}
+
+/// How a picture is prepared for evaluation: resize, centre crop, normalise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    /// The shorter side is brought to this many pixels before the crop. Without it a picture of the crop's
+    /// size is taken as it is, and any other is brought to the crop's size.
+    pub resize: Option<usize>,
+    /// Side of the central square that is kept, in pixels.
+    pub crop: usize,
+    /// Filter of the resize.
+    #[serde(default)]
+    pub interpolation: Interpolation,
+    /// Order of the planes in the output.
+    #[serde(default)]
+    pub channels: ChannelOrder,
+    /// Subtracted from colours in 0..1; red, green, blue, whatever `channels` is.
+    pub mean: [f32; 3],
+    /// What the difference is divided by; red, green, blue.
+    pub std: [f32; 3],
+}
+
+impl Preprocess {
+    /// Shorter side 256, crop 224, ImageNet's mean and deviation: torchvision's evaluation.
+    pub fn imagenet() -> Self {
+        Self { resize: Some(256), crop: 224, mean: IMAGENET_MEAN, std: IMAGENET_STD, ..Self::cifar10() }
+    }
+
+    /// 32 x 32 as it is, with CIFAR-10's own mean and deviation.
+    pub fn cifar10() -> Self {
+        Self {
+            resize: None,
+            crop: 32,
+            interpolation: Interpolation::Bilinear,
+            channels: ChannelOrder::Rgb,
+            mean: [0.4914, 0.4822, 0.4465],
+            std: [0.2470, 0.2435, 0.2616],
+        }
+    }
+
+    /// 32 x 32 as it is, with ImageNet's mean and deviation: akamaster's CIFAR networks.
+    pub fn cifar_imagenet_stats() -> Self {
+        Self { mean: IMAGENET_MEAN, std: IMAGENET_STD, ..Self::cifar10() }
+    }
+
+    /// One line of JSON, which [`Preprocess::from_json`] reads back to the bit.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("numbers and names always have a JSON form")
+    }
+
+    /// Reads what [`Preprocess::to_json`] wrote.
+    ///
+    /// # Errors
+    /// When it is not JSON, a key is unknown or missing, or [`Preprocess::check`] refuses it.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let read: Self =
+            serde_json::from_str(text).map_err(|e| DataError::Settings(format!("preprocessing: {e}")))?;
+        read.check()?;
+        Ok(read)
+    }
+
+    /// Whether the numbers make sense.
+    ///
+    /// # Errors
+    /// When a size is 0 or over 65,535, the crop larger than the resize, a mean not finite, or a deviation
+    /// not above 0.
+    pub fn check(&self) -> Result<()> {
+        let size = 1..=65_535;
+        let problem = if !size.contains(&self.crop) || self.resize.is_some_and(|side| !size.contains(&side)) {
+            format!("expected sizes of 1 to 65,535 pixels, found resize {:?} and crop {}", self.resize, self.crop)
+        } else if self.resize.is_some_and(|side| side < self.crop) {
+            format!("expected a crop of at most the resize {:?}, found {}", self.resize, self.crop)
+        } else if !self.mean.iter().all(|m| m.is_finite()) {
+            format!("expected finite means, found {:?}", self.mean)
+        } else if !self.std.iter().all(|s| s.is_finite() && *s > 0.0) {
+            format!("expected deviations above 0, found {:?}", self.std)
+        } else {
+            return Ok(());
+        };
+        Err(DataError::Settings(format!("preprocessing: {problem}")))
+    }
+
+    /// Floats of one prepared picture: `3 x crop x crop`.
+    pub fn len(&self) -> usize {
+        3 * self.crop * self.crop
+    }
+
+    /// True where the crop holds nothing, which [`Preprocess::check`] refuses.
+    pub fn is_empty(&self) -> bool {
+        self.crop == 0
+    }
+
+    /// The square that the network sees, before it is normalised; bit-equal to Pillow and torchvision.
+    pub fn view<'a>(&self, image: &'a RgbImage) -> Cow<'a, RgbImage> {
+        if self.resize.is_none() && (image.width(), image.height()) == (self.crop, self.crop) {
+            return Cow::Borrowed(image);
+        }
+        let (width, height) = short_side(image.width(), image.height(), self.resize.unwrap_or(self.crop));
+        let window = centre_crop(width, height, self.crop);
+        Cow::Owned(resize_window(image, width, height, window, self.interpolation))
+    }
+
+    /// Prepares a picture: `(value / 255 - mean) / std` of its [`Preprocess::view`], as planes (CHW).
+    ///
+    /// # Panics
+    /// When `out` does not hold [`Preprocess::len`] floats.
+    pub fn apply_into(&self, image: &RgbImage, out: &mut [f32]) {
+        self.normalise(&self.view(image), out);
+    }
+
+    /// [`Preprocess::apply_into`] into memory of its own.
+    pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
+        let mut out = vec![0.0; self.len()];
+        self.apply_into(image, &mut out);
+        out
+    }
+
+    /// Normalises a picture of any size, without resizing or cropping it.
+    ///
+    /// # Panics
+    /// When `out` does not hold `3 x width x height` floats.
+    pub fn normalise(&self, image: &RgbImage, out: &mut [f32]) {
+        assert_eq!(out.len(), image.pixels().len(), "the output holds three planes of the picture's size");
+        let table = self.table();
+        for (plane, out) in out.chunks_exact_mut(image.width() * image.height()).enumerate() {
+            let colour = self.colour_of(plane);
+            let values = image.pixels()[colour..].iter().step_by(3);
+            out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[colour][usize::from(value)]);
+        }
+    }
+
+    /// Which colour (red 0, green 1, blue 2) output plane `plane` holds.
+    pub(crate) fn colour_of(&self, plane: usize) -> usize {
+        match self.channels {
+            ChannelOrder::Rgb => plane,
+            ChannelOrder::Bgr => 2 - plane,
+        }
+    }
+
+    /// The normalised form of every byte, per colour; the operations and their order are those of
+    /// torchvision's `ToTensor` and `Normalize`.
+    pub(crate) fn table(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|colour| {
+            std::array::from_fn(|value| (value as f32 / 255.0 - self.mean[colour]) / self.std[colour])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_comes_back_to_the_bit_and_nonsense_is_refused() {
+        for preset in [Preprocess::imagenet(), Preprocess::cifar10(), Preprocess::cifar_imagenet_stats()] {
+            assert_eq!(Preprocess::from_json(&preset.to_json()).unwrap(), preset);
+        }
+        let json = Preprocess::imagenet().to_json();
+        for (from, to) in [
+            ("\"crop\":224", "\"crop\":0"),
+            ("\"crop\":224", "\"crop\":300"),
+            ("\"crop\":224", "\"crap\":224"),
+            ("0.229", "0.0"),
+            ("bilinear", "nearest"),
+        ] {
+            assert!(json.contains(from));
+            let error = Preprocess::from_json(&json.replace(from, to)).unwrap_err().to_string();
+            assert!(error.starts_with("preprocessing:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn planes_are_normalised_in_the_order_asked_for() {
+        let image = RgbImage::from_fn(32, 32, |x, y| [x as u8, y as u8, 255]);
+        let mut preprocess = Preprocess::cifar10();
+        let rgb = preprocess.apply(&image);
+        assert_eq!(rgb[33], (1.0 / 255.0 - 0.4914) / 0.2470);
+        assert_eq!(rgb[2048], (1.0 - 0.4465) / 0.2616);
+        preprocess.channels = ChannelOrder::Bgr;
+        let bgr = preprocess.apply(&image);
+        assert_eq!((&bgr[..1024], &bgr[1024..2048], &bgr[2048..]), (&rgb[2048..], &rgb[1024..2048], &rgb[..1024]));
+    }
+
+    #[test]
+    fn any_picture_is_brought_to_the_crop() {
+        for (width, height) in [(1, 1), (1, 3000), (500, 375), (224, 224), (17, 224)] {
+            let image = RgbImage::from_fn(width, height, |x, y| [x as u8, y as u8, 7]);
+            for preprocess in [Preprocess::imagenet(), Preprocess::cifar10()] {
+                assert_eq!(preprocess.apply(&image).len(), preprocess.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Where every value lives: one arena, shared by values whose lifetimes do not meet.
+
+use residuum_tensor::MapLayout;
+
+use crate::step::ValueId;
+
+/// Values start at multiples of this many floats, a cache line.
+const ALIGNMENT: usize = 16;
+
+/// A value to be given a place.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    /// How it lies in memory.
+    pub(crate) layout: MapLayout,
+    /// The step that makes it.
+    pub(crate) first: usize,
+    /// The last step that reads it.
+    pub(crate) last: usize,
+}
+
+/// The place of a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    /// First float in the arena.
+    pub(crate) offset: usize,
+    /// How it lies in memory.
+    pub(crate) layout: MapLayout,
+    /// Whether other values use the place too, so that the border has to be zeroed in every run.
+    pub(crate) clears_border: bool,
+}
+
+impl Slot {
+    pub(crate) const fn end(&self) -> usize {
+        self.offset + self.layout.len()
+    }
+}
+
+/// The arena: its size and the places in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) arena_len: usize,
+}
+
+impl Plan {
+    pub(crate) fn slot(&self, value: ValueId) -> &Slot {
+        &self.slots[value.0]
+    }
+}
+
+/// Memory that a compiled network holds, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanSummary {
+    /// Activations and their gradients, each place shared by values whose lifetimes do not meet.
+    pub activations_bytes: usize,
+    /// The same without sharing.
+    pub unshared_bytes: usize,
+    /// Parameters, and in training their gradients and velocities.
+    pub parameters_bytes: usize,
+    /// Filters in the order that the kernels read them in.
+    pub packed_bytes: usize,
+    /// Working memory of single steps.
+    pub scratch_bytes: usize,
+}
+
+impl PlanSummary {
+    /// All of it.
+    pub const fn peak_bytes(&self) -> usize {
+        self.activations_bytes + self.parameters_bytes + self.packed_bytes + self.scratch_bytes
+    }
+}
+
+/// Places the values, the largest first, each at the lowest offset where it meets no value that lives at
+/// the same time.
+pub(crate) fn plan(values: &[Value]) -> Plan {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by_key(|&index| (std::cmp::Reverse(values[index].layout.len()), index));
+    let mut offsets: Vec<Option<usize>> = vec![None; values.len()];
+    let mut placed: Vec<usize> = Vec::with_capacity(values.len());
+    for &index in &order {
+        let value = &values[index];
+        let offset = lowest_gap(value, values, &offsets, &placed);
+        offsets[index] = Some(offset);
+        let at = placed.partition_point(|&other| offsets[other] < Some(offset));
+        placed.insert(at, index);
+    }
+    let end = |index: usize| offsets[index].unwrap_or(0) + values[index].layout.len();
+    let arena_len = (0..values.len()).map(end).max().unwrap_or(0);
+    let slots = (0..values.len())
+        .map(|index| {
+            let offset = offsets[index].unwrap_or(0);
+            let shared = placed
+                .iter()
+                .any(|&other| other != index && offsets[other].unwrap_or(0) < end(index) && offset < end(other));
+            let layout = values[index].layout;
+            Slot { offset, layout, clears_border: layout.border > 0 && shared }
+        })
+        .collect();
+    Plan { slots, arena_len }
+}
+
+/// The lowest offset at which `value` fits between the values that live when it does; `placed` is sorted
+/// by offset.
+fn lowest_gap(value: &Value, values: &[Value], offsets: &[Option<usize>], placed: &[usize]) -> usize {
+    let mut offset = 0;
+    for &other in placed {
+        let (start, neighbour) = (offsets[other].unwrap_or(0), &values[other]);
+        let alive_together = neighbour.first <= value.last && value.first <= neighbour.last;
+        if !alive_together {
+            continue;
+        }
+        if offset + value.layout.len() <= start {
+            break;
+        }
+        offset = offset.max((start + neighbour.layout.len()).next_multiple_of(ALIGNMENT));
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(len: usize, border: usize, first: usize, last: usize) -> Value {
+        Value { layout: MapLayout::new(1, 1, len, 1, border), first, last }
+    }
+
+    #[test]
+    fn values_that_live_together_never_overlap() {
+        let mut state = 1u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let values: Vec<Value> = (0..200)
+            .map(|_| {
+                let first = random(50) as usize;
+                value(1 + random(1000) as usize, random(2) as usize, first, first + random(10) as usize)
+            })
+            .collect();
+        let plan = plan(&values);
+        for (i, a) in values.iter().enumerate() {
+            for (j, b) in values.iter().enumerate().skip(i + 1) {
+                let (x, y) = (&plan.slots[i], &plan.slots[j]);
+                let apart = x.end() <= y.offset || y.end() <= x.offset;
+                assert!(apart || a.last < b.first || b.last < a.first, "{x:?} and {y:?} overlap");
+                assert!(apart || x.layout.border == 0 || x.clears_border);
+            }
+        }
+        let sum: usize = values.iter().map(|v| v.layout.len()).sum();
+        assert!(plan.arena_len < sum / 2, "lifetimes of a fifth of the run share little: {}", plan.arena_len);
+    }
+
+    #[test]
+    fn a_chain_needs_two_places() {
+        let values: Vec<Value> = (0..10).map(|i| value(64, 0, i, i + 1)).collect();
+        assert_eq!(plan(&values).arena_len, 128);
+    }
+}

@@ -1,0 +1,32 @@
+//! Convolution and its two gradients, `f32`, over NHWC maps with a zero border.
+//!
+//! Forward pass and gradient of the input are one matrix product whose left factor is never built: with the
+//! border in place, a row of it (the window of one pixel) is a few runs of contiguous floats of the map.
+//!
+//! ```text
+//! task       = rows (pixels) x panels (16 or more output channels)      threads share the tasks
+//!   chunk    of at most 256 steps of the sum; partial sums wait in the output
+//!     panel  of packed weights, small enough for the first-level cache
+//!       tile of 6 rows x 16 columns (AVX2), held in registers; the last chunk adds the epilogue
+//! ```
+//!
+//! The gradient of the weights is the product summed over pixels; see [`ConvBackwardWeights`].
+//!
+//! A convolution is prepared once for its shape and layouts, its weights are packed when they change, and
+//! then it runs without allocating. Every result has the same bits for any number of threads.
+
+mod backward_data;
+mod backward_weights;
+mod choose;
+mod forward;
+mod gemm;
+mod outer;
+mod reduce;
+mod shape;
+mod tile;
+mod walk;
+
+pub use backward_data::ConvBackwardData;
+pub use backward_weights::ConvBackwardWeights;
+pub use forward::ConvForward;
+pub use gemm::Epilogue;

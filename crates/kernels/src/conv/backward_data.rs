@@ -1,0 +1,108 @@
+//! The gradient of the input: the transposed convolution.
+//!
+//! Input pixels whose coordinates leave the same remainders modulo the stride meet the same taps, at
+//! neighbouring pixels of `dy`. Each such phase is a convolution of stride 1 over `dy` with its part of the
+//! flipped, transposed filters. A phase without taps (1x1 windows of stride 2 have three) still writes zeros.
+
+use super::choose;
+use super::gemm::{self, Epilogue, Gemm, Product, Tap, WeightStrides};
+use super::walk::{Phase, Walk};
+use crate::check;
+use crate::conv_shape::ConvShape;
+use crate::isa::Isa;
+use residuum_tensor::MapLayout;
+
+/// The gradient of a convolution's input, prepared for its shape and the layouts of its maps.
+#[derive(Clone, Debug)]
+pub struct ConvBackwardData {
+    isa: Isa,
+    shape: ConvShape,
+    dy: MapLayout,
+    dx: MapLayout,
+    phases: Vec<Gemm>,
+}
+
+impl ConvBackwardData {
+    /// Prepares the gradient from map `dy` to map `dx`.
+    ///
+    /// # Panics
+    /// Where the layouts do not fit the shape, or the border of `dy` is less than [`ConvShape::gradient_border`].
+    pub fn new(isa: Isa, shape: &ConvShape, dy: MapLayout, dx: MapLayout) -> Self {
+        shape.check(&dx, 0, &dy, shape.gradient_border());
+        let phases = shape.phases().into_iter().map(|phase| product(isa, shape, &dy, &dx, phase)).collect();
+        Self { isa, shape: *shape, dy, dx, phases }
+    }
+
+    /// Floats that the packed weights take.
+    pub fn packed_len(&self) -> usize {
+        self.phases.iter().map(Gemm::packed_len).sum()
+    }
+
+    /// Writes the weights (OIHW) in the order in which [`ConvBackwardData::run`] reads them.
+    ///
+    /// # Panics
+    /// Where a slice has another length than the shape or [`ConvBackwardData::packed_len`] say.
+    pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        check::length("weights", weights.len(), self.shape.weight_len());
+        check::length("packed weights", packed.len(), self.packed_len());
+        let mut rest = packed;
+        for phase in &self.phases {
+            let (part, after) = rest.split_at_mut(phase.packed_len());
+            phase.pack(weights, part);
+            rest = after;
+        }
+    }
+
+    /// `dx = w^T * dy + residual`; a bias would have one value for each channel of `dx`.
+    ///
+    /// Reads the border of `dy`, which holds zeros; writes nothing but the pixels of `dx`.
+    ///
+    /// # Panics
+    /// Where a slice is too short for its layout, or the residual is not of the size of `dx`.
+    pub fn run(&self, dy: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, dx: &mut [f32]) {
+        check::bordered_map("output gradient", dy.len(), &self.dy);
+        check::map("input gradient", dx.len(), &self.dx);
+        check::length("packed weights", packed.len(), self.packed_len());
+        epilogue.check(&self.dx);
+        gemm::run(self.isa, &self.phases, dy, packed, epilogue, dx);
+    }
+
+    /// How the gradient is computed, for a profile.
+    pub fn algorithm(&self) -> &'static str {
+        self.phases.first().map_or("nothing", |phase| choose::Tile::name(phase.tile(), self.isa))
+    }
+}
+
+fn product(isa: Isa, shape: &ConvShape, dy: &MapLayout, dx: &MapLayout, phase: Phase) -> Gemm {
+    let (rows, columns) = (shape.phase_taps(0, phase.y), shape.phase_taps(1, phase.x));
+    let (first_y, first_x) = (rows.first().map_or(0, |tap| tap.0), columns.first().map_or(0, |tap| tap.0));
+    let (down, right) = (dy.row_stride() as isize, dy.pitch as isize);
+    let base = dy.offset(0, 0, 0) as isize + first_y * down + first_x * right;
+    let mut taps = Vec::new();
+    for &(y, ky) in &rows {
+        for &(x, kx) in &columns {
+            let offset = ((y - first_y) * down + (x - first_x) * right) as usize;
+            taps.push(Tap { offset, index: ky * shape.kernel[1] + kx });
+        }
+    }
+    Gemm::new(Product {
+        isa,
+        phase,
+        src: Walk {
+            base: base as usize,
+            image: dy.image_stride(),
+            row: dy.row_stride(),
+            pixel: dy.pitch,
+        },
+        dst: dx,
+        taps,
+        groups: shape.groups,
+        channels: shape.group_out(),
+        columns: shape.group_in(),
+        strides: WeightStrides {
+            group: shape.group_out() * shape.group_in() * shape.taps(),
+            column: shape.taps(),
+            channel: shape.group_in() * shape.taps(),
+        },
+    })
+}

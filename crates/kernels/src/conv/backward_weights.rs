@@ -1,0 +1,384 @@
+//! The gradient of the weights: `dw[row][column]` is the sum over all output pixels of `x[row] * dy[column]`,
+//! where a row is a tap of the window and an input channel, and a column an output channel.
+//!
+//! ```text
+//! task       = block of rows x block of columns x part of the pixels    threads share the tasks
+//!   strip    of at most 256 pixels; its operands are packed: [tile][pixel][6], [panel][pixel][16]
+//!     panel x tile of 6 x 16 sums (AVX2), in registers over the strip
+//! then the parts are added in their order and turned into OIHW
+//! ```
+//!
+//! Packing pays for itself with more than a few columns: unpacked, the operands lie at distances that are
+//! powers of two, where they push each other out of the caches. With few columns they are read in place.
+
+use super::choose::{self, MAX_PIXELS, Outer};
+use super::forward::{taps, windows};
+use super::gemm::cut;
+use super::outer::{Corner, Operands, Run, outer_tile};
+use super::reduce::{self, Sums};
+use super::tile::{for_rows, load};
+use super::walk::{Grid, Phase, Walk};
+use crate::check;
+use crate::conv_shape::ConvShape;
+use crate::isa::{Isa, Kernel, Simd, Sink, Source};
+use rayon::prelude::*;
+use residuum_tensor::{AlignedBuffer, MapLayout};
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Rows of a register tile.
+const ROWS: usize = 6;
+/// Floats between two packed tiles, so that they do not begin in the same cache set.
+const GAP: usize = 16;
+
+thread_local! {
+    /// The packed operands of a strip; its size does not depend on the problem's.
+    static PACKED: RefCell<AlignedBuffer> = RefCell::default();
+}
+
+/// The gradient of a convolution's weights, prepared for its shape and the layouts of its maps.
+#[derive(Clone, Debug)]
+pub struct ConvBackwardWeights {
+    isa: Isa,
+    shape: ConvShape,
+    x: MapLayout,
+    dy: MapLayout,
+    way: Outer,
+    grid: Grid,
+    x_walk: Walk,
+    dy_walk: Walk,
+    tiles: Vec<Strand>,
+    blocks: Vec<Range<usize>>,
+    panels: usize,
+    panel_columns: usize,
+    panel_blocks: usize,
+    parts: usize,
+}
+
+/// Up to [`ROWS`] rows of the result whose operands are contiguous in `x`.
+#[derive(Clone, Copy, Debug)]
+struct Strand {
+    /// From the place of the window.
+    offset: usize,
+    /// First row of the result.
+    row: usize,
+    rows: usize,
+}
+
+impl ConvBackwardWeights {
+    /// Prepares the gradient from the maps `x` and `dy`.
+    ///
+    /// # Panics
+    /// Where the layouts do not fit the shape, or the border of `x` is less than [`ConvShape::input_border`].
+    pub fn new(isa: Isa, shape: &ConvShape, x: MapLayout, dy: MapLayout) -> Self {
+        shape.check(&x, shape.input_border(), &dy, 0);
+        let way = choose::outer(isa, shape.group_out());
+        let panel_columns = way.vectors * isa.lanes();
+        let panels = shape.group_out().div_ceil(panel_columns);
+        let tiles = strands(shape, &x);
+        let blocks = blocks(&tiles, way.block_rows);
+        let panel_blocks = (panels * panel_columns).div_ceil(way.block_columns).max(1);
+        let grid = Phase::ALL.grid(&dy);
+        let parts = choose::outer_parts(grid.rows(), shape.groups * blocks.len() * panel_blocks, shape.macs());
+        let (x_walk, dy_walk) = (windows(shape, &x), Phase::ALL.walk(&dy));
+        let shape = *shape;
+        Self {
+            isa,
+            shape,
+            x,
+            dy,
+            way,
+            grid,
+            x_walk,
+            dy_walk,
+            tiles,
+            blocks,
+            panels,
+            panel_columns,
+            panel_blocks,
+            parts,
+        }
+    }
+
+    /// Floats of working memory that [`ConvBackwardWeights::run`] needs.
+    pub fn scratch_len(&self) -> usize {
+        self.shape.groups * self.parts * self.part_len()
+    }
+
+    fn part_len(&self) -> usize {
+        self.rows() * self.panels * self.panel_columns
+    }
+
+    fn rows(&self) -> usize {
+        self.shape.taps() * self.shape.group_in()
+    }
+
+    /// `dw` (OIHW) becomes the gradient summed over the batch; what `dw` and `scratch` held does not matter.
+    ///
+    /// # Panics
+    /// Where a slice is too short for its layout, or of another length than the shape or
+    /// [`ConvBackwardWeights::scratch_len`] say.
+    pub fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
+        check::bordered_map("input", x.len(), &self.x);
+        check::map("output gradient", dy.len(), &self.dy);
+        check::length("scratch", scratch.len(), self.scratch_len());
+        check::length("weight gradient", dw.len(), self.shape.weight_len());
+        if self.grid.rows() == 0 {
+            dw.fill(0.0);
+            return;
+        }
+        let sums = Sink::new(scratch);
+        let tasks = self.shape.groups * self.parts * self.blocks.len() * self.panel_blocks;
+        let min_tasks = choose::min_tasks(self.shape.macs(), tasks);
+        let run = |index| {
+            PACKED.with_borrow_mut(|packed| {
+                let len = self.packed_len();
+                if packed.len() < len {
+                    *packed = AlignedBuffer::zeroed(len).expect("memory for a strip of packed operands");
+                }
+                self.run_task(index, Source::new(x), Source::new(dy), Sink::new(packed), sums);
+            });
+        };
+        if tasks <= min_tasks {
+            (0..tasks).for_each(run);
+        } else {
+            (0..tasks).into_par_iter().with_min_len(min_tasks).for_each(run);
+        }
+        let shape = &self.shape;
+        let sums = Sums {
+            sums: scratch,
+            groups: shape.groups,
+            parts: self.parts,
+            taps: shape.taps(),
+            channels: shape.group_in(),
+            columns: shape.group_out(),
+            stride: self.panels * self.panel_columns,
+        };
+        reduce::run(self.isa, &sums, dw);
+    }
+
+    /// How the gradient is computed, for a profile.
+    pub fn algorithm(&self) -> &'static str {
+        if self.way.is_direct { "outer products" } else { "packed outer products" }
+    }
+
+    /// Floats of a packed tile and of a packed panel.
+    fn packed_strides(&self) -> (usize, usize) {
+        (self.way.pixels * ROWS + GAP, self.way.pixels * self.panel_columns + GAP)
+    }
+
+    fn packed_len(&self) -> usize {
+        if self.way.is_direct {
+            return 0;
+        }
+        let (tile, panel) = self.packed_strides();
+        let tiles = self.blocks.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+        tiles * tile + self.panels.div_ceil(self.panel_blocks) * panel
+    }
+
+    fn run_task(&self, index: usize, x: Source<'_>, dy: Source<'_>, packed: Sink<'_>, sums: Sink<'_>) {
+        let part = |len: usize, index: usize, count: usize| len * index / count..len * (index + 1) / count;
+        let (index, panel_block) = (index / self.panel_blocks, index % self.panel_blocks);
+        let (index, block) = (index / self.blocks.len(), index % self.blocks.len());
+        let (group, pixels) = (index / self.parts, index % self.parts);
+        let task = Task {
+            plan: self,
+            x,
+            dy,
+            packed,
+            sums,
+            x_shift: group * self.shape.group_in(),
+            dy_shift: group * self.shape.group_out(),
+            sums_start: index * self.part_len(),
+            pixels: part(self.grid.rows(), pixels, self.parts),
+            tiles: &self.tiles[self.blocks[block].clone()],
+            panels: part(self.panels, panel_block, self.panel_blocks),
+        };
+        match self.way.vectors {
+            1 => self.isa.run(Tiled::<1>(task)),
+            2 => self.isa.run(Tiled::<2>(task)),
+            _ => self.isa.run(Tiled::<4>(task)),
+        }
+    }
+}
+
+/// The rows of the result as tiles, as even as possible within each run of contiguous floats.
+fn strands(shape: &ConvShape, x: &MapLayout) -> Vec<Strand> {
+    let (segments, _) = cut(&taps(shape, x), shape.group_in(), usize::MAX);
+    let (mut tiles, mut row) = (Vec::new(), 0);
+    for segment in segments {
+        let count = segment.len.div_ceil(ROWS);
+        for index in 0..count {
+            let start = segment.len * index / count;
+            let rows = segment.len * (index + 1) / count - start;
+            tiles.push(Strand { offset: segment.offset + start, row: row + start, rows });
+        }
+        row += segment.len;
+    }
+    tiles
+}
+
+/// Consecutive tiles of together at most `limit` rows, about as many in each block.
+fn blocks(tiles: &[Strand], limit: usize) -> Vec<Range<usize>> {
+    let per_block = (limit / ROWS).min(tiles.len()).max(1);
+    let count = tiles.len().div_ceil(per_block);
+    (0..count).map(|block| tiles.len() * block / count..tiles.len() * (block + 1) / count).collect()
+}
+
+/// Some rows and columns of a group's result, over some pixels.
+struct Task<'a> {
+    plan: &'a ConvBackwardWeights,
+    x: Source<'a>,
+    dy: Source<'a>,
+    packed: Sink<'a>,
+    sums: Sink<'a>,
+    x_shift: usize,
+    dy_shift: usize,
+    sums_start: usize,
+    pixels: Range<usize>,
+    tiles: &'a [Strand],
+    panels: Range<usize>,
+}
+
+/// A task computed in tiles of `V` vectors.
+struct Tiled<'a, const V: usize>(Task<'a>);
+
+impl<const V: usize> Kernel for Tiled<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self(task) = self;
+        let (mut x_places, mut dy_places) = ([0; MAX_PIXELS], [0; MAX_PIXELS]);
+        let mut runs = [Run::default(); MAX_PIXELS];
+        let mut start = task.pixels.start;
+        while start < task.pixels.end {
+            let count = task.plan.way.pixels.min(task.pixels.end - start);
+            task.plan.grid.places(&task.plan.x_walk, start, &mut x_places[..count]);
+            task.plan.grid.places(&task.plan.dy_walk, start, &mut dy_places[..count]);
+            x_places[..count].iter_mut().for_each(|place| *place += task.x_shift);
+            dy_places[..count].iter_mut().for_each(|place| *place += task.dy_shift);
+            let is_first = start == task.pixels.start;
+            if task.plan.way.is_direct {
+                let found = task.plan.grid.runs(start, &x_places[..count], &dy_places[..count], &mut runs);
+                // SAFETY: the maps have been checked; no other task has this part of the sums.
+                unsafe { direct_strip::<S, V>(simd, &task, &runs[..found], is_first) };
+            } else {
+                // SAFETY: the maps have been checked; the packed operands are this thread's, the part of the
+                // sums is this task's.
+                unsafe { packed_strip::<S, V>(simd, &task, &x_places[..count], &dy_places[..count], is_first) };
+            }
+            start += count;
+        }
+    }
+}
+
+/// A strip whose operands are read in place.
+///
+/// # Safety
+/// The runs lie inside, columns come in whole panels, and the sums are this task's.
+#[inline(always)]
+unsafe fn direct_strip<S: Simd, const V: usize>(simd: S, task: &Task<'_>, runs: &[Run], is_first: bool) {
+    let (plan, width) = (task.plan, V * S::LANES);
+    let sums_stride = plan.panels * width;
+    let operands = Operands { x: task.x, dy: task.dy, runs, sums: task.sums, sums_stride, is_first };
+    for p in task.panels.clone() {
+        for tile in task.tiles {
+            let corner = Corner {
+                x: tile.offset,
+                dy: p * width,
+                sums: task.sums_start + tile.row * sums_stride + p * width,
+                x_step: plan.x_walk.pixel,
+                dy_step: plan.dy_walk.pixel,
+            };
+            for_rows!(tile.rows, ROWS, outer_tile::<S, R, V>(simd, &operands, corner));
+        }
+    }
+}
+
+/// A strip whose operands are packed first.
+///
+/// # Safety
+/// The pixels lie inside, `packed` has room and is this thread's, and the sums are this task's.
+#[inline(always)]
+unsafe fn packed_strip<S: Simd, const V: usize>(
+    simd: S,
+    task: &Task<'_>,
+    x_places: &[usize],
+    dy_places: &[usize],
+    is_first: bool,
+) {
+    let (plan, width) = (task.plan, V * S::LANES);
+    let (tile_len, panel_len) = plan.packed_strides();
+    let (sums_stride, dy_start) = (plan.panels * width, task.tiles.len() * tile_len);
+    // SAFETY: by the contract.
+    unsafe { pack_x(simd, task, x_places, tile_len) };
+    // SAFETY: by the contract.
+    unsafe { pack_dy::<S, V>(simd, task, dy_places, dy_start, panel_len) };
+    let packed = task.packed.source();
+    let runs = [Run { x: 0, dy: 0, count: x_places.len() }];
+    let operands = Operands { x: packed, dy: packed, runs: &runs, sums: task.sums, sums_stride, is_first };
+    for (q, p) in task.panels.clone().enumerate() {
+        for (t, tile) in task.tiles.iter().enumerate() {
+            let corner = Corner {
+                x: t * tile_len,
+                dy: dy_start + q * panel_len,
+                sums: task.sums_start + tile.row * sums_stride + p * width,
+                x_step: ROWS,
+                dy_step: width,
+            };
+            for_rows!(tile.rows, ROWS, outer_tile::<S, R, V>(simd, &operands, corner));
+        }
+    }
+}
+
+/// `[tile][pixel][ROWS]`
+///
+/// # Safety
+/// That of [`packed_strip`].
+#[inline(always)]
+unsafe fn pack_x<S: Simd>(simd: S, task: &Task<'_>, places: &[usize], tile_len: usize) {
+    for (k, place) in places.iter().enumerate() {
+        for (t, tile) in task.tiles.iter().enumerate() {
+            let (from, to) = (place + tile.offset, t * tile_len + k * ROWS);
+            // A whole vector holds more than the tile has; the next pixel overwrites the surplus, and behind
+            // the last pixel there is a gap.
+            let v = if from + S::LANES <= task.x.len() {
+                // SAFETY: inside, as just found.
+                unsafe { simd.load_at(task.x, from) }
+            } else {
+                // SAFETY: the floats of the tile lie inside, by the contract.
+                unsafe { simd.load_part_at(task.x, from, tile.rows) }
+            };
+            // SAFETY: there is room and it is ours, by the contract.
+            unsafe { simd.store_at(v, task.packed, to) };
+        }
+    }
+}
+
+/// `[panel][pixel][V * LANES]`, zero where there is no column.
+///
+/// # Safety
+/// That of [`packed_strip`].
+#[inline(always)]
+unsafe fn pack_dy<S: Simd, const V: usize>(
+    simd: S,
+    task: &Task<'_>,
+    places: &[usize],
+    start: usize,
+    panel_len: usize,
+) {
+    let (columns, width) = (task.plan.shape.group_out(), V * S::LANES);
+    for (k, place) in places.iter().enumerate() {
+        for (q, p) in task.panels.clone().enumerate() {
+            let column = p * width;
+            // SAFETY: the columns exist, by the contract.
+            let vectors: [S::V; V] = unsafe { load(simd, task.dy, place + column, columns - column) };
+            for v in 0..V {
+                let to = start + q * panel_len + k * width + v * S::LANES;
+                // SAFETY: there is room and it is ours, by the contract.
+                unsafe { simd.store_at(vectors[v], task.packed, to) };
+            }
+        }
+    }
+}

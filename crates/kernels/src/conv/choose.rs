@@ -1,0 +1,136 @@
+//! The one place that decides: which algorithm, which register tile, how work is cut into tasks.
+//!
+//! Decisions depend on shapes and the instruction set, never on the number of threads.
+
+use crate::isa::Isa;
+
+/// Most rows of a task of the product; its part of the map stays in the second-level cache.
+pub(super) const MAX_ROWS: usize = 240;
+/// Fewest rows worth loading a panel of weights for, where there are enough.
+const MIN_ROWS: usize = 48;
+/// Tasks that a layer should have at least, so that many cores find work.
+const TASKS: usize = 24;
+/// Multiply-adds below which a task costs less than handing it over.
+const TASK_MACS: usize = 2_000_000;
+/// Most pixels that a tile of the gradient of the weights sums in one go.
+pub(super) const MAX_PIXELS: usize = 256;
+/// Most rows and columns of a block of the gradient of the weights.
+const OUTER_BLOCK: [usize; 2] = [192, 256];
+/// Up to this many columns, packing the operands of the gradient of the weights costs more than it saves.
+const DIRECT_COLUMNS: usize = 16;
+
+/// The register tiles: rows x vectors. Each is compiled for the instruction sets that use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tile {
+    /// 6 x 2: the registers of AVX2.
+    R6V2,
+    /// 12 x 1: AVX2, few columns.
+    R12V1,
+    /// 6 x 4: the registers of AVX-512.
+    R6V4,
+    /// 14 x 2: AVX-512, fewer columns.
+    R14V2,
+    /// 14 x 1: AVX-512, few columns.
+    R14V1,
+}
+
+impl Tile {
+    pub(super) const fn rows(self) -> usize {
+        match self {
+            Self::R6V2 | Self::R6V4 => 6,
+            Self::R12V1 => 12,
+            Self::R14V2 | Self::R14V1 => 14,
+        }
+    }
+
+    const fn vectors(self) -> usize {
+        match self {
+            Self::R12V1 | Self::R14V1 => 1,
+            Self::R6V2 | Self::R14V2 => 2,
+            Self::R6V4 => 4,
+        }
+    }
+
+    pub(super) fn columns(self, isa: Isa) -> usize {
+        self.vectors() * isa.lanes()
+    }
+
+    /// How the profile of a program calls it.
+    pub(super) fn name(self, isa: Isa) -> &'static str {
+        match (self, isa.lanes()) {
+            (Self::R6V2, _) => "direct 6x16",
+            (Self::R12V1, _) => "direct 12x8",
+            (Self::R6V4, _) => "direct 6x64",
+            (Self::R14V2, _) => "direct 14x32",
+            (Self::R14V1, _) => "direct 14x16",
+        }
+    }
+}
+
+/// The tile that wastes the fewest columns; the wider one where they are equal.
+pub(super) fn tile(isa: Isa, columns: usize) -> Tile {
+    let tiles: &[Tile] =
+        if isa.lanes() == 16 { &[Tile::R6V4, Tile::R14V2, Tile::R14V1] } else { &[Tile::R6V2, Tile::R12V1] };
+    let padded = |tile: &Tile| columns.next_multiple_of(tile.columns(isa));
+    *tiles.iter().min_by_key(|tile| padded(tile)).expect("the list is not empty")
+}
+
+/// Most steps of the sum in a chunk: a panel of weights takes half of the first-level cache.
+pub(super) fn chunk(columns: usize) -> usize {
+    (8192 / columns).min(256)
+}
+
+/// How the product of `rows` x `columns` is cut: into `row_blocks` x `panel_blocks` tasks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Split {
+    pub(super) row_blocks: usize,
+    pub(super) panel_blocks: usize,
+    /// Consecutive tasks that one thread should take at least.
+    pub(super) min_tasks: usize,
+}
+
+/// Cuts rows first, down to [`MIN_ROWS`], then panels.
+pub(super) fn split(rows: usize, panels: usize, macs: usize) -> Split {
+    let wanted = (macs / TASK_MACS).clamp(1, TASKS);
+    let row_blocks = rows.div_ceil(MAX_ROWS).max(wanted.min(rows / MIN_ROWS)).max(1);
+    let panel_blocks = wanted.div_ceil(row_blocks).clamp(1, panels.max(1));
+    Split { row_blocks, panel_blocks, min_tasks: min_tasks(macs, row_blocks * panel_blocks) }
+}
+
+/// How many of `tasks` equal tasks are worth handing over together, where all make `macs` multiply-adds.
+pub(super) fn min_tasks(macs: usize, tasks: usize) -> usize {
+    let macs_per_task = (macs / tasks.max(1)).max(1);
+    (TASK_MACS / macs_per_task).max(1)
+}
+
+/// How the gradient of the weights is computed and cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outer {
+    /// Reads both operands where they lie, instead of packing them.
+    pub(super) is_direct: bool,
+    /// Vectors of a tile.
+    pub(super) vectors: usize,
+    /// Pixels that a tile sums in one go.
+    pub(super) pixels: usize,
+    /// Most rows of a block.
+    pub(super) block_rows: usize,
+    /// Most columns of a block.
+    pub(super) block_columns: usize,
+}
+
+/// The way for a product of `columns` output channels.
+pub(super) fn outer(isa: Isa, columns: usize) -> Outer {
+    let lanes = isa.lanes();
+    let widest = if lanes == 16 { 4 } else { 2 };
+    let vectors = columns.div_ceil(lanes).next_power_of_two().min(widest);
+    let is_direct = columns <= DIRECT_COLUMNS && columns.is_multiple_of(vectors * lanes);
+    let pixels = if is_direct { 128 } else { chunk(vectors * lanes) };
+    let [block_rows, block_columns] = OUTER_BLOCK;
+    Outer { is_direct, vectors, pixels, block_rows, block_columns }
+}
+
+/// In how many parts the sum over `pixels` is cut, where the output has `blocks` blocks.
+pub(super) fn outer_parts(pixels: usize, blocks: usize, macs: usize) -> usize {
+    let wanted = (macs / TASK_MACS).clamp(1, TASKS);
+    wanted.div_ceil(blocks.max(1)).min(pixels / MAX_PIXELS).max(1)
+}

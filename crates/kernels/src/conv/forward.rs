@@ -1,0 +1,99 @@
+//! The forward pass.
+
+use super::choose;
+use super::gemm::{self, Epilogue, Gemm, Product, Tap, WeightStrides};
+use super::walk::{Phase, Walk};
+use crate::check;
+use crate::conv_shape::ConvShape;
+use crate::isa::Isa;
+use residuum_tensor::MapLayout;
+
+/// A convolution prepared for its shape and the layouts of its maps.
+#[derive(Clone, Debug)]
+pub struct ConvForward {
+    isa: Isa,
+    shape: ConvShape,
+    x: MapLayout,
+    out: MapLayout,
+    gemm: [Gemm; 1],
+}
+
+impl ConvForward {
+    /// Prepares the convolution from map `x` to map `out`.
+    ///
+    /// # Panics
+    /// Where the layouts do not fit the shape, or the border of `x` is less than [`ConvShape::input_border`].
+    pub fn new(isa: Isa, shape: &ConvShape, x: MapLayout, out: MapLayout) -> Self {
+        shape.check(&x, shape.input_border(), &out, 0);
+        let (channels, columns) = (shape.group_in(), shape.group_out());
+        let gemm = Gemm::new(Product {
+            isa,
+            phase: Phase::ALL,
+            src: windows(shape, &x),
+            dst: &out,
+            taps: taps(shape, &x),
+            groups: shape.groups,
+            channels,
+            columns,
+            strides: WeightStrides {
+                group: columns * channels * shape.taps(),
+                column: channels * shape.taps(),
+                channel: shape.taps(),
+            },
+        });
+        Self { isa, shape: *shape, x, out, gemm: [gemm] }
+    }
+
+    /// Floats that the packed weights take.
+    pub fn packed_len(&self) -> usize {
+        self.gemm[0].packed_len()
+    }
+
+    /// Writes the weights (OIHW) in the order in which [`ConvForward::run`] reads them.
+    ///
+    /// # Panics
+    /// Where a slice has another length than the shape or [`ConvForward::packed_len`] say.
+    pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        check::length("weights", weights.len(), self.shape.weight_len());
+        check::length("packed weights", packed.len(), self.packed_len());
+        self.gemm[0].pack(weights, packed);
+    }
+
+    /// `out = relu(w * x + bias + residual)`, each part of the epilogue where it is asked for.
+    ///
+    /// Reads the border of `x`, which holds zeros; writes nothing but the pixels of `out`.
+    ///
+    /// # Panics
+    /// Where a slice is too short for its layout, or the residual is not of the size of the output.
+    pub fn run(&self, x: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, out: &mut [f32]) {
+        check::bordered_map("input", x.len(), &self.x);
+        check::map("output", out.len(), &self.out);
+        check::length("packed weights", packed.len(), self.packed_len());
+        epilogue.check(&self.out);
+        gemm::run(self.isa, &self.gemm, x, packed, epilogue, out);
+    }
+
+    /// How the convolution is computed, for a profile.
+    pub fn algorithm(&self) -> &'static str {
+        choose::Tile::name(self.gemm[0].tile(), self.isa)
+    }
+}
+
+/// Where the windows of the output pixels begin in the input.
+pub(super) fn windows(shape: &ConvShape, x: &MapLayout) -> Walk {
+    Walk {
+        base: x.offset(0, 0, 0) - shape.padding[0] * x.row_stride() - shape.padding[1] * x.pitch,
+        image: x.image_stride(),
+        row: shape.stride[0] * x.row_stride(),
+        pixel: shape.stride[1] * x.pitch,
+    }
+}
+
+/// The taps of a window, from its beginning.
+pub(super) fn taps(shape: &ConvShape, x: &MapLayout) -> Vec<Tap> {
+    let [height, width] = shape.kernel;
+    let (down, right) = (shape.dilation[0] * x.row_stride(), shape.dilation[1] * x.pitch);
+    (0..height * width)
+        .map(|index| Tap { offset: index / width * down + index % width * right, index })
+        .collect()
+}

@@ -1,0 +1,374 @@
+//! The product that forward pass and gradient of the input share: rows are pixels of the output map, the
+//! sum runs over the taps of the window and the channels of the source map, columns are output channels.
+
+use super::choose::{self, MAX_ROWS, Split, Tile};
+use super::tile::{Panel, Rows, Segment, for_rows, tile};
+use super::walk::{Grid, Phase, Walk};
+use crate::check;
+use crate::isa::{Isa, Kernel, Simd, Sink, Source};
+use rayon::prelude::*;
+use residuum_tensor::MapLayout;
+use std::ops::Range;
+
+/// What is done to a convolution's sum before it is stored: `relu(sum + bias + residual)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// One value for each output channel.
+    pub bias: Option<&'a [f32]>,
+    /// A map of the size of the output, with its layout.
+    pub residual: Option<(&'a [f32], MapLayout)>,
+    /// Negative values become zero.
+    pub relu: bool,
+}
+
+impl Epilogue<'_> {
+    /// Panics unless bias and residual fit an output map.
+    pub(super) fn check(&self, out: &MapLayout) {
+        if let Some(bias) = self.bias {
+            check::length("bias", bias.len(), out.c);
+        }
+        if let Some((map, layout)) = &self.residual {
+            check::shape("residual", layout, [out.n, out.h, out.w, out.c]);
+            check::map("residual", map.len(), layout);
+        }
+    }
+}
+
+/// A tap of the window, as a row sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tap {
+    /// Place in the source, from the place of the row.
+    pub(super) offset: usize,
+    /// Place of the tap in the window.
+    pub(super) index: usize,
+}
+
+/// How a weight is found: `group * g + column * co + channel * ci + tap`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WeightStrides {
+    pub(super) group: usize,
+    pub(super) column: usize,
+    pub(super) channel: usize,
+}
+
+/// A part of the sum.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    segments: Range<usize>,
+    start: usize,
+    len: usize,
+}
+
+/// A product, prepared for its maps.
+#[derive(Clone, Debug)]
+pub(super) struct Gemm {
+    tile: Tile,
+    grid: Grid,
+    phase: Phase,
+    src: Walk,
+    dst: Walk,
+    taps: Vec<Tap>,
+    segments: Vec<Segment>,
+    chunks: Vec<Chunk>,
+    groups: usize,
+    /// Channels of the source in a group.
+    channels: usize,
+    /// Channels of the output in a group.
+    columns: usize,
+    strides: WeightStrides,
+    split: Split,
+    panel_columns: usize,
+    panels: usize,
+}
+
+/// What [`Gemm::new`] needs to know.
+pub(super) struct Product<'a> {
+    pub(super) isa: Isa,
+    pub(super) phase: Phase,
+    /// Places of the rows in the source.
+    pub(super) src: Walk,
+    pub(super) dst: &'a MapLayout,
+    /// By ascending offset.
+    pub(super) taps: Vec<Tap>,
+    pub(super) groups: usize,
+    pub(super) channels: usize,
+    pub(super) columns: usize,
+    pub(super) strides: WeightStrides,
+}
+
+impl Gemm {
+    pub(super) fn new(product: Product<'_>) -> Self {
+        let Product { isa, phase, src, dst, taps, groups, channels, columns, strides } = product;
+        let tile = choose::tile(isa, columns);
+        let panel_columns = tile.columns(isa);
+        let (segments, chunks) = cut(&taps, channels, choose::chunk(panel_columns));
+        let (grid, panels) = (phase.grid(dst), columns.div_ceil(panel_columns));
+        let macs = grid.rows() * columns * channels * taps.len();
+        let split = choose::split(grid.rows(), panels, macs);
+        let dst = phase.walk(dst);
+        Self {
+            tile,
+            grid,
+            phase,
+            src,
+            dst,
+            taps,
+            segments,
+            chunks,
+            groups,
+            channels,
+            columns,
+            strides,
+            split,
+            panel_columns,
+            panels,
+        }
+    }
+
+    pub(super) fn tile(&self) -> Tile {
+        self.tile
+    }
+
+    /// Steps of the sum.
+    fn depth(&self) -> usize {
+        self.taps.len() * self.channels
+    }
+
+    fn group_len(&self) -> usize {
+        self.depth() * self.panels * self.panel_columns
+    }
+
+    /// Floats that the packed weights take.
+    pub(super) fn packed_len(&self) -> usize {
+        self.groups * self.group_len()
+    }
+
+    fn tasks(&self) -> usize {
+        if self.grid.rows() == 0 { 0 } else { self.groups * self.split.row_blocks * self.split.panel_blocks }
+    }
+
+    /// Writes the weights as `[group][chunk][panel][k][column]`, zero where there is no column.
+    pub(super) fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        if self.group_len() == 0 {
+            return;
+        }
+        for (g, mut rest) in packed.chunks_exact_mut(self.group_len()).enumerate() {
+            let weights = &weights[g * self.strides.group..];
+            for chunk in &self.chunks {
+                let block = chunk.len * self.panel_columns;
+                let (panels, after) = rest.split_at_mut(block * self.panels);
+                rest = after;
+                let pack = |(p, panel): (usize, &mut [f32])| self.pack_panel(chunk, p, weights, panel);
+                panels.par_chunks_exact_mut(block).enumerate().for_each(pack);
+            }
+        }
+    }
+
+    fn pack_panel(&self, chunk: &Chunk, panel: usize, weights: &[f32], packed: &mut [f32]) {
+        let first = panel * self.panel_columns;
+        let columns = self.panel_columns.min(self.columns - first);
+        let (mut tap, mut channel) = (chunk.start / self.channels, chunk.start % self.channels);
+        for step in packed.chunks_exact_mut(self.panel_columns) {
+            let start = first * self.strides.column + channel * self.strides.channel + self.taps[tap].index;
+            let (used, unused) = step.split_at_mut(columns);
+            let column = weights[start..].iter().step_by(self.strides.column);
+            used.iter_mut().zip(column).for_each(|(packed, weight)| *packed = *weight);
+            unused.fill(0.0);
+            channel += 1;
+            if channel == self.channels {
+                (tap, channel) = (tap + 1, 0);
+            }
+        }
+    }
+}
+
+/// Segments and chunks of a sum over taps: neighbouring taps whose channels touch are one run, and runs are
+/// cut where a chunk ends. There is a chunk, though an empty one, where there are no taps.
+pub(super) fn cut(taps: &[Tap], channels: usize, limit: usize) -> (Vec<Segment>, Vec<Chunk>) {
+    let depth = taps.len() * channels;
+    let count = depth.div_ceil(limit).max(1);
+    let (mut segments, mut chunks) = (Vec::<Segment>::new(), Vec::new());
+    for index in 0..count {
+        // Multiples of four, for the unrolled loop.
+        let bound = |index: usize| if index == count { depth } else { (depth * index / count).next_multiple_of(4) };
+        let (start, end) = (bound(index), bound(index + 1));
+        let first = segments.len();
+        let mut at = start;
+        while at < end {
+            let (tap, channel) = (at / channels, at % channels);
+            let len = (channels - channel).min(end - at);
+            let offset = taps[tap].offset + channel;
+            match segments.get_mut(first..).and_then(<[Segment]>::last_mut) {
+                Some(last) if last.offset + last.len == offset => last.len += len,
+                _ => segments.push(Segment { offset, len }),
+            }
+            at += len;
+        }
+        chunks.push(Chunk { segments: first..segments.len(), start, len: end - start });
+    }
+    (segments, chunks)
+}
+
+/// Runs products that write disjoint parts of one map, as one set of tasks. Group `g` of product `i` reads
+/// its part of `packed`, one product after the other.
+///
+/// The caller has checked that the maps lie inside their buffers.
+pub(super) fn run(
+    isa: Isa,
+    gemms: &[Gemm],
+    src: &[f32],
+    packed: &[f32],
+    epilogue: &Epilogue<'_>,
+    dst: &mut [f32],
+) {
+    let dst = Sink::new(dst);
+    let total: usize = gemms.iter().map(Gemm::tasks).sum();
+    let min_tasks = gemms.iter().map(|gemm| gemm.split.min_tasks).min().unwrap_or(1);
+    let run = |mut index: usize| {
+        let mut packed_start = 0;
+        for gemm in gemms {
+            if index < gemm.tasks() {
+                let packed = &packed[packed_start..packed_start + gemm.packed_len()];
+                return gemm.run_task(isa, index, Source::new(src), packed, epilogue, dst);
+            }
+            index -= gemm.tasks();
+            packed_start += gemm.packed_len();
+        }
+    };
+    if total <= min_tasks {
+        (0..total).for_each(run);
+    } else {
+        (0..total).into_par_iter().with_min_len(min_tasks).for_each(run);
+    }
+}
+
+impl Gemm {
+    fn run_task(
+        &self,
+        isa: Isa,
+        index: usize,
+        src: Source<'_>,
+        packed: &[f32],
+        epilogue: &Epilogue<'_>,
+        dst: Sink<'_>,
+    ) {
+        let Split { row_blocks, panel_blocks, .. } = self.split;
+        let (group, block) = (index / (row_blocks * panel_blocks), index % (row_blocks * panel_blocks));
+        let part = |len: usize, index: usize, count: usize| len * index / count..len * (index + 1) / count;
+        let task = Task {
+            gemm: self,
+            src,
+            packed: Source::new(&packed[group * self.group_len()..(group + 1) * self.group_len()]),
+            bias: epilogue.bias.map(|bias| Source::new(&bias[group * self.columns..(group + 1) * self.columns])),
+            residual: epilogue.residual.map(|(map, layout)| (Source::new(map), self.phase.walk(&layout))),
+            relu: epilogue.relu,
+            dst,
+            group,
+            rows: part(self.grid.rows(), block % row_blocks, row_blocks),
+            panels: part(self.panels, block / row_blocks, panel_blocks),
+        };
+        match self.tile {
+            Tile::R6V2 => isa.run(Tiled::<6, 2>(task)),
+            Tile::R12V1 => isa.run(Tiled::<12, 1>(task)),
+            Tile::R6V4 => isa.run(Tiled::<6, 4>(task)),
+            Tile::R14V2 => isa.run(Tiled::<14, 2>(task)),
+            Tile::R14V1 => isa.run(Tiled::<14, 1>(task)),
+        }
+    }
+}
+
+/// Some rows and panels of a group.
+struct Task<'a> {
+    gemm: &'a Gemm,
+    src: Source<'a>,
+    packed: Source<'a>,
+    bias: Option<Source<'a>>,
+    residual: Option<(Source<'a>, Walk)>,
+    relu: bool,
+    dst: Sink<'a>,
+    group: usize,
+    rows: Range<usize>,
+    panels: Range<usize>,
+}
+
+/// A task computed in tiles of at most `R` rows and of `V` vectors.
+struct Tiled<'a, const R: usize, const V: usize>(Task<'a>);
+
+impl<const R: usize, const V: usize> Kernel for Tiled<'_, R, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self(task) = self;
+        let (gemm, rows, width) = (task.gemm, task.rows.len(), V * S::LANES);
+        let (mut src, mut dst, mut residual) = ([0; MAX_ROWS], [0; MAX_ROWS], [0; MAX_ROWS]);
+        gemm.grid.places(&gemm.src, task.rows.start, &mut src[..rows]);
+        gemm.grid.places(&gemm.dst, task.rows.start, &mut dst[..rows]);
+        if let Some((_, walk)) = &task.residual {
+            gemm.grid.places(walk, task.rows.start, &mut residual[..rows]);
+        }
+        let (src_shift, dst_shift) = (task.group * gemm.channels, task.group * gemm.columns);
+        src[..rows].iter_mut().for_each(|place| *place += src_shift);
+        dst[..rows].iter_mut().chain(&mut residual[..rows]).for_each(|place| *place += dst_shift);
+        for (c, chunk) in gemm.chunks.iter().enumerate() {
+            for p in task.panels.clone() {
+                let start = gemm.panel_start(chunk, p);
+                let next = match gemm.chunks.get(c + 1) {
+                    _ if p + 1 < task.panels.end => gemm.panel_start(chunk, p + 1),
+                    Some(chunk) => gemm.panel_start(chunk, task.panels.start),
+                    None => start,
+                };
+                let panel = Panel {
+                    src: task.src,
+                    dst: task.dst,
+                    segments: &gemm.segments[chunk.segments.clone()],
+                    // SAFETY: the packed weights hold every panel.
+                    weights: unsafe { task.packed.skip(start) },
+                    // SAFETY: the packed weights hold every panel.
+                    next: unsafe { task.packed.skip(next) },
+                    column: p * width,
+                    columns: gemm.columns - p * width,
+                    is_first: c == 0,
+                    is_last: c + 1 == gemm.chunks.len(),
+                    bias: task.bias,
+                    residual: task.residual.as_ref().map(|(map, _)| *map),
+                    relu: task.relu,
+                };
+                let places = Rows { src: &src[..rows], dst: &dst[..rows], residual: &residual[..rows], index: 0 };
+                // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
+                unsafe { tiles::<S, R, V>(simd, &panel, places) };
+            }
+        }
+    }
+}
+
+impl Gemm {
+    #[inline(always)]
+    fn panel_start(&self, chunk: &Chunk, panel: usize) -> usize {
+        (chunk.start * self.panels + panel * chunk.len) * self.panel_columns
+    }
+}
+
+/// A panel for all rows of a task, in tiles as even as possible.
+///
+/// # Safety
+/// That of [`tile`].
+#[inline(always)]
+unsafe fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
+    let len = rows.src.len();
+    let count = len.div_ceil(R);
+    let (least, larger) = (len / count, len % count);
+    let mut start = 0;
+    for index in 0..count {
+        let height = least + usize::from(index < larger);
+        let part = start..start + height;
+        let places = Rows {
+            src: &rows.src[part.clone()],
+            dst: &rows.dst[part.clone()],
+            residual: &rows.residual[part],
+            index,
+        };
+        for_rows!(height, R, tile::<S, R, V>(simd, panel, places));
+        start += height;
+    }
+}

@@ -1,0 +1,258 @@
+//! The micro-kernel of the product: `R` rows (pixels) x `V` vectors (output channels), in registers.
+//!
+//! ```text
+//! acc[R][V] = first chunk ? 0 : output
+//! for segment of the chunk: for k in segment:
+//!     b[V]   = packed[k]                      one load each
+//!     acc[r] += map[row r + segment + k] * b  one broadcast each
+//! output = last chunk ? relu(acc + bias + residual) : acc
+//! ```
+//!
+//! Registers: 6 x 2 + 2 + 1 of 16 (AVX2), 6 x 4 + 4 + 1 or 14 x 2 + 2 + 1 of 32 (AVX-512).
+
+use crate::isa::{Simd, Sink, Source};
+
+/// A run of contiguous floats in the window of every row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    /// From the place of the row.
+    pub(super) offset: usize,
+    pub(super) len: usize,
+}
+
+/// What all tiles of a panel share.
+#[derive(Clone, Copy)]
+pub(super) struct Panel<'a> {
+    pub(super) src: Source<'a>,
+    pub(super) dst: Sink<'a>,
+    pub(super) segments: &'a [Segment],
+    /// The panel of packed weights, `[k][V * LANES]`.
+    pub(super) weights: Source<'a>,
+    /// The panel that comes next.
+    pub(super) next: Source<'a>,
+    /// First column, from the place of a row in the output.
+    pub(super) column: usize,
+    /// Columns that exist, from the first on; those of the tile that are beyond are computed and dropped.
+    pub(super) columns: usize,
+    /// The sum starts here, instead of from the output.
+    pub(super) is_first: bool,
+    /// The sum ends here, so the epilogue is due.
+    pub(super) is_last: bool,
+    pub(super) bias: Option<Source<'a>>,
+    pub(super) residual: Option<Source<'a>>,
+    pub(super) relu: bool,
+}
+
+/// The places of a tile's rows in the three maps, and which part of the next panel it fetches.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) src: &'a [usize],
+    pub(super) dst: &'a [usize],
+    pub(super) residual: &'a [usize],
+    /// 0 and 1 fetch a half each, later tiles nothing.
+    pub(super) index: usize,
+}
+
+/// Floats in a cache line.
+const LINE: usize = 16;
+
+/// Computes a tile of `R` rows.
+///
+/// # Safety
+/// All windows, weights, bias values and outputs that the arguments name lie inside their buffers, and no
+/// other thread touches the outputs.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
+    let src: &[usize; R] = rows.src[..R].try_into().expect("R places");
+    let dst: &[usize; R] = rows.dst[..R].try_into().expect("R places");
+    let residual = rows.residual;
+    for r in 0..R {
+        for line in 0..(V * S::LANES).div_ceil(LINE) {
+            simd.prefetch_write(panel.dst, dst[r] + panel.column + line * LINE);
+            if let (true, Some(source)) = (panel.is_last, panel.residual) {
+                simd.prefetch(source, residual[r] + panel.column + line * LINE);
+            }
+        }
+    }
+    let mut acc = [[simd.zero(); V]; R];
+    if !panel.is_first {
+        for r in 0..R {
+            // SAFETY: the columns exist, by the contract.
+            acc[r] = unsafe { load(simd, panel.dst.source(), dst[r] + panel.column, panel.columns) };
+        }
+    }
+    // SAFETY: the windows and the weights lie inside, by the contract.
+    let acc = unsafe { multiply::<S, R, V>(simd, panel, src, rows.index, acc) };
+    let bias = match (panel.is_last, panel.bias) {
+        // SAFETY: there is a bias for each column, by the contract.
+        (true, Some(bias)) => unsafe { load(simd, bias, panel.column, panel.columns) },
+        _ => [simd.zero(); V],
+    };
+    for r in 0..R {
+        let mut out = acc[r];
+        if panel.is_last {
+            for v in 0..V {
+                out[v] = simd.add(out[v], bias[v]);
+            }
+            if let Some(source) = panel.residual {
+                // SAFETY: the columns exist in the residual too, by the contract.
+                let other: [S::V; V] = unsafe { load(simd, source, residual[r] + panel.column, panel.columns) };
+                for v in 0..V {
+                    out[v] = simd.add(out[v], other[v]);
+                }
+            }
+            if panel.relu {
+                for v in 0..V {
+                    out[v] = simd.relu(out[v]);
+                }
+            }
+        }
+        // SAFETY: the columns exist and are ours, by the contract.
+        unsafe { store(simd, out, panel.dst, dst[r] + panel.column, panel.columns) };
+    }
+}
+
+/// The sum over one chunk.
+///
+/// # Safety
+/// The windows and the weights lie inside.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    panel: &Panel<'_>,
+    rows: &[usize; R],
+    index: usize,
+    mut acc: [[S::V; V]; R],
+) -> [[S::V; V]; R] {
+    let width = V * S::LANES;
+    let mut weight = 0;
+    // Two tiles fetch the next panel: half of the lines that four steps take, every four steps.
+    let lines = (4 * width / LINE).div_ceil(2);
+    let (mut fetch, fetch_step) = if index < 2 { (index * lines * LINE, 2 * lines * LINE) } else { (0, 0) };
+    for segment in panel.segments {
+        let mut a = [panel.src; R];
+        for r in 0..R {
+            // SAFETY: the run lies inside, so its start does.
+            a[r] = unsafe { panel.src.skip(rows[r] + segment.offset) };
+        }
+        let mut k = 0;
+        while k + 4 <= segment.len {
+            for line in 0..lines {
+                simd.prefetch(panel.next, fetch + line * LINE);
+            }
+            fetch += fetch_step;
+            // SAFETY: the steps `k .. k + 4` are inside the run, and the weights have as many.
+            unsafe {
+                acc = step::<S, R, V>(simd, &a, k, panel.weights, weight, acc);
+                acc = step::<S, R, V>(simd, &a, k + 1, panel.weights, weight + width, acc);
+                acc = step::<S, R, V>(simd, &a, k + 2, panel.weights, weight + 2 * width, acc);
+                acc = step::<S, R, V>(simd, &a, k + 3, panel.weights, weight + 3 * width, acc);
+            }
+            k += 4;
+            weight += 4 * width;
+        }
+        while k < segment.len {
+            // SAFETY: step `k` is inside the run, and the weights have as many.
+            acc = unsafe { step::<S, R, V>(simd, &a, k, panel.weights, weight, acc) };
+            k += 1;
+            weight += width;
+        }
+    }
+    acc
+}
+
+/// One step of the sum.
+///
+/// # Safety
+/// The run of each row has a step `k`, and there is a vector of weights at `weight`.
+#[inline(always)]
+unsafe fn step<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    a: &[Source<'_>; R],
+    k: usize,
+    weights: Source<'_>,
+    weight: usize,
+    mut acc: [[S::V; V]; R],
+) -> [[S::V; V]; R] {
+    let mut b = [simd.zero(); V];
+    for v in 0..V {
+        // SAFETY: by the contract.
+        b[v] = unsafe { simd.load_at(weights, weight + v * S::LANES) };
+    }
+    for r in 0..R {
+        // SAFETY: by the contract.
+        let x = unsafe { simd.splat_at(a[r], k) };
+        for v in 0..V {
+            acc[r][v] = simd.fma(x, b[v], acc[r][v]);
+        }
+    }
+    acc
+}
+
+/// Loads the first `columns` floats from `offset` on, zero beyond.
+///
+/// # Safety
+/// They lie inside.
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd, const V: usize>(
+    simd: S,
+    src: Source<'_>,
+    offset: usize,
+    columns: usize,
+) -> [S::V; V] {
+    let mut vectors = [simd.zero(); V];
+    for v in 0..V {
+        let start = v * S::LANES;
+        if start + S::LANES <= columns {
+            // SAFETY: by the contract.
+            vectors[v] = unsafe { simd.load_at(src, offset + start) };
+        } else if start < columns {
+            // SAFETY: by the contract.
+            vectors[v] = unsafe { simd.load_part_at(src, offset + start, columns - start) };
+        }
+    }
+    vectors
+}
+
+/// Stores the first `columns` floats from `offset` on.
+///
+/// # Safety
+/// They lie inside, and no other thread touches them.
+#[inline(always)]
+unsafe fn store<S: Simd, const V: usize>(
+    simd: S,
+    vectors: [S::V; V],
+    dst: Sink<'_>,
+    offset: usize,
+    columns: usize,
+) {
+    for v in 0..V {
+        let start = v * S::LANES;
+        if start + S::LANES <= columns {
+            // SAFETY: by the contract.
+            unsafe { simd.store_at(vectors[v], dst, offset + start) };
+        } else if start < columns {
+            // SAFETY: by the contract.
+            unsafe { simd.store_part_at(vectors[v], dst, offset + start, columns - start) };
+        }
+    }
+}
+
+/// Calls `$function::<S, R, V>($arguments)` with `R` equal to `$rows`, which is from 1 to `$max` and at most 14.
+macro_rules! for_rows {
+    ($rows:expr, $max:expr, $function:ident::<$s:ty, R, $v:ident>($($argument:expr),*)) => {
+        $crate::conv::tile::for_rows!(@ $rows, $max, $function, $s, $v, ($($argument),*),
+            1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    (@ $rows:expr, $max:expr, $function:ident, $s:ty, $v:ident, $arguments:tt, $($r:literal)*) => {
+        match $rows {
+            $($r if $r <= $max => $crate::conv::tile::for_rows!(@ call $function, $s, $r, $v, $arguments),)*
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    };
+    (@ call $function:ident, $s:ty, $r:literal, $v:ident, ($($argument:expr),*)) => {
+        // SAFETY: that of the caller of the macro.
+        unsafe { $function::<$s, $r, $v>($($argument),*) }
+    };
+}
+pub(super) use for_rows;

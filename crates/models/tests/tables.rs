@@ -1,0 +1,135 @@
+//! Parameters, multiply-adds, depth and layer shapes against the paper's tables, to the unit.
+
+use residuum_graph::{Counts, Graph, Kind};
+use residuum_models::build;
+
+fn count(name: &str, classes: usize, side: usize) -> Counts {
+    build(name, Some(classes)).unwrap().graph.count(side, side).unwrap()
+}
+
+/// n, then parameters and multiply-adds with options A, B and C.
+const CIFAR: [(usize, [(u64, u64); 3]); 6] = [
+    (3, [(269_722, 40_551_040), (272_474, 40_813_184), (283_962, 42_648_192)]),
+    (5, [(464_154, 68_862_592), (466_906, 69_124_736), (489_594, 72_532_608)]),
+    (7, [(658_586, 97_174_144), (661_338, 97_436_288), (695_226, 102_417_024)]),
+    (9, [(853_018, 125_485_696), (855_770, 125_747_840), (900_858, 132_301_440)]),
+    (18, [(1_727_962, 252_887_680), (1_730_714, 253_149_824), (1_826_202, 266_781_312)]),
+    (200, [(19_421_274, 2_829_238_912), (19_424_026, 2_829_501_056), (20_538_714, 2_986_263_168)]),
+];
+
+#[test]
+fn cifar_nets_have_the_sizes_of_table_6() {
+    for (n, [a, b, c]) in CIFAR {
+        let depth = 6 * n + 2;
+        let forms = [
+            (format!("cifar_resnet{depth}"), a),
+            (format!("cifar_resnet{depth}.akamaster"), a),
+            (format!("cifar_plain{depth}"), a),
+            (format!("cifar_resnet{depth}b"), b),
+            (format!("cifar_resnet{depth}c"), c),
+        ];
+        for (name, expected) in forms {
+            let counts = count(&name, 10, 32);
+            assert_eq!((counts.parameters, counts.multiply_adds), expected, "{name}");
+            assert_eq!(counts.depth, depth, "{name}");
+            let more = count(&name, 100, 32);
+            let difference = (more.parameters - counts.parameters, more.multiply_adds - counts.multiply_adds);
+            assert_eq!(difference, (5850, 5760), "{name} with 100 classes");
+        }
+    }
+}
+
+#[test]
+fn cifar_nets_of_any_depth_follow_the_closed_forms() {
+    for n in 1..=30u64 {
+        let a = count(&format!("cifar_resnet{}", 6 * n + 2), 10, 32);
+        assert_eq!(a.parameters, 97_216 * n - 21_926);
+        assert_eq!(a.multiply_adds, 14_155_776 * n - 1_916_288);
+        let b = count(&format!("cifar_resnet{}b", 6 * n + 2), 10, 32);
+        assert_eq!((b.parameters - a.parameters, b.multiply_adds - a.multiply_adds), (2752, 262_144));
+    }
+}
+
+/// Name, depth, parameters, multiply-adds.
+const IMAGENET: [(&str, usize, u64, u64); 18] = [
+    ("plain18", 18, 11_515_688, 1_794_805_760),
+    ("resnet18a", 18, 11_515_688, 1_794_805_760),
+    ("resnet18", 18, 11_689_512, 1_814_073_344),
+    ("resnet18c", 18, 12_043_816, 1_878_298_624),
+    ("plain34", 34, 21_623_848, 3_644_493_824),
+    ("resnet34a", 34, 21_623_848, 3_644_493_824),
+    ("resnet34", 34, 21_797_672, 3_663_761_408),
+    ("resnet34c", 34, 22_716_840, 3_830_747_136),
+    ("resnet50", 50, 25_557_032, 3_857_973_248),
+    ("resnet50.caffe", 50, 25_557_032, 3_857_973_248),
+    ("resnet50.tv", 50, 25_557_032, 4_089_184_256),
+    ("resnet50c", 50, 40_128_552, 6_324_224_000),
+    ("resnet101", 101, 44_549_160, 7_570_194_432),
+    ("resnet101.caffe", 101, 44_549_160, 7_570_194_432),
+    ("resnet101.tv", 101, 44_549_160, 7_801_405_440),
+    ("resnet152", 152, 60_192_808, 11_282_415_616),
+    ("resnet152.caffe", 152, 60_192_808, 11_282_415_616),
+    ("resnet152.tv", 152, 60_192_808, 11_513_626_624),
+];
+
+#[test]
+fn imagenet_nets_have_the_sizes_of_table_1() {
+    for (name, depth, parameters, multiply_adds) in IMAGENET {
+        let counts = count(name, 1000, 224);
+        let found = (counts.depth, counts.parameters, counts.multiply_adds);
+        assert_eq!(found, (depth, parameters, multiply_adds), "{name}");
+    }
+}
+
+#[test]
+fn resnet50_costs_what_it_should_at_every_side_of_image() {
+    let graph = build("resnet50", None).unwrap().graph;
+    for (side, multiply_adds) in [
+        (200, 3_314_699_264),
+        (256, 5_038_358_528),
+        (288, 6_376_128_512),
+        (320, 7_871_283_200),
+        (384, 11_333_746_688),
+        (480, 17_707_827_200),
+        (640, 31_478_988_800),
+    ] {
+        assert_eq!(graph.count(side, side).unwrap().multiply_adds, multiply_adds, "side {side}");
+    }
+}
+
+/// Channels and rows of a module's output.
+fn shape(graph: &Graph, module: &str, side: usize) -> (usize, usize) {
+    let id = graph.find(module).unwrap();
+    let [rows, columns] = graph.extents(side, side).unwrap()[id.index()];
+    assert_eq!(rows, columns);
+    match graph.node(id).kind {
+        Kind::Map { channels } => (channels, rows),
+        other => panic!("{module} is {other}"),
+    }
+}
+
+#[test]
+fn stages_have_the_output_sizes_of_the_paper() {
+    for (name, widths) in [
+        ("plain34", [64, 128, 256, 512]),
+        ("resnet18a", [64, 128, 256, 512]),
+        ("resnet34", [64, 128, 256, 512]),
+        ("resnet50", [256, 512, 1024, 2048]),
+        ("resnet101.tv", [256, 512, 1024, 2048]),
+        ("resnet152.caffe", [256, 512, 1024, 2048]),
+    ] {
+        let graph = build(name, None).unwrap().graph;
+        assert_eq!(shape(&graph, "conv1", 224), (64, 112), "{name}");
+        assert_eq!(shape(&graph, "maxpool", 224), (64, 56), "{name}");
+        for (stage, (width, rows)) in widths.into_iter().zip([56, 28, 14, 7]).enumerate() {
+            let layer = format!("layer{}", stage + 1);
+            assert_eq!(shape(&graph, &layer, 224), (width, rows), "{name} {layer}");
+        }
+    }
+    let graph = build("cifar_resnet20", None).unwrap().graph;
+    for (module, expected) in
+        [("relu", (16, 32)), ("layer1", (16, 32)), ("layer2", (32, 16)), ("layer3", (64, 8))]
+    {
+        assert_eq!(shape(&graph, module, 32), expected, "{module}");
+    }
+}

@@ -53,12 +53,14 @@ impl Augment {
     pub fn check(&self, preprocess: &Preprocess) -> Result<()> {
         let crop = preprocess.crop;
         match *self {
-            Self::Scale { min, max } if min > max || min < crop || max > 65_535 => Err(DataError::Settings(format!(
-                "augmentation: expected shorter sides from at least the crop {crop} to at most 65,535, found {min} to {max}"
-            ))),
-            Self::Crop { pad, .. } if pad > 65_535 => {
-                Err(DataError::Settings(format!("augmentation: expected padding of at most 65,535, found {pad}")))
+            Self::Scale { min, max } if min > max || min < crop || max > 65_535 => {
+                Err(DataError::Settings(format!(
+                    "augmentation: expected shorter sides from at least the crop {crop} to at most 65,535, found {min} to {max}"
+                )))
             }
+            Self::Crop { pad, .. } if pad > 65_535 => Err(DataError::Settings(format!(
+                "augmentation: expected padding of at most 65,535, found {pad}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -83,7 +85,8 @@ impl Augment {
                 let to = min + random.below((max - min) as u32 + 1) as usize;
                 let (width, height) = short_side(image.width(), image.height(), to);
                 let crop = preprocess.crop;
-                let mut draw = |side: usize| random.below(u32::try_from(side - crop + 1).unwrap_or(u32::MAX)) as usize;
+                let mut draw =
+                    |side: usize| random.below(u32::try_from(side - crop + 1).unwrap_or(u32::MAX)) as usize;
                 let window = Window { left: draw(width), top: draw(height), width: crop, height: crop };
                 let view = resize_window(image, width, height, window, preprocess.interpolation);
                 let view = if random.coin() { view.flip() } else { view };
@@ -147,7 +150,12 @@ mod tests {
             let mut seen = std::collections::HashSet::new();
             for sample in 0..300 {
                 let mut out = vec![f32::NAN; preprocess.len()];
-                augment.apply_into(&picture(), &preprocess, &mut Stream::new(1, Purpose::Augment, 0, sample), &mut out);
+                augment.apply_into(
+                    &picture(),
+                    &preprocess,
+                    &mut Stream::new(1, Purpose::Augment, 0, sample),
+                    &mut out,
+                );
                 let found = (-1..=1)
                     .flat_map(|down| (-1..=1).map(move |right| (right, down)))
                     .flat_map(|(right, down)| [(right, down, false), (right, down, true)])
@@ -158,7 +166,11 @@ mod tests {
         }
     }
 
-    fn by_definition((right, down, mirrored): (i32, i32, bool), padding: Padding, preprocess: &Preprocess) -> Vec<f32> {
+    fn by_definition(
+        (right, down, mirrored): (i32, i32, bool),
+        padding: Padding,
+        preprocess: &Preprocess,
+    ) -> Vec<f32> {
         let value = |i: usize| {
             let (plane, y, x) = (i / 1024, (i / 32 % 32) as i32, (i % 32) as i32);
             let x = if mirrored { 31 - x } else { x };
@@ -167,7 +179,10 @@ mod tests {
             let byte = [x + 1, y + 1, 200][plane];
             match padding {
                 Padding::Mean if !inside => 0.0,
-                _ => (if inside { byte as f32 } else { 0.0 } / 255.0 - preprocess.mean[plane]) / preprocess.std[plane],
+                _ => {
+                    (if inside { byte as f32 } else { 0.0 } / 255.0 - preprocess.mean[plane])
+                        / preprocess.std[plane]
+                }
             }
         };
         (0..3072).map(value).collect()
@@ -181,7 +196,12 @@ mod tests {
         let image = RgbImage::from_fn(100, 70, |x, y| [(x * 2) as u8, (y * 3) as u8, 0]);
         let draw = |sample| {
             let mut out = vec![f32::NAN; preprocess.len()];
-            augment.apply_into(&image, &preprocess, &mut Stream::new(1, Purpose::Augment, 0, sample), &mut out);
+            augment.apply_into(
+                &image,
+                &preprocess,
+                &mut Stream::new(1, Purpose::Augment, 0, sample),
+                &mut out,
+            );
             assert!(out.iter().all(|v| v.is_finite()));
             out
         };

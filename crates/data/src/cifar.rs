@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100 as their author publishes them (Krizhevsky 2009), in the binary form.
+//! CIFAR-10 and CIFAR-100 as their author publishes them (Krizhevsky 2009), in the binary form; `python` reads the other.
 //!
 //! ```text
 //! cifar-10-batches-bin/   data_batch_1.bin … data_batch_5.bin, test_batch.bin, batches.meta.txt
@@ -62,7 +62,8 @@ impl Form {
 /// Finds the form of a folder or of the one that its archive would have unpacked into it.
 pub(crate) fn recognise(folder: &Path) -> Option<(PathBuf, Form)> {
     let forms = [Form::Binary10, Form::Binary100, Form::Python10, Form::Python100];
-    let places = forms.iter().flat_map(|&form| [(folder.to_path_buf(), form), (folder.join(form.marks().0), form)]);
+    let places =
+        forms.iter().flat_map(|&form| [(folder.to_path_buf(), form), (folder.join(form.marks().0), form)]);
     places.into_iter().find(|(folder, form)| {
         let (_, files) = form.marks();
         let is_ours = *form != Form::Python100 || folder.join("meta").is_file();
@@ -146,7 +147,11 @@ impl Records {
         for (i, record) in bytes.chunks_exact(size).enumerate() {
             let label = u32::from(record[labels - 1]);
             if label >= classes {
-                return Err(DataError::record(path, i, format!("expected a label below {classes}, found {label}")));
+                return Err(DataError::record(
+                    path,
+                    i,
+                    format!("expected a label below {classes}, found {label}"),
+                ));
             }
             self.labels.push(label);
             self.push_planes(&record[labels..]);

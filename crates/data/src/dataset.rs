@@ -93,13 +93,17 @@ impl Dataset {
         if labels.is_empty() {
             return Err(DataError::Settings(format!("data set {name}: expected pictures, found none")));
         }
-        if let Some((i, label)) = labels.iter().enumerate().find(|(_, label)| **label as usize >= classes.len()) {
+        if let Some((i, label)) =
+            labels.iter().enumerate().find(|(_, label)| **label as usize >= classes.len())
+        {
             let count = classes.len();
             return Err(DataError::Settings(format!(
                 "data set {name}: expected labels below {count}, found {label} at picture {i}"
             )));
         }
-        labels.iter().for_each(|label| digest.update(label.to_le_bytes()));
+        for label in &labels {
+            digest.update(label.to_le_bytes());
+        }
         for class in &classes {
             digest.update((class.len() as u64).to_le_bytes());
             digest.update(class);
@@ -185,7 +189,9 @@ impl Dataset {
     pub fn subset(&self, indices: &[usize]) -> Self {
         let chosen: Arc<[usize]> = indices.iter().map(|&i| self.place(i)).collect();
         let mut digest = Sha256::new_with_prefix(&self.digest);
-        indices.iter().for_each(|&i| digest.update((i as u64).to_le_bytes()));
+        for &i in indices {
+            digest.update((i as u64).to_le_bytes());
+        }
         Self { content: Arc::clone(&self.content), selection: Some(chosen), digest: hex(digest) }
     }
 

@@ -108,7 +108,11 @@ fn recognise(bytes: &[u8]) -> Result<ImageFormat> {
 }
 
 fn name(format: ImageFormat) -> String {
-    format.extensions_str().first().map_or_else(|| format!("{format:?}"), |e| e.to_uppercase()).replace("JPG", "JPEG")
+    format
+        .extensions_str()
+        .first()
+        .map_or_else(|| format!("{format:?}"), |e| e.to_uppercase())
+        .replace("JPG", "JPEG")
 }
 
 fn into_rgb(image: DynamicImage) -> Result<RgbImage> {

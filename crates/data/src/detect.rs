@@ -28,7 +28,8 @@ enum Kind {
 }
 
 /// Every kind by the name that forces it, in the order in which they are tried.
-const KINDS: [(&str, Kind); 3] = [("cifar", Kind::Cifar), ("parquet", Kind::Parquet), ("folder", Kind::Folder)];
+const KINDS: [(&str, Kind); 3] =
+    [("cifar", Kind::Cifar), ("parquet", Kind::Parquet), ("folder", Kind::Folder)];
 
 const RECOGNISED: &str = "`shapes` (embedded); a folder with CIFAR-10 or CIFAR-100 in binary or Python batches; \
     parquet files as Hugging Face's (train-*.parquet, test-*.parquet); a folder of pictures, one folder per class, \
@@ -60,7 +61,10 @@ pub fn open(data: &str, split: Split, options: &OpenOptions) -> Result<Dataset> 
         Kind::Folder => folder::open(path, split, &options.limits),
         Kind::Cifar => match cifar::recognise(path) {
             Some((folder, form)) => cifar::open(&folder, form, split),
-            None => Err(unknown(path, "CIFAR: data_batch_1.bin, test_batch.bin, train.bin, test.bin or the Python batches")),
+            None => Err(unknown(
+                path,
+                "CIFAR: data_batch_1.bin, test_batch.bin, train.bin, test.bin or the Python batches",
+            )),
         },
     }
 }
@@ -85,8 +89,11 @@ fn unknown(path: &Path, expected: &str) -> DataError {
         Err(_) => "a file of another kind".into(),
         Ok(entries) if entries.is_empty() => "an empty folder".into(),
         Ok(entries) => {
-            let names: Vec<String> =
-                entries.iter().take(SHOWN).map(|e| if e.is_dir { format!("{}/", e.name) } else { e.name.clone() }).collect();
+            let names: Vec<String> = entries
+                .iter()
+                .take(SHOWN)
+                .map(|e| if e.is_dir { format!("{}/", e.name) } else { e.name.clone() })
+                .collect();
             let rest = entries.len().saturating_sub(SHOWN);
             if rest == 0 { names.join(", ") } else { format!("{} and {rest} more", names.join(", ")) }
         }

@@ -39,7 +39,8 @@ pub(crate) fn looks_like(root: &Path) -> bool {
 /// # Errors
 /// When the split is missing, no class or picture is found, or a class has no picture.
 pub(crate) fn open(root: &Path, split: Split, limits: &Limits) -> Result<Dataset> {
-    let name = root.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let name =
+        root.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     read(&folder_of(root, split)?, name.unwrap_or_else(|| "folder".into()), limits)
 }
 
@@ -54,7 +55,10 @@ fn folder_of(root: &Path, split: Split) -> Result<PathBuf> {
         None if is_split(root) => {
             let found: Vec<String> = classes(root)?.into_iter().map(|(name, _)| name).collect();
             let (wanted, found) = (names.join("/ or "), found.join(", "));
-            Err(DataError::source(root, format!("expected a folder {wanted}/ for the {split} split, found {found}")))
+            Err(DataError::source(
+                root,
+                format!("expected a folder {wanted}/ for the {split} split, found {found}"),
+            ))
         }
         None => Ok(root.into()),
     }
@@ -110,7 +114,8 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
         if !folder.canonicalize().is_ok_and(|real| entered.insert(real)) {
             continue;
         }
-        let (inner, files): (Vec<_>, Vec<_>) = disk::list(&folder)?.into_iter().partition(|entry| entry.is_dir);
+        let (inner, files): (Vec<_>, Vec<_>) =
+            disk::list(&folder)?.into_iter().partition(|entry| entry.is_dir);
         folders.extend(inner.into_iter().map(|entry| entry.path));
         let files = files.into_iter().map(|entry| entry.path).filter(|path| is_picture(path));
         found.extend(files.map(|path| (folder.clone(), path)));
@@ -140,15 +145,21 @@ mod tests {
     }
 
     fn names(data: &Dataset) -> Vec<String> {
-        (0..data.len()).map(|i| Path::new(&data.describe(i)).file_name().unwrap().to_str().unwrap().into()).collect()
+        (0..data.len())
+            .map(|i| Path::new(&data.describe(i)).file_name().unwrap().to_str().unwrap().into())
+            .collect()
     }
 
     #[test]
     fn splits_classes_and_pictures_are_found_in_torchvision_s_order() {
         let root = tempfile::tempdir().unwrap();
-        let files = ["train/10/b.PNG", "train/10/a/z.jpg", "train/2/x.jpeg", "train/B/1.png", "train/a/1.png"];
+        let files =
+            ["train/10/b.PNG", "train/10/a/z.jpg", "train/2/x.jpeg", "train/B/1.png", "train/a/1.png"];
         fill(root.path(), &files);
-        fill(root.path(), &["train/10/notes.txt", "train/.hidden/1.png", "train/list.png", "validation/2/v.png"]);
+        fill(
+            root.path(),
+            &["train/10/notes.txt", "train/.hidden/1.png", "train/list.png", "validation/2/v.png"],
+        );
         let train = open(root.path(), Split::Train, &Limits::default()).unwrap();
         assert_eq!(train.classes(), ["10", "2", "B", "a"]);
         assert_eq!(names(&train), ["b.PNG", "z.jpg", "x.jpeg", "1.png", "1.png"]);
@@ -164,7 +175,8 @@ mod tests {
     fn a_flat_folder_serves_both_splits() {
         let root = tempfile::tempdir().unwrap();
         fill(root.path(), &["cat/1.png", "dog/1.png"]);
-        let [train, test] = [Split::Train, Split::Test].map(|s| open(root.path(), s, &Limits::default()).unwrap());
+        let [train, test] =
+            [Split::Train, Split::Test].map(|s| open(root.path(), s, &Limits::default()).unwrap());
         assert_eq!((train.len(), train.digest()), (2, test.digest()));
     }
 

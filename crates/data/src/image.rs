@@ -18,7 +18,9 @@ impl RgbImage {
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self> {
         let expected = width.checked_mul(height).and_then(|n| n.checked_mul(3));
         if width == 0 || height == 0 {
-            Err(DataError::image(format!("expected a picture of at least one pixel, found {width} x {height}")))
+            Err(DataError::image(format!(
+                "expected a picture of at least one pixel, found {width} x {height}"
+            )))
         } else if expected == Some(pixels.len()) {
             Ok(Self { width, height, pixels })
         } else {

@@ -23,12 +23,12 @@ mod random;
 mod resize;
 mod shapes;
 
+pub use crate::image::RgbImage;
 pub use augment::{Augment, Padding};
 pub use dataset::{Dataset, Split};
 pub use decode::{Limits, decode};
 pub use detect::{OpenOptions, open};
 pub use error::{DataError, Result};
-pub use crate::image::RgbImage;
 pub use loader::{Batch, Loader, LoaderOptions, OnBadImage, Skipped};
 pub use preprocess::{ChannelOrder, Preprocess};
 pub use resize::{Interpolation, Window, centre_crop, resize, resize_window, short_side};

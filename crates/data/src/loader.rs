@@ -148,8 +148,11 @@ impl Loader {
         options.augment.check(preprocess)?;
         let end = options.check(data.len())?;
         let threads = options.threads.min(end - options.first_batch);
-        let state =
-            State { next_claimed: options.first_batch, next_taken: options.first_batch, ready: BTreeMap::new() };
+        let state = State {
+            next_claimed: options.first_batch,
+            next_taken: options.first_batch,
+            ready: BTreeMap::new(),
+        };
         let shared = Arc::new(Shared {
             order: options.order(data.len()),
             data: data.clone(),
@@ -164,7 +167,9 @@ impl Loader {
         for _ in 0..threads {
             let shared = Arc::clone(&loader.shared);
             let worker = std::thread::Builder::new().name("loader".into()).spawn(move || shared.work());
-            loader.workers.push(worker.map_err(|e| DataError::Settings(format!("cannot start a loader thread: {e}")))?);
+            loader
+                .workers
+                .push(worker.map_err(|e| DataError::Settings(format!("cannot start a loader thread: {e}")))?);
         }
         Ok(loader)
     }
@@ -222,7 +227,10 @@ impl LoaderOptions {
             size => samples.div_ceil(size),
         };
         if self.threads == 0 || self.prefetch == 0 {
-            refuse(format!("expected at least 1 thread and 1 batch ahead, found {} and {}", self.threads, self.prefetch))
+            refuse(format!(
+                "expected at least 1 thread and 1 batch ahead, found {} and {}",
+                self.threads, self.prefetch
+            ))
         } else if batches == 0 {
             refuse(format!("expected at least one batch of {}, found {samples} samples", self.batch_size))
         } else if self.first_batch > batches {
@@ -261,7 +269,9 @@ impl Shared {
     fn work(&self) {
         while let Some(number) = self.claim() {
             let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(number))).unwrap_or_else(|_| {
-                Err(DataError::Settings(format!("loader: a decoder failed badly on a picture of batch {number}")))
+                Err(DataError::Settings(format!(
+                    "loader: a decoder failed badly on a picture of batch {number}"
+                )))
             });
             self.lock().ready.insert(number, prepared);
             self.changed.notify_all();

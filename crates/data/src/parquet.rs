@@ -29,11 +29,7 @@ const MAX_LABEL: u32 = 65_535;
 
 /// True for a parquet file, or a folder that holds some, or whose sub-folder does.
 pub(crate) fn looks_like(path: &Path) -> bool {
-    if path.is_dir() {
-        folder_of(path).is_some()
-    } else {
-        path.extension().is_some_and(|e| e == "parquet")
-    }
+    if path.is_dir() { folder_of(path).is_some() } else { path.extension().is_some_and(|e| e == "parquet") }
 }
 
 /// The rows of one split; a single file serves both.
@@ -64,7 +60,11 @@ pub(crate) fn open(path: &Path, split: Split, limits: &Limits) -> Result<Dataset
     };
     if let Some(i) = rows.labels.iter().position(|&label| label as usize >= classes.len()) {
         let (expected, found) = (classes.len(), rows.labels[i]);
-        return Err(DataError::record(&origin, i, format!("expected a label below {expected}, found {found}")));
+        return Err(DataError::record(
+            &origin,
+            i,
+            format!("expected a label below {expected}, found {found}"),
+        ));
     }
     if let Some((size, pixels)) = decoded {
         return Dataset::from_pixels(name, classes, rows.labels, size, pixels);
@@ -96,7 +96,11 @@ fn decode_small(pictures: &[Vec<u8>], limits: &Limits) -> Option<((usize, usize)
 fn numbered(origin: &Path, labels: &[u32]) -> Result<Vec<String>> {
     let (row, &largest) = labels.iter().enumerate().max_by_key(|&(_, label)| label).unwrap_or((0, &0));
     if largest > MAX_LABEL {
-        return Err(DataError::record(origin, row, format!("expected a label of at most {MAX_LABEL}, found {largest}")));
+        return Err(DataError::record(
+            origin,
+            row,
+            format!("expected a label of at most {MAX_LABEL}, found {largest}"),
+        ));
     }
     Ok((0..=largest).map(|label| label.to_string()).collect())
 }
@@ -104,8 +108,9 @@ fn numbered(origin: &Path, labels: &[u32]) -> Result<Vec<String>> {
 /// The last part of the path that says more than how the data is laid out.
 fn name_of(path: &Path) -> String {
     let real = path.canonicalize().unwrap_or_else(|_| path.into());
-    let parts = real.iter().rev().map(|part| part.to_string_lossy().into_owned());
-    let name = parts.filter(|part| !["data", "plain_text"].contains(&part.as_str()) && !part.ends_with(".parquet")).next();
+    let says_more =
+        |part: &String| !["data", "plain_text"].contains(&part.as_str()) && !part.ends_with(".parquet");
+    let name = real.iter().rev().map(|part| part.to_string_lossy().into_owned()).find(says_more);
     name.unwrap_or_else(|| "parquet".into())
 }
 
@@ -131,7 +136,8 @@ fn files_of(root: &Path, split: Split) -> Result<Vec<PathBuf>> {
     let files = folder_of(root).map(|folder| parquet_files(&folder)).unwrap_or_default();
     let belongs = |file: &Path, name: &str| {
         let stem = file.file_stem().and_then(|stem| stem.to_str());
-        stem.and_then(|stem| stem.strip_prefix(name)).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '_']))
+        stem.and_then(|stem| stem.strip_prefix(name))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '_']))
     };
     for name in names {
         let chosen: Vec<PathBuf> = files.iter().filter(|file| belongs(file, name)).cloned().collect();

@@ -67,8 +67,12 @@ impl Preprocess {
     }
 
     /// One line of JSON, which [`Preprocess::from_json`] reads back to the bit.
+    #[allow(
+        clippy::missing_panics_doc,
+        reason = "the types of the fields have a JSON form, whatever they hold"
+    )]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("numbers and names always have a JSON form")
+        serde_json::to_string(self).expect("numbers and names have a JSON form")
     }
 
     /// Reads what [`Preprocess::to_json`] wrote.
@@ -90,7 +94,10 @@ impl Preprocess {
     pub fn check(&self) -> Result<()> {
         let size = 1..=65_535;
         let problem = if !size.contains(&self.crop) || self.resize.is_some_and(|side| !size.contains(&side)) {
-            format!("expected sizes of 1 to 65,535 pixels, found resize {:?} and crop {}", self.resize, self.crop)
+            format!(
+                "expected sizes of 1 to 65,535 pixels, found resize {:?} and crop {}",
+                self.resize, self.crop
+            )
         } else if self.resize.is_some_and(|side| side < self.crop) {
             format!("expected a crop of at most the resize {:?}, found {}", self.resize, self.crop)
         } else if !self.mean.iter().all(|m| m.is_finite()) {
@@ -197,11 +204,14 @@ mod tests {
         let image = RgbImage::from_fn(32, 32, |x, y| [x as u8, y as u8, 255]);
         let mut preprocess = Preprocess::cifar10();
         let rgb = preprocess.apply(&image);
-        assert_eq!(rgb[33], (1.0 / 255.0 - 0.4914) / 0.2470);
-        assert_eq!(rgb[2048], (1.0 - 0.4465) / 0.2616);
+        assert_eq!(rgb[33].to_bits(), f32::to_bits((1.0 / 255.0 - 0.4914) / 0.2470));
+        assert_eq!(rgb[2048].to_bits(), f32::to_bits((1.0 - 0.4465) / 0.2616));
         preprocess.channels = ChannelOrder::Bgr;
         let bgr = preprocess.apply(&image);
-        assert_eq!((&bgr[..1024], &bgr[1024..2048], &bgr[2048..]), (&rgb[2048..], &rgb[1024..2048], &rgb[..1024]));
+        assert_eq!(
+            (&bgr[..1024], &bgr[1024..2048], &bgr[2048..]),
+            (&rgb[2048..], &rgb[1024..2048], &rgb[..1024])
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Random numbers that are the same on every machine and for every number of threads.
 //!
-//! Each purpose, epoch and sample has a ChaCha stream of its own, keyed by the numbers themselves, so that
+//! Each purpose, epoch and sample has a `ChaCha` stream of its own, keyed by the numbers themselves, so that
 //! no draw depends on how many others were made before it. What is drawn uses integers and exact `f32`
 //! steps only.
 

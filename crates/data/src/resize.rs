@@ -215,7 +215,9 @@ mod tests {
         assert_eq!(short_side(500, 375, 256), (341, 256));
         assert_eq!(short_side(375, 500, 256), (256, 341));
         assert_eq!(short_side(64, 64, 32), (32, 32));
-        for (size, start) in [(224, 0), (225, 0), (226, 1), (227, 2), (229, 2), (231, 4), (341, 58), (343, 60)] {
+        for (size, start) in
+            [(224, 0), (225, 0), (226, 1), (227, 2), (229, 2), (231, 4), (341, 58), (343, 60)]
+        {
             assert_eq!(centre_crop(size, 224, 224).left, start, "{size}");
         }
     }

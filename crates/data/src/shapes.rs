@@ -28,6 +28,7 @@ const TEST_PICTURES: usize = 2_000;
 /// The data set `shapes`: 10,000 pictures to learn from, 2,000 to test with, classes in turn, so that each
 /// has the same number. Another `seed` draws other pictures of the same kind; 0 is the one that figures
 /// are given for.
+#[allow(clippy::missing_panics_doc, reason = "the numbers are constants that fit together")]
 pub fn shapes(seed: u64, split: Split) -> Dataset {
     let (count, part) = match split {
         Split::Train => (TRAIN_PICTURES, 0),
@@ -40,13 +41,15 @@ pub fn shapes(seed: u64, split: Split) -> Dataset {
     });
     let labels = (0..count).map(|i| (i % CLASSES.len()) as u32).collect();
     let classes = CLASSES.map(str::to_owned).to_vec();
-    Dataset::from_pixels("shapes", classes, labels, (SIDE, SIDE), bytes).expect("the numbers above fit together")
+    Dataset::from_pixels("shapes", classes, labels, (SIDE, SIDE), bytes)
+        .expect("the numbers above fit together")
 }
 
 /// Ground with texture, clutter, the shape with texture, noise; in this order.
 fn draw(outline: &Outline, random: &mut Stream, picture: &mut [u8]) {
     let (ground, shape) = paints(random);
-    let mut canvas: Vec<Colour> = (0..PIXELS).map(|i| ground.at((i % SIDE) as f32, (i / SIDE) as f32)).collect();
+    let mut canvas: Vec<Colour> =
+        (0..PIXELS).map(|i| ground.at((i % SIDE) as f32, (i / SIDE) as f32)).collect();
     for _ in 0..random.below(6) {
         let colour = if random.coin() { shape.at(0.0, 0.0) } else { random_colour(random) };
         let radius = random.between(0.8, 1.8);
@@ -105,7 +108,7 @@ impl Frame {
     }
 
     /// A point of the picture in the outline's own coordinates.
-    fn into_outline(&self, x: f32, y: f32) -> [f32; 2] {
+    fn outline_point(&self, x: f32, y: f32) -> [f32; 2] {
         let ([dx, dy], [cos, sin]) = ([x - self.centre[0], y - self.centre[1]], self.turn);
         [(cos * dx + sin * dy) / self.radii[0], (cos * dy - sin * dx) / self.radii[1]]
     }
@@ -134,7 +137,7 @@ fn cover(canvas: &mut [Colour], outline: &Outline, frame: &Frame, colour: impl F
         }
         let inside = (0..SUBPIXELS * SUBPIXELS).filter(|s| {
             let step = |k: usize| (k as f32 + 0.5) / SUBPIXELS as f32;
-            outline.contains(frame.into_outline(x + step(s % SUBPIXELS), y + step(s / SUBPIXELS)))
+            outline.contains(frame.outline_point(x + step(s % SUBPIXELS), y + step(s / SUBPIXELS)))
         });
         let share = inside.count() as f32 / (SUBPIXELS * SUBPIXELS) as f32;
         let over = colour(x, y);

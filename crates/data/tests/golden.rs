@@ -8,12 +8,14 @@ use residuum_formats::npy;
 use serde_json::Value;
 
 fn shared(path: &str) -> PathBuf {
-    let root = std::env::var_os("RESIDUUM_DATA").expect("set RESIDUUM_DATA to the folder that holds data/ and golden/");
+    let root = std::env::var_os("RESIDUUM_DATA")
+        .expect("set RESIDUUM_DATA to the folder that holds data/ and golden/");
     PathBuf::from(root).join(path)
 }
 
 fn picture(path: &str) -> RgbImage {
-    decode(&std::fs::read(shared(path)).unwrap(), &Limits::default()).unwrap_or_else(|e| panic!("{path}: {e}"))
+    decode(&std::fs::read(shared(path)).unwrap(), &Limits::default())
+        .unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 fn json(path: &str) -> Value {

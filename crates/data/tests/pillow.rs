@@ -9,7 +9,8 @@ fn fixtures(folder: &str) -> PathBuf {
 }
 
 fn picture(path: &Path) -> RgbImage {
-    decode(&std::fs::read(path).unwrap(), &Limits::default()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    decode(&std::fs::read(path).unwrap(), &Limits::default())
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// Largest difference of a byte allowed: lossy decoders round differently, CMYK is converted differently.

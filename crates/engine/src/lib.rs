@@ -18,6 +18,7 @@ mod lower;
 mod memory;
 mod plan;
 mod profile;
+mod program;
 pub mod reference;
 mod step;
 mod threads;

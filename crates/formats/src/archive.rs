@@ -49,7 +49,8 @@ impl Archive {
             }
             indices.insert(name, index);
         }
-        let budget_bytes = BUDGET_BASE_BYTES.saturating_add(BUDGET_PER_FILE_BYTE.saturating_mul(file.len() as u64));
+        let budget_bytes =
+            BUDGET_BASE_BYTES.saturating_add(BUDGET_PER_FILE_BYTE.saturating_mul(file.len() as u64));
         Ok(Self { file: file.clone(), zip, indices, budget_bytes })
     }
 
@@ -74,7 +75,8 @@ impl Archive {
             }
             CompressionMethod::Deflated => {
                 if size / MAX_RATIO > packed {
-                    let message = format!("{packed} bytes claim to hold {size}, more than {MAX_RATIO} times as many");
+                    let message =
+                        format!("{packed} bytes claim to hold {size}, more than {MAX_RATIO} times as many");
                     return Err(FormatError::limit(name, message));
                 }
                 // One byte more than announced, so that a record that is longer shows it. The reader
@@ -83,7 +85,10 @@ impl Archive {
                 self.budget_bytes -= bytes.len() as u64;
                 Ok(Some(bytes.into()))
             }
-            other => Err(FormatError::unsupported(name, format!("compression {other}; stored and deflate are read"))),
+            other => Err(FormatError::unsupported(
+                name,
+                format!("compression {other}; stored and deflate are read"),
+            )),
         }
     }
 
@@ -92,10 +97,15 @@ impl Archive {
             let message = format!("a stored record of {packed} bytes claims to hold {size}");
             return Err(FormatError::malformed(name, message));
         }
-        let range = usize::try_from(start).ok().zip(start.checked_add(size).and_then(|end| usize::try_from(end).ok()));
+        let range = usize::try_from(start)
+            .ok()
+            .zip(start.checked_add(size).and_then(|end| usize::try_from(end).ok()));
         let bytes = range.and_then(|(start, end)| self.file.slice(start..end));
         let bytes = bytes.ok_or_else(|| {
-            FormatError::truncated(name, format!("{size} bytes at {start} reach beyond the file's {}", self.file.len()))
+            FormatError::truncated(
+                name,
+                format!("{size} bytes at {start} reach beyond the file's {}", self.file.len()),
+            )
         })?;
         let found = crc32fast::hash(&bytes);
         if found != crc {

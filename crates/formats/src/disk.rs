@@ -27,16 +27,19 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// When it is no regular file, is longer than `max_bytes`, or cannot be read.
 pub fn read(path: impl AsRef<Path>, max_bytes: usize) -> Result<Vec<u8>> {
     let path = path.as_ref();
-    let (mut file, len) = open_regular(path)?;
-    let too_long = || FormatError::limit("", format!("longer than the {max_bytes} bytes allowed here")).in_file(path);
+    let (file, len) = open_regular(path)?;
+    let too_long =
+        || FormatError::limit("", format!("longer than the {max_bytes} bytes allowed here")).in_file(path);
     if len > max_bytes as u64 {
         return Err(too_long());
     }
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len as usize).map_err(|_| FormatError::out_of_memory("", len as usize).in_file(path))?;
+    bytes
+        .try_reserve_exact(len as usize)
+        .map_err(|_| FormatError::out_of_memory("", len as usize).in_file(path))?;
     // The file may grow while it is read: the limit holds for what is read, not for what was announced.
     let limit = max_bytes as u64 + 1;
-    file.by_ref().take(limit).read_to_end(&mut bytes).map_err(|e| FormatError::io(path, "read", e))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(|e| FormatError::io(path, "read", e))?;
     if bytes.len() > max_bytes { Err(too_long()) } else { Ok(bytes) }
 }
 
@@ -113,7 +116,10 @@ fn open_regular(path: &Path) -> Result<(File, u64)> {
 /// When `write` fails, or any step of the disk's; the temporary is then gone and the old file untouched.
 /// After a failed sync of the folder, which is the last step, the new file is in place but may not survive
 /// a loss of power.
-pub fn write_atomic(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub fn write_atomic(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     let path = path.as_ref();
     let (mut temporary, file) = Temporary::create_beside(path)?;
     let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);

@@ -1,7 +1,7 @@
 //! Bytes ↔ named tensors and metadata, and the one door to the disk.
 //!
 //! [`read_weights`] reads whatever weights file it is given, by looking into it: [safetensors],
-//! or PyTorch's [`.pth`](pth) in its zip form and its older stream form. [`npy`] reads and writes NumPy
+//! or PyTorch's [`.pth`](pth) in its zip form and its older stream form. [`npy`] reads and writes `numpy`
 //! arrays. All of them answer with [`NamedTensors`] or [`RawTensor`]s whose bytes stay in the mapped file
 //! until they are used. [`disk`] is the only place of the project that opens, writes or renames files.
 //!

@@ -34,12 +34,12 @@ impl RawTensor {
 
     /// A tensor of `f32`.
     pub fn from_f32(tensor: &Tensor<f32>) -> Self {
-        Self::from_elements(DType::F32, tensor, |x| x.to_le_bytes())
+        Self::from_elements(DType::F32, tensor, f32::to_le_bytes)
     }
 
     /// A tensor of `i64`.
     pub fn from_i64(tensor: &Tensor<i64>) -> Self {
-        Self::from_elements(DType::I64, tensor, |x| x.to_le_bytes())
+        Self::from_elements(DType::I64, tensor, i64::to_le_bytes)
     }
 
     /// A tensor of bytes.
@@ -47,7 +47,11 @@ impl RawTensor {
         Self::from_elements(DType::U8, tensor, |x| [x])
     }
 
-    fn from_elements<T: Copy, const N: usize>(dtype: DType, tensor: &Tensor<T>, bytes: impl Fn(T) -> [u8; N]) -> Self {
+    fn from_elements<T: Copy, const N: usize>(
+        dtype: DType,
+        tensor: &Tensor<T>,
+        bytes: impl Fn(T) -> [u8; N],
+    ) -> Self {
         let data: Vec<u8> = tensor.data().iter().flat_map(|&x| bytes(x)).collect();
         Self { dtype, shape: tensor.shape().to_vec(), data: data.into() }
     }
@@ -169,7 +173,8 @@ impl NamedTensors {
     /// When it is not; the message says how many others are.
     pub fn require(&self, name: &str) -> Result<&RawTensor> {
         self.get(name).ok_or_else(|| {
-            let first = self.names().next().map_or(String::new(), |first| format!(", the first is `{first}`"));
+            let first =
+                self.names().next().map_or(String::new(), |first| format!(", the first is `{first}`"));
             FormatError::mismatch(name, format!("no such tensor among {}{first}", self.len()))
         })
     }
@@ -196,9 +201,11 @@ impl NamedTensors {
 
     /// Removes a prefix from the names where every one of them has it.
     pub(crate) fn strip_prefix(&mut self, prefix: &str) {
-        if !self.is_empty() && self.names().all(|name| name.len() > prefix.len() && name.starts_with(prefix)) {
+        if !self.is_empty() && self.names().all(|name| name.len() > prefix.len() && name.starts_with(prefix))
+        {
             let tensors = std::mem::take(&mut self.tensors);
-            self.tensors = tensors.into_iter().map(|(name, t)| (name[prefix.len()..].to_owned(), t)).collect();
+            self.tensors =
+                tensors.into_iter().map(|(name, t)| (name[prefix.len()..].to_owned(), t)).collect();
         }
     }
 }
@@ -258,7 +265,8 @@ mod tests {
     #[test]
     fn a_prefix_goes_only_where_all_have_it() {
         let one = || raw(DType::U8, &[1], &[1]);
-        let mut all: NamedTensors = [("module.a".to_owned(), one()), ("module.b".to_owned(), one())].into_iter().collect();
+        let mut all: NamedTensors =
+            [("module.a".to_owned(), one()), ("module.b".to_owned(), one())].into_iter().collect();
         all.strip_prefix("module.");
         assert_eq!(all.names().collect::<Vec<_>>(), ["a", "b"]);
         all.insert("module.c", one());

@@ -1,4 +1,4 @@
-//! NumPy's `.npy` arrays and `.npz` collections of them.
+//! `.npy` arrays of `numpy` and `.npz` collections of them.
 //!
 //! Read: format versions 1 to 3, little-endian floats of 2, 4 and 8 bytes, signed integers, bytes and truth
 //! values. Arrays in Fortran order come out in C order. Written: `f32` and `u8`, version 1, C order.
@@ -36,7 +36,11 @@ pub fn read_bytes(file: &Bytes) -> Result<RawTensor> {
     let data = file.slice(start..file.len()).unwrap_or_else(|| Vec::new().into());
     let expected = element_count(&shape).and_then(|count| count.checked_mul(dtype.size_bytes()));
     if expected != Some(data.len()) {
-        let kind = if expected.is_some_and(|len| len < data.len()) { ErrorKind::Malformed } else { ErrorKind::Truncated };
+        let kind = if expected.is_some_and(|len| len < data.len()) {
+            ErrorKind::Malformed
+        } else {
+            ErrorKind::Truncated
+        };
         let expected = expected.map_or("more than can be counted".to_owned(), |len| format!("{len} bytes"));
         let message = format!("{dtype} of shape {shape:?} takes {expected}, found {}", data.len());
         return Err(FormatError::new(kind, "data", message));
@@ -47,10 +51,11 @@ pub fn read_bytes(file: &Bytes) -> Result<RawTensor> {
 
 fn to_c_order(data: &Bytes, dtype: DType, shape: &[usize]) -> Result<Bytes> {
     let mut stride = 1usize;
-    let strides: Vec<usize> = shape
-        .iter()
-        .map(|&side| std::mem::replace(&mut stride, stride.saturating_mul(side)))
-        .collect();
+    let mut strides = Vec::new();
+    for &side in shape {
+        strides.push(stride);
+        stride = stride.saturating_mul(side);
+    }
     let window = Strided { offset: 0, shape, strides: &strides };
     window.gather(data, dtype.size_bytes(), &mut copy_budget(data.len()), "data")
 }
@@ -70,12 +75,13 @@ pub fn read_npz(path: impl AsRef<Path>) -> Result<NamedTensors> {
 /// As [`read_npz`].
 pub fn read_npz_bytes(file: &Bytes) -> Result<NamedTensors> {
     let mut archive = Archive::open(file)?;
-    let records: Vec<String> = archive.names().filter(|name| name.ends_with(".npy")).map(str::to_owned).collect();
+    let names: Vec<String> =
+        archive.names().filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect();
     let mut named = NamedTensors::new();
-    for record in records {
-        if let Some(bytes) = archive.record(&record)? {
-            let array = read_bytes(&bytes).map_err(|e| e.within(&record))?;
-            named.insert(record.trim_end_matches(".npy"), array);
+    for name in names {
+        if let Some(bytes) = archive.record(&format!("{name}.npy"))? {
+            let array = read_bytes(&bytes).map_err(|e| e.within(&name))?;
+            named.insert(name, array);
         }
     }
     Ok(named)

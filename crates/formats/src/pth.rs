@@ -1,12 +1,13 @@
 //! PyTorch's `.pth`, `.pt`, `.th`, `.pth.tar`: the zip form (since 1.6) and the older stream form.
 //!
 //! Both hold a pickle, which is a program for a small machine, and the elements of the tensors apart from
-//! it. The machine here ([`pickle`]) builds only data: numbers, text, lists, maps and descriptions of
+//! it. The machine here (`pickle`) builds only data: numbers, text, lists, maps and descriptions of
 //! tensors; it knows the handful of names that a state dict needs and refuses a file that asks for any
 //! other. Weights saved as a whole model therefore cannot be read; their owner can save the state dict.
 
 mod legacy;
 mod pickle;
+pub mod plain;
 mod state_dict;
 mod storage;
 mod value;
@@ -23,7 +24,7 @@ use crate::named::NamedTensors;
 ///
 /// The state dict is the file's map itself, or lies in it under `state_dict`, `model`, `model_state_dict`,
 /// `state_dict_ema`, `model_ema`, `net` or the like. Numbers, texts and truth values beside it become
-/// metadata, as text. The prefixes `module.` and `_orig_mod.`, left by wrappers, are removed where every
+/// metadata, as text; whatever else lies beside the tensors is passed over. The prefixes `module.` and `_orig_mod.`, left by wrappers, are removed where every
 /// name has them.
 ///
 /// # Errors
@@ -48,5 +49,6 @@ const PICKLE_PROTO: u8 = 0x80;
 
 /// True where the bytes begin as one of the two forms does.
 pub(crate) fn is_pth(file: &[u8]) -> bool {
-    file.starts_with(ZIP_MAGIC) || (file.first() == Some(&PICKLE_PROTO) && file.get(1).is_some_and(|&p| (2..=5).contains(&p)))
+    file.starts_with(ZIP_MAGIC)
+        || (file.first() == Some(&PICKLE_PROTO) && file.get(1).is_some_and(|&p| (2..=5).contains(&p)))
 }

@@ -43,7 +43,8 @@ pub fn read_bytes(file: &Bytes) -> Result<NamedTensors> {
     let Header { metadata, mut tensors } = header::parse(&file[LENGTH_BYTES..header_end])?;
     tensors.sort_by_key(|(_, info)| info.data_offsets);
 
-    let mut named = NamedTensors { metadata, ..NamedTensors::default() };
+    let mut named = NamedTensors::new();
+    named.metadata = metadata;
     let mut covered = 0;
     for (name, info) in tensors {
         let (start, end) = info.data_offsets;
@@ -71,7 +72,8 @@ fn header_end(file: &[u8]) -> Result<usize> {
     };
     let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER_BYTES as u64 {
-        let message = format!("{length} bytes, at most {MAX_HEADER_BYTES} are allowed; is this a safetensors file?");
+        let message =
+            format!("{length} bytes, at most {MAX_HEADER_BYTES} are allowed; is this a safetensors file?");
         return Err(FormatError::limit("header length", message));
     }
     let end = LENGTH_BYTES + length as usize;
@@ -79,7 +81,8 @@ fn header_end(file: &[u8]) -> Result<usize> {
         Some([b'{', ..]) => Ok(end),
         Some(_) => Err(FormatError::malformed("header", "expected JSON beginning with `{`")),
         None => {
-            let message = format!("{length} bytes announced, the file ends after {}", file.len() - LENGTH_BYTES);
+            let message =
+                format!("{length} bytes announced, the file ends after {}", file.len() - LENGTH_BYTES);
             Err(FormatError::truncated("header", message))
         }
     }
@@ -92,7 +95,8 @@ fn tensor(name: &str, info: &TensorInfo, data: &Bytes) -> Result<RawTensor> {
     let (start, end) = info.data_offsets;
     let expected = element_count(&info.shape).and_then(|count| count.checked_mul(dtype.size_bytes()));
     if expected != Some(end - start) {
-        let message = format!("{dtype} of shape {:?} does not take the {} bytes of its range", info.shape, end - start);
+        let message =
+            format!("{dtype} of shape {:?} does not take the {} bytes of its range", info.shape, end - start);
         return Err(FormatError::malformed(name, message));
     }
     let bytes = data.slice(start..end).ok_or_else(|| {
@@ -135,7 +139,7 @@ pub fn write(path: impl AsRef<Path>, named: &NamedTensors) -> Result<()> {
     })
 }
 
-/// [`write`] into memory.
+/// [`write()`] into memory.
 ///
 /// # Errors
 /// When a tensor is called `__metadata__` or the header would be too long.
@@ -144,7 +148,9 @@ pub fn write_to_vec(named: &NamedTensors) -> Result<Vec<u8>> {
     let header = compose_header(named, &order)?;
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
-    order.iter().for_each(|(_, tensor)| file.extend_from_slice(tensor.data()));
+    for (_, tensor) in order {
+        file.extend_from_slice(tensor.data());
+    }
     Ok(file)
 }
 
@@ -166,13 +172,19 @@ fn compose_header(named: &NamedTensors, order: &[(&str, &RawTensor)]) -> Result<
     let mut header = format!("{{\"{}\":{}", header::METADATA, json(&metadata)?);
     for (name, tensor) in named.iter() {
         if name == header::METADATA {
-            return Err(FormatError::refused(name, "the format keeps this name for itself; rename the tensor"));
+            return Err(FormatError::refused(
+                name,
+                "the format keeps this name for itself; rename the tensor",
+            ));
         }
         let start = starts[name];
         let (dtype, shape, stop) = (tensor.dtype(), json(tensor.shape())?, start + tensor.data().len());
         let name = json(name)?;
         // Writing to a `String` cannot fail.
-        let _ = write!(header, ",{name}:{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[{start},{stop}]}}");
+        let _ = write!(
+            header,
+            ",{name}:{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[{start},{stop}]}}"
+        );
     }
     header.push('}');
     while !header.len().is_multiple_of(LENGTH_BYTES) {

@@ -24,7 +24,13 @@ impl Strided<'_> {
     ///
     /// What is copied is taken from `budget`, in bytes: strides may repeat elements, and a broadcast tensor
     /// of a few bytes, or a thousand windows on one buffer, must not grow into gigabytes.
-    pub(crate) fn gather(&self, buffer: &Bytes, element_bytes: usize, budget: &mut usize, place: &str) -> Result<Bytes> {
+    pub(crate) fn gather(
+        &self,
+        buffer: &Bytes,
+        element_bytes: usize,
+        budget: &mut usize,
+        place: &str,
+    ) -> Result<Bytes> {
         let Self { offset, shape, strides } = *self;
         if shape.len() != strides.len() || shape.len() > MAX_RANK {
             let message = format!("shape {shape:?} and strides {strides:?} do not belong together");
@@ -49,7 +55,8 @@ impl Strided<'_> {
             return buffer.slice(start..start + len_bytes).ok_or_else(too_large);
         }
         *budget = budget.checked_sub(len_bytes).ok_or_else(|| {
-            let message = format!("{len_bytes} bytes to copy, {budget} are allowed for a file of this length");
+            let message =
+                format!("{len_bytes} bytes to copy, {budget} are allowed for a file of this length");
             FormatError::limit(place, message)
         })?;
         self.copy(buffer, element_bytes, len_bytes, place)
@@ -57,7 +64,8 @@ impl Strided<'_> {
 
     /// Index of the farthest element. 2^64 times 2^64 times a rank of 32 does not fit `u128`: saturate.
     fn last_element(&self) -> u128 {
-        let reach = self.shape.iter().zip(self.strides).map(|(&side, &stride)| (side as u128 - 1) * stride as u128);
+        let reach =
+            self.shape.iter().zip(self.strides).map(|(&side, &stride)| (side as u128 - 1) * stride as u128);
         reach.fold(self.offset as u128, u128::saturating_add)
     }
 
@@ -66,7 +74,8 @@ impl Strided<'_> {
         out.try_reserve_exact(len_bytes).map_err(|_| FormatError::out_of_memory(place, len_bytes))?;
         let mut index = vec![0; self.shape.len()];
         while out.len() < len_bytes {
-            let at: usize = self.offset + index.iter().zip(self.strides).map(|(i, stride)| i * stride).sum::<usize>();
+            let at: usize =
+                self.offset + index.iter().zip(self.strides).map(|(i, stride)| i * stride).sum::<usize>();
             out.extend_from_slice(&buffer[at * element_bytes..(at + 1) * element_bytes]);
             for (i, &side) in index.iter_mut().zip(self.shape).rev() {
                 *i += 1;
@@ -103,10 +112,14 @@ mod tests {
     fn picks_by_offset_and_strides() {
         assert_eq!(gather(2, &[2, 3], &[3, 1]).unwrap(), [2, 3, 4, 5, 6, 7]);
         assert_eq!(gather(0, &[3, 2], &[1, 3]).unwrap(), [0, 3, 1, 4, 2, 5]);
-        assert_eq!(gather(1, &[1, 2], &[99, 5]).unwrap(), [1, 6], "the stride of a side of one is never used");
+        assert_eq!(
+            gather(1, &[1, 2], &[99, 5]).unwrap(),
+            [1, 6],
+            "the stride of a side of one is never used"
+        );
         assert_eq!(gather(5, &[], &[]).unwrap(), [5]);
         assert_eq!(gather(4, &[3], &[0]).unwrap(), [4, 4, 4]);
-        assert_eq!(gather(99, &[0, 7], &[usize::MAX, 1]).unwrap(), []);
+        assert!(gather(99, &[0, 7], &[usize::MAX, 1]).unwrap().is_empty());
     }
 
     #[test]
@@ -122,7 +135,11 @@ mod tests {
             (0, vec![2], vec![1, 1]),
             (0, vec![1; 33], vec![1; 33]),
         ] {
-            assert_eq!(gather(offset, &shape, &strides).unwrap_err().kind(), ErrorKind::Malformed, "{shape:?}");
+            assert_eq!(
+                gather(offset, &shape, &strides).unwrap_err().kind(),
+                ErrorKind::Malformed,
+                "{shape:?}"
+            );
         }
         assert_eq!(gather(0, &[13], &[0]).unwrap_err().kind(), ErrorKind::Limit);
     }

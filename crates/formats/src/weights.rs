@@ -31,7 +31,8 @@ pub fn read_weights_bytes(file: &Bytes) -> Result<NamedTensors> {
             None => format!("only {} bytes", file.len()),
             Some(start) => format!("a file that begins with `{}`", start.escape_ascii()),
         };
-        let message = format!("expected safetensors, or PyTorch's .pth (zip or the older stream); found {found}");
+        let message =
+            format!("expected safetensors, or PyTorch's .pth (zip or the older stream); found {found}");
         Err(FormatError::unsupported("", message))
     }
 }

@@ -1,8 +1,8 @@
 //! Speed of the three passes of a convolution, in percent of the measured peak.
 //!
 //! `cargo run --release -p residuum-kernels --example conv_speed [THREADS] [BATCH]`; `RESIDUUM_ISA` chooses
-//! the instruction set. The `ResNet-50` layers run at BATCH, those of the CIFAR network at 128 images. The best of many runs counts, for
-//! other programs may share the cores.
+//! the instruction set. The `ResNet-50` layers run at BATCH, those of the CIFAR network at 128 images. The best
+//! of many runs counts, for other programs may share the cores.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
@@ -73,7 +73,7 @@ fn layer(isa: Isa, shape: &ConvShape, peak: f64) {
     let mut packed = buffer(conv.packed_len());
     conv.pack(&weights, &mut packed);
     let bias = buffer(shape.c_out);
-    let epilogue = Epilogue { bias: Some(&bias), residual: None, relu: true };
+    let epilogue = Epilogue { bias: Some(&bias), relu: true, ..Epilogue::default() };
     let forward = best(|| conv.run(&x_map, &packed, &epilogue, &mut y_map));
 
     let conv = ConvBackwardData::new(isa, shape, y, x);

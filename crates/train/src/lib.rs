@@ -1,1 +1,34 @@
-//! Residual networks: train.
+//! Training: recipes, schedules, the loop, checkpoints, run folders.
+//!
+//! The path through the crate: a [`Recipe`] says what is trained and how, [`Data`] on what;
+//! [`Trainer::begin`] makes a [`RunFolder`], [`Trainer::run`] fills it and tells an [`Observer`] what
+//! happens; [`Saved::open`] and [`Trainer::resume`] go on with a run that was cut short, to the same bits.
+//!
+//! Every step takes a whole batch. The pictures of an epoch that do not fill the last one are left out, as
+//! in the paper's iterations; the next epoch is shuffled anew.
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod curves;
+mod data;
+mod error;
+mod evaluate;
+mod hex;
+mod observer;
+mod progress;
+mod recipe;
+mod run_folder;
+mod schedule;
+mod start;
+mod trainer;
+
+pub use data::Data;
+pub use error::{Result, TrainError};
+pub use observer::{Observer, Plan, Step};
+pub use progress::EpochRecord;
+pub use recipe::{Augmentation, Decayed, Optimiser, PaddingValue, Recipe};
+pub use run_folder::RunFolder;
+pub use schedule::{Schedule, WarmUp, learning_rate};
+pub use trainer::{Outcome, Saved, Trainer};
+
+use hex::hex;

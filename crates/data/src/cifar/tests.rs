@@ -11,7 +11,7 @@ fn write(folder: &Path, name: &str, records: &[Vec<u8>]) {
 }
 
 fn open_it(folder: &Path, split: Split) -> Result<Dataset> {
-    open_path(folder.to_str().unwrap(), split, &Default::default())
+    open_path(folder.to_str().unwrap(), split, &crate::OpenOptions::default())
 }
 
 #[test]
@@ -76,4 +76,63 @@ fn a_gap_in_the_batches_is_refused() {
     write(folder.path(), "data_batch_3.bin", &[record(&[3], 1)]);
     let error = open_it(folder.path(), Split::Train).unwrap_err().to_string();
     assert!(error.contains("data_batch_2.bin"), "{error}");
+}
+
+/// A batch as Python 2 pickled it, protocol 2, with `rows` pictures.
+fn python_batch(labels_key: &str, labels: &[u8], data: &[u8]) -> Vec<u8> {
+    let text = |text: &str| [&[b'U', text.len() as u8], text.as_bytes()].concat();
+    let rows = (data.len() / 3072) as u8;
+    let list: Vec<u8> = labels.iter().flat_map(|&label| [b'K', label]).collect();
+    [
+        b"\x80\x02}(".to_vec(),
+        text("data"),
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R".to_vec(),
+        vec![b'(', b'K', 1, b'K', rows, b'M', 0x00, 0x0c, 0x86],
+        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R".to_vec(),
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T".to_vec(),
+        (data.len() as u32).to_le_bytes().to_vec(),
+        data.to_vec(),
+        b"tb".to_vec(),
+        text(labels_key),
+        [b"](", &list[..], b"e"].concat(),
+        b"u.".to_vec(),
+    ]
+    .concat()
+}
+
+#[test]
+fn python_batches_hold_the_same_as_binary_ones() {
+    let (binary, python) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let records = [record(&[3], 100), record(&[9], 250)];
+    write(binary.path(), "test_batch.bin", &records);
+    let data: Vec<u8> = records.iter().flat_map(|record| record[1..].to_vec()).collect();
+    write(python.path(), "test_batch", &[python_batch("labels", &[3, 9], &data)]);
+    let [a, b] = [&binary, &python].map(|folder| open_it(folder.path(), Split::Test).unwrap());
+    assert_eq!((a.len(), a.digest()), (b.len(), b.digest()));
+
+    let error = |batch| {
+        write(python.path(), "test_batch", &[batch]);
+        open_it(python.path(), Split::Test).unwrap_err().to_string()
+    };
+    let found = error(python_batch("labels", &[3, 10], &data));
+    assert!(found.contains("record 1: expected a label below 10, found 10"), "{found}");
+    let found = error(python_batch("labels", &[3], &data));
+    assert!(found.contains("[1, 3072], found [2, 3072]"), "{found}");
+    let found = error(python_batch("other", &[3, 9], &data));
+    assert!(found.contains("the keys data, other"), "{found}");
+    let found = error(b"\x80\x02cos\nsystem\nU\x02ls\x85R.".to_vec());
+    assert!(found.contains("os.system"), "{found}");
+}
+
+#[test]
+fn cifar100_in_python_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("cifar-100-python");
+    std::fs::create_dir(&inner).unwrap();
+    write(&inner, "train", &[python_batch("fine_labels", &[99], &record(&[], 7))]);
+    let names: Vec<u8> = (0..100).flat_map(|i| format!("U\x03n{i:02}").into_bytes()).collect();
+    let meta = [&b"\x80\x02}U\x10fine_label_names]("[..], &names, b"es."].concat();
+    write(&inner, "meta", &[meta]);
+    let train = open_it(folder.path(), Split::Train).unwrap();
+    assert_eq!((train.name(), train.label(0), train.classes()[42].as_str()), ("cifar100", 99, "n42"));
 }

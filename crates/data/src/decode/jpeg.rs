@@ -60,7 +60,8 @@ mod tests {
     fn the_end_of_a_thumbnail_is_not_the_end() {
         // SOI, APP1 with an EOI inside, SOS of length 2, data with a stuffed byte and a restart, EOI.
         let file = [
-            0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd9, 1, 2, 0xff, 0xda, 0, 2, 7, 0xff, 0, 8, 0xff, 0xd0, 9, 0xff, 0xd9,
+            0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd9, 1, 2, 0xff, 0xda, 0, 2, 7, 0xff, 0, 8, 0xff, 0xd0, 9,
+            0xff, 0xd9,
         ];
         assert!(is_complete(&file));
         assert!(is_complete(&[&file[..], b"trailing junk"].concat()));

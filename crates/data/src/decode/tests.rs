@@ -6,21 +6,30 @@ use proptest::prelude::*;
 use super::*;
 
 fn encoded(format: ImageFormat) -> Vec<u8> {
-    let image = ::image::RgbImage::from_fn(24, 16, |x, y| Rgb([(x * 10) as u8, (y * 15) as u8, ((x ^ y) * 7) as u8]));
+    let image =
+        ::image::RgbImage::from_fn(24, 16, |x, y| Rgb([(x * 10) as u8, (y * 15) as u8, ((x ^ y) * 7) as u8]));
     let mut file = Cursor::new(Vec::new());
     DynamicImage::from(image).write_to(&mut file, format).unwrap();
     file.into_inner()
 }
 
-const FORMATS: [ImageFormat; 6] =
-    [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::Gif];
+const FORMATS: [ImageFormat; 6] = [
+    ImageFormat::Jpeg,
+    ImageFormat::Png,
+    ImageFormat::WebP,
+    ImageFormat::Bmp,
+    ImageFormat::Tiff,
+    ImageFormat::Gif,
+];
 
 /// A PNG with this header and a handful of compressed zeros.
 fn png_of(width: u32, height: u32) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
     header.extend([8, 2, 0, 0, 0]);
-    for (kind, data) in [(b"IHDR", &header[..]), (b"IDAT", b"\x78\x9c\x63\x00\x00\x00\x01\x00\x01"), (b"IEND", b"")] {
+    for (kind, data) in
+        [(b"IHDR", &header[..]), (b"IDAT", b"\x78\x9c\x63\x00\x00\x00\x01\x00\x01"), (b"IEND", b"")]
+    {
         let checked = [kind, data].concat();
         file.write_all(&(data.len() as u32).to_be_bytes()).unwrap();
         file.write_all(&checked).unwrap();

@@ -89,7 +89,9 @@ fn damaged() -> (tempfile::TempDir, Dataset) {
             ::image::RgbImage::from_pixel(32, 32, ::image::Rgb([i, 0, 0])).save(path).unwrap();
         }
     }
-    let data = crate::open(folder.path().to_str().unwrap(), crate::Split::Train, &Default::default()).unwrap();
+    let data =
+        crate::open(folder.path().to_str().unwrap(), crate::Split::Train, &crate::OpenOptions::default())
+            .unwrap();
     (folder, data)
 }
 
@@ -126,5 +128,5 @@ fn dropping_a_loader_stops_its_threads() {
         }
         done.send(()).unwrap();
     });
-    wait.recv_timeout(Duration::from_secs(60)).expect("the loader's threads end");
+    wait.recv_timeout(Duration::from_mins(1)).expect("the loader's threads end");
 }

@@ -41,7 +41,8 @@ impl Rows {
         let file = Bytes::from_owner(Whole(disk::map(path)?));
         // The reader checks what it reads, but not everything: a damaged file may still make it panic.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.read_all(path, file)));
-        outcome.unwrap_or_else(|_| Err(DataError::source(path, "parquet: the file is damaged; fetch it again")))
+        outcome
+            .unwrap_or_else(|_| Err(DataError::source(path, "parquet: the file is damaged; fetch it again")))
     }
 
     fn read_all(&mut self, path: &Path, file: Bytes) -> Result<()> {
@@ -53,9 +54,11 @@ impl Rows {
         let pairs = metadata.key_value_metadata().map(Vec::as_slice).unwrap_or_default();
         let json = pairs.iter().find(|pair| pair.key == "huggingface").and_then(|pair| pair.value.as_deref());
         self.names = self.names.take().or_else(|| names(json?, &label_name));
-        let wanted = Type::group_type_builder(metadata.schema().name()).with_fields(vec![picture, label]).build();
+        let wanted =
+            Type::group_type_builder(metadata.schema().name()).with_fields(vec![picture, label]).build();
         for (i, row) in reader.get_row_iter(Some(wanted.map_err(failed)?)).map_err(failed)?.enumerate() {
-            let (picture, label) = values(row.map_err(failed)?, &label_name).map_err(|p| DataError::record(path, i, p))?;
+            let (picture, label) =
+                values(row.map_err(failed)?, &label_name).map_err(|p| DataError::record(path, i, p))?;
             self.pictures.push(picture);
             self.labels.push(label);
         }
@@ -82,9 +85,13 @@ fn columns(path: &Path, schema: &Type) -> Result<(TypePtr, TypePtr)> {
 
 fn holds_bytes(field: &Type) -> bool {
     if field.is_group() {
-        field.get_fields().iter().any(|inner| inner.name() == "bytes" && !inner.is_group() && holds_bytes(inner))
+        field
+            .get_fields()
+            .iter()
+            .any(|inner| inner.name() == "bytes" && !inner.is_group() && holds_bytes(inner))
     } else {
-        field.get_physical_type() == Physical::BYTE_ARRAY && field.get_basic_info().converted_type() != ConvertedType::UTF8
+        field.get_physical_type() == Physical::BYTE_ARRAY
+            && field.get_basic_info().converted_type() != ConvertedType::UTF8
     }
 }
 

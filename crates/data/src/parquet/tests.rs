@@ -11,7 +11,9 @@ use super::*;
 
 fn png(side: u32, red: u8) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
-    ::image::RgbImage::from_pixel(side, side, ::image::Rgb([red, 0, 0])).write_to(&mut file, ::image::ImageFormat::Png).unwrap();
+    ::image::RgbImage::from_pixel(side, side, ::image::Rgb([red, 0, 0]))
+        .write_to(&mut file, ::image::ImageFormat::Png)
+        .unwrap();
     file.into_inner()
 }
 
@@ -19,12 +21,15 @@ fn png(side: u32, red: u8) -> Vec<u8> {
 fn write(path: &Path, rows: &[(Option<Vec<u8>>, i64)], names: Option<&str>) {
     let schema = "message schema { optional group image { optional binary bytes; optional binary path (UTF8); } optional int64 label; }";
     let pairs = names.map(|names| {
-        let json = format!(r#"{{"info": {{"features": {{"label": {{"names": {names}, "_type": "ClassLabel"}}}}}}}}"#);
+        let json = format!(
+            r#"{{"info": {{"features": {{"label": {{"names": {names}, "_type": "ClassLabel"}}}}}}}}"#
+        );
         vec![KeyValue::new("huggingface".to_owned(), json)]
     });
     let properties = Arc::new(WriterProperties::builder().set_key_value_metadata(pairs).build());
     let file = std::fs::File::create(path).unwrap();
-    let mut writer = SerializedFileWriter::new(file, Arc::new(parse_message_type(schema).unwrap()), properties).unwrap();
+    let mut writer =
+        SerializedFileWriter::new(file, Arc::new(parse_message_type(schema).unwrap()), properties).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let pictures: Vec<ByteArray> = rows.iter().filter_map(|(p, _)| p.clone().map(ByteArray::from)).collect();
     let levels: Vec<i16> = rows.iter().map(|(p, _)| if p.is_some() { 2 } else { 1 }).collect();
@@ -43,7 +48,7 @@ fn write(path: &Path, rows: &[(Option<Vec<u8>>, i64)], names: Option<&str>) {
 }
 
 fn open_it(path: &Path, split: Split) -> Result<Dataset> {
-    crate::open(path.to_str().unwrap(), split, &Default::default())
+    crate::open(path.to_str().unwrap(), split, &crate::OpenOptions::default())
 }
 
 #[test]
@@ -57,7 +62,10 @@ fn shards_are_read_in_order_with_the_names_of_the_metadata() {
     write(&folder.join("validation-00000-of-00001.parquet"), &[(Some(png(8, 9)), 1)], names);
     let train = open_it(root.path(), Split::Train).unwrap();
     assert_eq!((train.len(), train.classes()), (3, &["cat".to_owned(), "dog".to_owned()][..]));
-    assert_eq!([0, 1, 2].map(|i| (train.label(i), train.image(i).unwrap().pixels()[0])), [(1, 1), (0, 2), (0, 3)]);
+    assert_eq!(
+        [0, 1, 2].map(|i| (train.label(i), train.image(i).unwrap().pixels()[0])),
+        [(1, 1), (0, 2), (0, 3)]
+    );
     assert_eq!(open_it(root.path(), Split::Test).unwrap().image(0).unwrap().pixels()[0], 9);
     let single = folder.join("validation-00000-of-00001.parquet");
     assert_eq!(open_it(&single, Split::Train).unwrap().len(), 1);

@@ -36,7 +36,8 @@ const fn disc(u: f32, v: f32, radius: f32) -> bool {
 }
 
 pub(super) const DISC: Outline = Outline::Formula(|u, v| disc(u, v, 0.9));
-pub(super) const SQUARE: Outline = Outline::Polygon(&[[-0.74, -0.74], [0.74, -0.74], [0.74, 0.74], [-0.74, 0.74]]);
+pub(super) const SQUARE: Outline =
+    Outline::Polygon(&[[-0.74, -0.74], [0.74, -0.74], [0.74, 0.74], [-0.74, 0.74]]);
 
 const RING: Outline = Outline::Formula(|u, v| disc(u, v, 1.0) && !disc(u, v, 0.55));
 const CRESCENT: Outline = Outline::Formula(|u, v| disc(u, v, 1.0) && !disc(u - 0.5, v, 0.8));
@@ -49,14 +50,8 @@ const HEART: Outline = Outline::Formula(|u, v| {
 });
 
 const TRIANGLE: Outline = Outline::Polygon(&[[0.0, -1.0], [0.866_025_4, 0.5], [-0.866_025_4, 0.5]]);
-const HOURGLASS: Outline = Outline::Polygon(&[
-    [-0.72, -0.85],
-    [0.72, -0.85],
-    [0.1, 0.0],
-    [0.72, 0.85],
-    [-0.72, 0.85],
-    [-0.1, 0.0],
-]);
+const HOURGLASS: Outline =
+    Outline::Polygon(&[[-0.72, -0.85], [0.72, -0.85], [0.1, 0.0], [0.72, 0.85], [-0.72, 0.85], [-0.1, 0.0]]);
 
 const CROSS: Outline = Outline::Polygon(&[
     [-0.27, -0.95],

@@ -72,7 +72,9 @@ impl Texture {
             Self::Flat => 0.0,
             Self::Gradient { direction: [a, b] } => (a * (x - 15.5) + b * (y - 15.5)).clamp(-1.0, 1.0),
             Self::Stripes { direction: [a, b], phase } => wave(a * x + b * y + phase),
-            Self::Checks { direction: [a, b], phase } => wave(a * x + b * y + phase) * wave(a * y - b * x + phase),
+            Self::Checks { direction: [a, b], phase } => {
+                wave(a * x + b * y + phase) * wave(a * y - b * x + phase)
+            }
             Self::Blotches { grid } => blotch(grid, x, y),
         }
     }

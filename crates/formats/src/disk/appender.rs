@@ -41,7 +41,9 @@ impl Appender {
     /// When the line holds a line break, which would make it two, or the disk refuses.
     pub fn append(&mut self, line: &str) -> Result<()> {
         if line.contains('\n') {
-            return Err(FormatError::malformed("line to append", "must not hold a line break").in_file(&self.path));
+            return Err(
+                FormatError::malformed("line to append", "must not hold a line break").in_file(&self.path)
+            );
         }
         let whole = [line.as_bytes(), b"\n"].concat();
         self.file.write_all(&whole).map_err(|e| FormatError::io(&self.path, "append", e))
@@ -65,7 +67,7 @@ fn cut_torn_line(file: &mut File) -> std::io::Result<()> {
         let start = end.saturating_sub(TAIL_BYTES);
         file.seek(SeekFrom::Start(start))?;
         piece.clear();
-        file.by_ref().take(end - start).read_to_end(&mut piece)?;
+        (&*file).take(end - start).read_to_end(&mut piece)?;
         if let Some(at) = piece.iter().rposition(|&byte| byte == b'\n') {
             end = start + at as u64 + 1;
             break;

@@ -52,7 +52,10 @@ fn a_target_that_cannot_be_replaced_is_an_error() {
     create_dir(&inside).unwrap();
     write_bytes(inside.join("file"), b"x").unwrap();
     assert_eq!(write_bytes(&inside, b"x").unwrap_err().kind(), ErrorKind::Io);
-    assert_eq!(write_bytes(inside.join("no/file"), b"x").unwrap_err().io_kind(), Some(io::ErrorKind::NotFound));
+    assert_eq!(
+        write_bytes(inside.join("no/file"), b"x").unwrap_err().io_kind(),
+        Some(io::ErrorKind::NotFound)
+    );
     assert_eq!(names(folder.path()), ["a"]);
 }
 

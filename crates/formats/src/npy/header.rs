@@ -6,7 +6,7 @@ use residuum_tensor::DType;
 use crate::error::{FormatError, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// As NumPy's own reader has it.
+/// The limit of `numpy`'s own reader.
 const MAX_TEXT_BYTES: usize = 10_000;
 const MAX_RANK: usize = 32;
 const ALIGNMENT: usize = 64;
@@ -23,11 +23,16 @@ pub(super) struct Header {
 pub(super) fn parse(file: &[u8]) -> Result<(Header, usize)> {
     let truncated = || FormatError::truncated("header", format!("the file ends after {} bytes", file.len()));
     let Some(rest) = file.strip_prefix(MAGIC) else {
-        return Err(FormatError::unsupported("header", "expected a .npy file, which begins with `\\x93NUMPY`"));
+        return Err(FormatError::unsupported(
+            "header",
+            "expected a .npy file, which begins with `\\x93NUMPY`",
+        ));
     };
     let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(truncated)?;
     let (len, rest) = match version {
-        [1, 0] => rest.split_first_chunk::<2>().map(|(len, rest)| (u32::from(u16::from_le_bytes(*len)), rest)),
+        [1, 0] => {
+            rest.split_first_chunk::<2>().map(|(len, rest)| (u32::from(u16::from_le_bytes(*len)), rest))
+        }
         [2 | 3, 0] => rest.split_first_chunk::<4>().map(|(len, rest)| (u32::from_le_bytes(*len), rest)),
         [major, minor] => {
             let message = format!("version {major}.{minor}, 1.0 to 3.0 are read");
@@ -47,7 +52,7 @@ pub(super) fn parse(file: &[u8]) -> Result<(Header, usize)> {
 
 /// The bytes before an array's elements, in format version 1.
 pub(super) fn compose(descr: &str, shape: &[usize]) -> Result<Vec<u8>> {
-    let sides: String = shape.iter().map(|side| format!("{side},")).collect();
+    let sides = shape.iter().fold(String::new(), |sides, side| sides + &format!("{side},"));
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sides}), }}");
     let len = (V1_PREFIX_BYTES + text.len() + 1).next_multiple_of(ALIGNMENT) - V1_PREFIX_BYTES;
     text.extend(std::iter::repeat_n(' ', len - text.len() - 1));
@@ -100,7 +105,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, token: &str) -> Result<()> {
-        if self.skip(token) { Ok(()) } else { Err(wrong(&format!("expected `{token}` before {:?}", self.ahead()))) }
+        if self.skip(token) {
+            Ok(())
+        } else {
+            Err(wrong(&format!("expected `{token}` before {:?}", self.ahead())))
+        }
     }
 
     fn ahead(&self) -> String {
@@ -115,11 +124,7 @@ impl<'a> Parser<'a> {
     }
 
     fn truth(&mut self) -> Result<bool> {
-        if self.skip("True") {
-            Ok(true)
-        } else {
-            self.expect("False").map(|()| false)
-        }
+        if self.skip("True") { Ok(true) } else { self.expect("False").map(|()| false) }
     }
 
     fn shape(&mut self) -> Result<Vec<usize>> {
@@ -147,7 +152,10 @@ impl<'a> Parser<'a> {
     fn dtype(&mut self) -> Result<DType> {
         self.rest = self.rest.trim_start();
         if self.rest.starts_with('[') {
-            return Err(FormatError::unsupported("header", "an array of records; only plain numbers are read"));
+            return Err(FormatError::unsupported(
+                "header",
+                "an array of records; only plain numbers are read",
+            ));
         }
         Ok(match self.quoted()? {
             "<f4" => DType::F32,
@@ -190,7 +198,9 @@ mod tests {
         assert_eq!(header, Header { dtype: DType::F32, is_fortran: false, shape: vec![3, 4] });
         let header = parse_text("{\"shape\":(5L,),'fortran_order':True,'descr':'|u1'}").unwrap();
         assert_eq!(header, Header { dtype: DType::U8, is_fortran: true, shape: vec![5] });
-        assert!(parse_text("{'descr': '<i8', 'fortran_order': False, 'shape': ()}").unwrap().shape.is_empty());
+        assert!(
+            parse_text("{'descr': '<i8', 'fortran_order': False, 'shape': ()}").unwrap().shape.is_empty()
+        );
     }
 
     #[test]

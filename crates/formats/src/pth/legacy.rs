@@ -29,14 +29,19 @@ pub(super) fn read(file: &Bytes) -> Result<NamedTensors> {
 fn check_magic(tree: &Tree<'_>) -> Result<()> {
     match tree.root() {
         Node::BigInt(bytes) if *bytes == MAGIC_NUMBER => Ok(()),
-        _ => Err(FormatError::unsupported("magic number", "a pickle, but not one that PyTorch's torch.save wrote")),
+        _ => Err(FormatError::unsupported(
+            "magic number",
+            "a pickle, but not one that PyTorch's torch.save wrote",
+        )),
     }
 }
 
 fn check_protocol(tree: &Tree<'_>) -> Result<()> {
     match tree.root() {
         Node::Int(PROTOCOL_VERSION) => Ok(()),
-        other => Err(FormatError::unsupported("protocol", format!("expected {PROTOCOL_VERSION}, found {other:?}"))),
+        other => {
+            Err(FormatError::unsupported("protocol", format!("expected {PROTOCOL_VERSION}, found {other:?}")))
+        }
     }
 }
 
@@ -46,7 +51,9 @@ fn check_machine(tree: &Tree<'_>) -> Result<()> {
     };
     match tree.lookup(facts, "little_endian") {
         Some(Node::Bool(true)) => Ok(()),
-        Some(Node::Bool(false)) => Err(FormatError::unsupported("sys_info", "written on a big endian machine")),
+        Some(Node::Bool(false)) => {
+            Err(FormatError::unsupported("sys_info", "written on a big endian machine"))
+        }
         _ => Err(FormatError::malformed("sys_info", "does not say whether the machine was little endian")),
     }
 }
@@ -76,7 +83,10 @@ impl<'a> Stream<'a> {
                 return Err(FormatError::malformed("storage keys", "expected texts"));
             };
             let Some(described) = described.get(key) else {
-                return Err(FormatError::malformed("storage keys", format!("no tensor speaks of storage {key:?}")));
+                return Err(FormatError::malformed(
+                    "storage keys",
+                    format!("no tensor speaks of storage {key:?}"),
+                ));
             };
             let bytes = self.next_storage(described)?;
             if storages.insert((*key).to_owned(), bytes).is_some() {
@@ -101,7 +111,9 @@ impl<'a> Stream<'a> {
         let available = rest.len() - COUNT_BYTES;
         if len > available as u128 {
             let dtype = described.dtype;
-            return Err(truncated(format!("{count} elements of {dtype} announced, {available} bytes are left")));
+            return Err(truncated(format!(
+                "{count} elements of {dtype} announced, {available} bytes are left"
+            )));
         }
         storage::check_len(described, len as usize)?;
         let start = self.at + COUNT_BYTES;

@@ -56,7 +56,14 @@ struct Machine<'a> {
 impl<'a> Machine<'a> {
     fn new(program: &'a [u8]) -> Self {
         let nodes = vec![Node::None, Node::Bool(false), Node::Bool(true), Node::Tuple(Vec::new())];
-        Self { reader: Reader::new(program), nodes, charged: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        Self {
+            reader: Reader::new(program),
+            nodes,
+            charged: 0,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        }
     }
 
     /// One instruction; the value of the pickle where it was the last one.
@@ -123,7 +130,8 @@ impl<'a> Machine<'a> {
             0x82..=0x84 => "EXT".to_owned(),
             b'P' => "PERSID as text".to_owned(),
             _ => {
-                let message = format!("instruction {opcode:#04x} is no part of a state dict as PyTorch writes it");
+                let message =
+                    format!("instruction {opcode:#04x} is no part of a state dict as PyTorch writes it");
                 return FormatError::unsupported("", message);
             }
         };
@@ -326,7 +334,8 @@ fn check_depth(tree: &Tree<'_>) -> Result<()> {
 /// Height of a value, at least 1. Recursion goes no deeper than [`MAX_DEPTH`], and each node is looked
 /// into once, when its height is found.
 fn height(tree: &Tree<'_>, id: NodeId, level: usize, heights: &mut [u8]) -> Result<u8> {
-    let too_deep = || FormatError::limit("", format!("values nest deeper than {MAX_DEPTH}, or contain themselves"));
+    let too_deep =
+        || FormatError::limit("", format!("values nest deeper than {MAX_DEPTH}, or contain themselves"));
     if level > MAX_DEPTH {
         return Err(too_deep());
     }
@@ -338,7 +347,9 @@ fn height(tree: &Tree<'_>, id: NodeId, level: usize, heights: &mut [u8]) -> Resu
     let mut visit = |child| height(tree, child, level + 1, heights).map(|h| highest = highest.max(h));
     match tree.node(id) {
         Node::List(items) | Node::Tuple(items) => items.iter().try_for_each(|&item| visit(item))?,
-        Node::Map(pairs) => pairs.iter().try_for_each(|&(key, value)| visit(key).and_then(|()| visit(value)))?,
+        Node::Map(pairs) => {
+            pairs.iter().try_for_each(|&(key, value)| visit(key).and_then(|()| visit(value)))?;
+        }
         _ => {}
     }
     heights[id as usize] = highest + 1;

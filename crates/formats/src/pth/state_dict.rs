@@ -26,7 +26,10 @@ const MAX_METADATA_TEXT_BYTES: usize = 4096;
 /// The state dict of a tree, its elements taken from the storages; `budget` as in [`Strided::gather`].
 pub(super) fn extract(tree: &Tree<'_>, storages: &Storages, mut budget: usize) -> Result<NamedTensors> {
     let Node::Map(top) = tree.root() else {
-        return Err(FormatError::malformed("pickle", "expected a map of tensors by name; save model.state_dict()"));
+        return Err(FormatError::malformed(
+            "pickle",
+            "expected a map of tensors by name; save model.state_dict()",
+        ));
     };
     let mut named = NamedTensors::new();
     let state_dict = if has_tensor(tree, top) {
@@ -52,7 +55,9 @@ pub(super) fn extract(tree: &Tree<'_>, storages: &Storages, mut budget: usize) -
     }
     // Wrappers nest: compiled within parallel, or the other way round.
     for _ in 0..2 {
-        WRAPPER_PREFIXES.iter().for_each(|prefix| named.strip_prefix(prefix));
+        for prefix in WRAPPER_PREFIXES {
+            named.strip_prefix(prefix);
+        }
     }
     Ok(named)
 }
@@ -62,7 +67,8 @@ fn has_tensor(tree: &Tree<'_>, map: &[(NodeId, NodeId)]) -> bool {
 }
 
 fn no_state_dict(tree: &Tree<'_>, top: &[(NodeId, NodeId)]) -> FormatError {
-    let keys: Vec<String> = top.iter().take(8).map(|&(key, _)| format!("{:?}", describe(tree.node(key)))).collect();
+    let keys: Vec<String> =
+        top.iter().take(8).map(|&(key, _)| format!("{:?}", describe(tree.node(key)))).collect();
     let message = format!("no map of tensors by name in it; its keys begin {}", keys.join(", "));
     FormatError::unsupported("pickle", message)
 }
@@ -74,7 +80,10 @@ fn describe(node: &Node<'_>) -> String {
 fn tensor_name<'a>(tree: &Tree<'a>, key: NodeId) -> Result<&'a str> {
     match tree.node(key) {
         Node::Text(name) => Ok(name),
-        other => Err(FormatError::malformed("pickle", format!("a tensor's name must be text, found {}", describe(other)))),
+        other => Err(FormatError::malformed(
+            "pickle",
+            format!("a tensor's name must be text, found {}", describe(other)),
+        )),
     }
 }
 
@@ -92,7 +101,10 @@ fn scalar_text(node: &Node<'_>) -> Option<String> {
 fn cut_out(name: &str, tensor: &TensorRef<'_>, storages: &Storages, budget: &mut usize) -> Result<RawTensor> {
     let TensorRef { storage, offset, shape, strides } = tensor;
     let bytes = storages.get(storage.key).ok_or_else(|| {
-        FormatError::truncated(name, format!("its elements, {}, are not in the file", storage::place(storage.key)))
+        FormatError::truncated(
+            name,
+            format!("its elements, {}, are not in the file", storage::place(storage.key)),
+        )
     })?;
     let window = Strided { offset: *offset, shape, strides };
     let data = window.gather(bytes, storage.dtype.size_bytes(), budget, name)?;

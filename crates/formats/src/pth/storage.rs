@@ -39,6 +39,7 @@ pub(super) fn check_len(storage: &StorageRef<'_>, found: usize) -> Result<()> {
     if storage.len as u128 * storage.dtype.size_bytes() as u128 == found as u128 {
         return Ok(());
     }
-    let message = format!("the pickle says {} elements of {}; found {found} bytes", storage.len, storage.dtype);
+    let message =
+        format!("the pickle says {} elements of {}; found {found} bytes", storage.len, storage.dtype);
     Err(FormatError::malformed(place(storage.key), message))
 }

@@ -24,6 +24,12 @@ pub(super) enum Global {
     Storage(DType),
     /// `torch.float32` and the like.
     DType(DType),
+    /// `numpy.core.multiarray._reconstruct`: an array, filled by the BUILD that follows.
+    NumpyReconstruct,
+    /// `numpy.ndarray`.
+    NumpyArray,
+    /// `numpy.dtype`: its code, then flags that are not read.
+    NumpyDType,
 }
 
 impl Global {
@@ -36,6 +42,9 @@ impl Global {
             ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
             ("torch", "Size") => Self::Size,
             ("torch", "device") => Self::Device,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Self::NumpyReconstruct,
+            ("numpy", "ndarray") => Self::NumpyArray,
+            ("numpy", "dtype") => Self::NumpyDType,
             ("torch" | "torch.storage", _) => return Self::find_type(name),
             _ => return None,
         })
@@ -86,6 +95,14 @@ pub(super) struct TensorRef<'a> {
     pub(super) strides: Vec<usize>,
 }
 
+/// An array of numpy's whose elements lie in the pickle itself, in C order; not yet checked against its shape.
+#[derive(Clone, Debug)]
+pub(super) struct ArrayRef<'a> {
+    pub(super) dtype: DType,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: &'a [u8],
+}
+
 /// One value. Texts and bytes lie in the pickle itself.
 #[derive(Clone, Debug)]
 pub(super) enum Node<'a> {
@@ -103,6 +120,10 @@ pub(super) enum Node<'a> {
     Global(Global),
     Storage(Box<StorageRef<'a>>),
     Tensor(Box<TensorRef<'a>>),
+    /// An element type of numpy's.
+    ArrayType(DType),
+    /// An array of numpy's, empty until it is built.
+    Array(Option<Box<ArrayRef<'a>>>),
 }
 
 /// All values of one pickle.

@@ -28,7 +28,8 @@ pub(super) fn read(file: &Bytes) -> Result<NamedTensors> {
     let mut storages = Storages::new();
     for (key, described) in storage::described(&tree)? {
         let bytes = archive.record(&format!("{prefix}data/{key}"))?;
-        let bytes = bytes.ok_or_else(|| FormatError::truncated(storage::place(key), "no such record in the archive"))?;
+        let bytes = bytes
+            .ok_or_else(|| FormatError::truncated(storage::place(key), "no such record in the archive"))?;
         storage::check_len(&described, bytes.len())?;
         storages.insert(key.to_owned(), bytes);
     }

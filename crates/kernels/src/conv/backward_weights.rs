@@ -14,7 +14,7 @@
 use super::choose::{self, MAX_PIXELS, Outer};
 use super::forward::{taps, windows};
 use super::gemm::cut;
-use super::outer::{Corner, Operands, Run, outer_tile};
+use super::outer::{Corner, Operands, Run, call_outer_tile};
 use super::reduce::{self, Sums};
 use super::tile::{for_rows, load};
 use super::walk::{Grid, Phase, Walk};
@@ -194,11 +194,7 @@ impl ConvBackwardWeights {
             tiles: &self.tiles[self.blocks[block].clone()],
             panels: part(self.panels, panel_block, self.panel_blocks),
         };
-        match self.way.vectors {
-            1 => self.isa.run(Tiled::<1>(task)),
-            2 => self.isa.run(Tiled::<2>(task)),
-            _ => self.isa.run(Tiled::<4>(task)),
-        }
+        self.isa.run(task);
     }
 }
 
@@ -240,15 +236,24 @@ struct Task<'a> {
     panels: Range<usize>,
 }
 
-/// A task computed in tiles of `V` vectors.
-struct Tiled<'a, const V: usize>(Task<'a>);
-
-impl<const V: usize> Kernel for Tiled<'_, V> {
+impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self(task) = self;
+        match self.plan.way.vectors {
+            4 if S::IS_WIDE => self.run_tiled::<S, 4>(simd),
+            1 => self.run_tiled::<S, 1>(simd),
+            _ => self.run_tiled::<S, 2>(simd),
+        }
+    }
+}
+
+impl Task<'_> {
+    /// The task in tiles of `V` vectors.
+    #[inline(always)]
+    fn run_tiled<S: Simd, const V: usize>(self, simd: S) {
+        let task = self;
         let (mut x_places, mut dy_places) = ([0; MAX_PIXELS], [0; MAX_PIXELS]);
         let mut runs = [Run::default(); MAX_PIXELS];
         let mut start = task.pixels.start;
@@ -258,76 +263,52 @@ impl<const V: usize> Kernel for Tiled<'_, V> {
             task.plan.grid.places(&task.plan.dy_walk, start, &mut dy_places[..count]);
             x_places[..count].iter_mut().for_each(|place| *place += task.x_shift);
             dy_places[..count].iter_mut().for_each(|place| *place += task.dy_shift);
-            let is_first = start == task.pixels.start;
-            if task.plan.way.is_direct {
-                let found = task.plan.grid.runs(start, &x_places[..count], &dy_places[..count], &mut runs);
-                // SAFETY: the maps have been checked; no other task has this part of the sums.
-                unsafe { direct_strip::<S, V>(simd, &task, &runs[..found], is_first) };
+            let found = if task.plan.way.is_direct {
+                task.plan.grid.runs(start, &x_places[..count], &dy_places[..count], &mut runs)
             } else {
-                // SAFETY: the maps have been checked; the packed operands are this thread's, the part of the
-                // sums is this task's.
-                unsafe { packed_strip::<S, V>(simd, &task, &x_places[..count], &dy_places[..count], is_first) };
-            }
+                // SAFETY: the maps have been checked, there is room, and the packed operands are this thread's.
+                unsafe { pack_x(simd, &task, &x_places[..count]) };
+                // SAFETY: as above.
+                unsafe { pack_dy::<S, V>(simd, &task, &dy_places[..count]) };
+                runs[0] = Run { x: 0, dy: 0, count };
+                1
+            };
+            // SAFETY: the maps have been checked; no other task has this part of the sums.
+            unsafe { strip::<S, V>(simd, &task, &runs[..found], start == task.pixels.start) };
             start += count;
         }
     }
-}
 
-/// A strip whose operands are read in place.
-///
-/// # Safety
-/// The runs lie inside, columns come in whole panels, and the sums are this task's.
-#[inline(always)]
-unsafe fn direct_strip<S: Simd, const V: usize>(simd: S, task: &Task<'_>, runs: &[Run], is_first: bool) {
-    let (plan, width) = (task.plan, V * S::LANES);
-    let sums_stride = plan.panels * width;
-    let operands = Operands { x: task.x, dy: task.dy, runs, sums: task.sums, sums_stride, is_first };
-    for p in task.panels.clone() {
-        for tile in task.tiles {
-            let corner = Corner {
-                x: tile.offset,
-                dy: p * width,
-                sums: task.sums_start + tile.row * sums_stride + p * width,
-                x_step: plan.x_walk.pixel,
-                dy_step: plan.dy_walk.pixel,
-            };
-            for_rows!(tile.rows, ROWS, outer_tile::<S, R, V>(simd, &operands, corner));
-        }
+    /// Where the packed panels begin, behind the packed tiles.
+    #[inline(always)]
+    fn panels_start(&self) -> usize {
+        self.tiles.len() * self.plan.packed_strides().0
     }
 }
 
-/// A strip whose operands are packed first.
+/// Adds a strip of pixels to all tiles of a task.
 ///
 /// # Safety
-/// The pixels lie inside, `packed` has room and is this thread's, and the sums are this task's.
+/// The runs lie inside, and the sums are this task's. Operands that are read in place come in whole panels.
 #[inline(always)]
-unsafe fn packed_strip<S: Simd, const V: usize>(
-    simd: S,
-    task: &Task<'_>,
-    x_places: &[usize],
-    dy_places: &[usize],
-    is_first: bool,
-) {
+unsafe fn strip<S: Simd, const V: usize>(simd: S, task: &Task<'_>, runs: &[Run], is_first: bool) {
     let (plan, width) = (task.plan, V * S::LANES);
+    let sums_stride = plan.panels * width;
     let (tile_len, panel_len) = plan.packed_strides();
-    let (sums_stride, dy_start) = (plan.panels * width, task.tiles.len() * tile_len);
-    // SAFETY: by the contract.
-    unsafe { pack_x(simd, task, x_places, tile_len) };
-    // SAFETY: by the contract.
-    unsafe { pack_dy::<S, V>(simd, task, dy_places, dy_start, panel_len) };
     let packed = task.packed.source();
-    let runs = [Run { x: 0, dy: 0, count: x_places.len() }];
-    let operands = Operands { x: packed, dy: packed, runs: &runs, sums: task.sums, sums_stride, is_first };
+    let [x, dy] = if plan.way.is_direct { [task.x, task.dy] } else { [packed; 2] };
+    let operands = Operands { x, dy, runs, sums: task.sums, sums_stride, is_first };
     for (q, p) in task.panels.clone().enumerate() {
         for (t, tile) in task.tiles.iter().enumerate() {
-            let corner = Corner {
-                x: t * tile_len,
-                dy: dy_start + q * panel_len,
-                sums: task.sums_start + tile.row * sums_stride + p * width,
-                x_step: ROWS,
-                dy_step: width,
+            let sums = task.sums_start + tile.row * sums_stride + p * width;
+            let corner = if plan.way.is_direct {
+                let (x_step, dy_step) = (plan.x_walk.pixel, plan.dy_walk.pixel);
+                Corner { x: tile.offset, dy: p * width, sums, x_step, dy_step }
+            } else {
+                let dy = task.panels_start() + q * panel_len;
+                Corner { x: t * tile_len, dy, sums, x_step: ROWS, dy_step: width }
             };
-            for_rows!(tile.rows, ROWS, outer_tile::<S, R, V>(simd, &operands, corner));
+            for_rows!(tile.rows, ROWS, call_outer_tile::<S, R, V>(simd, &operands, corner));
         }
     }
 }
@@ -335,9 +316,10 @@ unsafe fn packed_strip<S: Simd, const V: usize>(
 /// `[tile][pixel][ROWS]`
 ///
 /// # Safety
-/// That of [`packed_strip`].
+/// The pixels lie inside, `packed` has room and is this thread's.
 #[inline(always)]
-unsafe fn pack_x<S: Simd>(simd: S, task: &Task<'_>, places: &[usize], tile_len: usize) {
+unsafe fn pack_x<S: Simd>(simd: S, task: &Task<'_>, places: &[usize]) {
+    let (tile_len, _) = task.plan.packed_strides();
     for (k, place) in places.iter().enumerate() {
         for (t, tile) in task.tiles.iter().enumerate() {
             let (from, to) = (place + tile.offset, t * tile_len + k * ROWS);
@@ -359,16 +341,11 @@ unsafe fn pack_x<S: Simd>(simd: S, task: &Task<'_>, places: &[usize], tile_len: 
 /// `[panel][pixel][V * LANES]`, zero where there is no column.
 ///
 /// # Safety
-/// That of [`packed_strip`].
+/// The pixels lie inside, `packed` has room and is this thread's.
 #[inline(always)]
-unsafe fn pack_dy<S: Simd, const V: usize>(
-    simd: S,
-    task: &Task<'_>,
-    places: &[usize],
-    start: usize,
-    panel_len: usize,
-) {
+unsafe fn pack_dy<S: Simd, const V: usize>(simd: S, task: &Task<'_>, places: &[usize]) {
     let (columns, width) = (task.plan.shape.group_out(), V * S::LANES);
+    let (start, (_, panel_len)) = (task.panels_start(), task.plan.packed_strides());
     for (k, place) in places.iter().enumerate() {
         for (q, p) in task.panels.clone().enumerate() {
             let column = p * width;

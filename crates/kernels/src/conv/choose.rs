@@ -35,14 +35,6 @@ pub(super) enum Tile {
 }
 
 impl Tile {
-    pub(super) const fn rows(self) -> usize {
-        match self {
-            Self::R6V2 | Self::R6V4 => 6,
-            Self::R12V1 => 12,
-            Self::R14V2 | Self::R14V1 => 14,
-        }
-    }
-
     const fn vectors(self) -> usize {
         match self {
             Self::R12V1 | Self::R14V1 => 1,

@@ -2,7 +2,7 @@
 //! sum runs over the taps of the window and the channels of the source map, columns are output channels.
 
 use super::choose::{self, MAX_ROWS, Split, Tile};
-use super::tile::{Panel, Rows, Segment, for_rows, tile};
+use super::tile::{Panel, Rows, Segment, call_tile, for_rows};
 use super::walk::{Grid, Phase, Walk};
 use crate::check;
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 use std::ops::Range;
 
-/// What is done to a convolution's sum before it is stored: `relu(sum + bias + residual)`.
+/// What is done to a convolution's sum before it is stored: `relu(sum + bias + residual)`, then zero where the
+/// mask is not positive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// One value for each output channel.
@@ -19,17 +20,21 @@ pub struct Epilogue<'a> {
     pub residual: Option<(&'a [f32], MapLayout)>,
     /// Negative values become zero.
     pub relu: bool,
+    /// A map of the size of the output, with its layout: the output of a ReLU whose gradient is to be taken.
+    pub mask: Option<(&'a [f32], MapLayout)>,
 }
 
 impl Epilogue<'_> {
-    /// Panics unless bias and residual fit an output map.
+    /// Panics unless every part fits an output map.
     pub(super) fn check(&self, out: &MapLayout) {
         if let Some(bias) = self.bias {
             check::length("bias", bias.len(), out.c);
         }
-        if let Some((map, layout)) = &self.residual {
-            check::shape("residual", layout, [out.n, out.h, out.w, out.c]);
-            check::map("residual", map.len(), layout);
+        for (what, map) in [("residual", &self.residual), ("mask", &self.mask)] {
+            if let Some((map, layout)) = map {
+                check::shape(what, layout, [out.n, out.h, out.w, out.c]);
+                check::map(what, map.len(), layout);
+            }
         }
     }
 }
@@ -261,19 +266,14 @@ impl Gemm {
             packed: Source::new(&packed[group * self.group_len()..(group + 1) * self.group_len()]),
             bias: epilogue.bias.map(|bias| Source::new(&bias[group * self.columns..(group + 1) * self.columns])),
             residual: epilogue.residual.map(|(map, layout)| (Source::new(map), self.phase.walk(&layout))),
+            mask: epilogue.mask.map(|(map, layout)| (Source::new(map), self.phase.walk(&layout))),
             relu: epilogue.relu,
             dst,
             group,
             rows: part(self.grid.rows(), block % row_blocks, row_blocks),
             panels: part(self.panels, block / row_blocks, panel_blocks),
         };
-        match self.tile {
-            Tile::R6V2 => isa.run(Tiled::<6, 2>(task)),
-            Tile::R12V1 => isa.run(Tiled::<12, 1>(task)),
-            Tile::R6V4 => isa.run(Tiled::<6, 4>(task)),
-            Tile::R14V2 => isa.run(Tiled::<14, 2>(task)),
-            Tile::R14V1 => isa.run(Tiled::<14, 1>(task)),
-        }
+        isa.run(task);
     }
 }
 
@@ -284,6 +284,7 @@ struct Task<'a> {
     packed: Source<'a>,
     bias: Option<Source<'a>>,
     residual: Option<(Source<'a>, Walk)>,
+    mask: Option<(Source<'a>, Walk)>,
     relu: bool,
     dst: Sink<'a>,
     group: usize,
@@ -291,25 +292,47 @@ struct Task<'a> {
     panels: Range<usize>,
 }
 
-/// A task computed in tiles of at most `R` rows and of `V` vectors.
-struct Tiled<'a, const R: usize, const V: usize>(Task<'a>);
-
-impl<const R: usize, const V: usize> Kernel for Tiled<'_, R, V> {
+impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self(task) = self;
+        if S::IS_WIDE {
+            match self.gemm.tile {
+                Tile::R14V1 => self.run_tiled::<S, 14, 1>(simd),
+                Tile::R14V2 => self.run_tiled::<S, 14, 2>(simd),
+                _ => self.run_tiled::<S, 6, 4>(simd),
+            }
+        } else {
+            match self.gemm.tile {
+                Tile::R12V1 => self.run_tiled::<S, 12, 1>(simd),
+                _ => self.run_tiled::<S, 6, 2>(simd),
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// The task in tiles of at most `R` rows and of `V` vectors.
+    #[inline(always)]
+    fn run_tiled<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        let task = self;
         let (gemm, rows, width) = (task.gemm, task.rows.len(), V * S::LANES);
-        let (mut src, mut dst, mut residual) = ([0; MAX_ROWS], [0; MAX_ROWS], [0; MAX_ROWS]);
+        let (mut src, mut dst) = ([0; MAX_ROWS], [0; MAX_ROWS]);
+        let (mut residual, mut mask) = ([0; MAX_ROWS], [0; MAX_ROWS]);
         gemm.grid.places(&gemm.src, task.rows.start, &mut src[..rows]);
         gemm.grid.places(&gemm.dst, task.rows.start, &mut dst[..rows]);
         if let Some((_, walk)) = &task.residual {
             gemm.grid.places(walk, task.rows.start, &mut residual[..rows]);
         }
+        if let Some((_, walk)) = &task.mask {
+            gemm.grid.places(walk, task.rows.start, &mut mask[..rows]);
+        }
         let (src_shift, dst_shift) = (task.group * gemm.channels, task.group * gemm.columns);
         src[..rows].iter_mut().for_each(|place| *place += src_shift);
-        dst[..rows].iter_mut().chain(&mut residual[..rows]).for_each(|place| *place += dst_shift);
+        for places in [&mut dst, &mut residual, &mut mask] {
+            places[..rows].iter_mut().for_each(|place| *place += dst_shift);
+        }
         for (c, chunk) in gemm.chunks.iter().enumerate() {
             for p in task.panels.clone() {
                 let start = gemm.panel_start(chunk, p);
@@ -332,9 +355,16 @@ impl<const R: usize, const V: usize> Kernel for Tiled<'_, R, V> {
                     is_last: c + 1 == gemm.chunks.len(),
                     bias: task.bias,
                     residual: task.residual.as_ref().map(|(map, _)| *map),
+                    mask: task.mask.as_ref().map(|(map, _)| *map),
                     relu: task.relu,
                 };
-                let places = Rows { src: &src[..rows], dst: &dst[..rows], residual: &residual[..rows], index: 0 };
+                let places = Rows {
+                    src: &src[..rows],
+                    dst: &dst[..rows],
+                    residual: &residual[..rows],
+                    mask: &mask[..rows],
+                    index: 0,
+                };
                 // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
                 unsafe { tiles::<S, R, V>(simd, &panel, places) };
             }
@@ -352,7 +382,7 @@ impl Gemm {
 /// A panel for all rows of a task, in tiles as even as possible.
 ///
 /// # Safety
-/// That of [`tile`].
+/// That of [`call_tile`].
 #[inline(always)]
 unsafe fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
     let len = rows.src.len();
@@ -365,10 +395,11 @@ unsafe fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<
         let places = Rows {
             src: &rows.src[part.clone()],
             dst: &rows.dst[part.clone()],
-            residual: &rows.residual[part],
+            residual: &rows.residual[part.clone()],
+            mask: &rows.mask[part],
             index,
         };
-        for_rows!(height, R, tile::<S, R, V>(simd, panel, places));
+        for_rows!(height, R, call_tile::<S, R, V>(simd, panel, places));
         start += height;
     }
 }

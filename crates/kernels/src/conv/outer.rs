@@ -2,7 +2,7 @@
 //! vectors of channels of `dy`, pixel by pixel, in registers.
 
 use super::tile::load;
-use crate::isa::{Simd, Sink, Source};
+use crate::isa::{Kernel, Simd, Sink, Source};
 
 /// Pixels at equal distances in both operands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,13 +36,42 @@ pub(super) struct Corner {
     pub(super) dy_step: usize,
 }
 
+/// Adds the outer products of all pixels of the runs to a tile of sums, in a function of its own.
+///
+/// # Safety
+/// That of [`outer_tile`].
+#[inline(always)]
+pub(super) unsafe fn call_outer_tile<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    operands: &Operands<'_>,
+    corner: Corner,
+) {
+    simd.call(OuterTile::<R, V> { operands, corner });
+}
+
+/// The arguments of [`outer_tile`], which whoever makes one answers for.
+struct OuterTile<'a, const R: usize, const V: usize> {
+    operands: &'a Operands<'a>,
+    corner: Corner,
+}
+
+impl<const R: usize, const V: usize> Kernel for OuterTile<'_, R, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: by the contract of `call_outer_tile`.
+        unsafe { outer_tile::<S, R, V>(simd, self.operands, self.corner) }
+    }
+}
+
 /// Adds the outer products of all pixels of the runs to a tile of sums.
 ///
 /// # Safety
 /// At every pixel `R` floats of `x` and `V` vectors of `dy` lie inside; so does the tile of sums, and no
 /// other thread touches it.
 #[inline(always)]
-pub(super) unsafe fn outer_tile<S: Simd, const R: usize, const V: usize>(
+unsafe fn outer_tile<S: Simd, const R: usize, const V: usize>(
     simd: S,
     operands: &Operands<'_>,
     corner: Corner,

@@ -5,12 +5,12 @@
 //! for segment of the chunk: for k in segment:
 //!     b[V]   = packed[k]                      one load each
 //!     acc[r] += map[row r + segment + k] * b  one broadcast each
-//! output = last chunk ? relu(acc + bias + residual) : acc
+//! output = last chunk ? mask(relu(acc + bias + residual)) : acc
 //! ```
 //!
 //! Registers: 6 x 2 + 2 + 1 of 16 (AVX2), 6 x 4 + 4 + 1 or 14 x 2 + 2 + 1 of 32 (AVX-512).
 
-use crate::isa::{Simd, Sink, Source};
+use crate::isa::{Kernel, Simd, Sink, Source};
 
 /// A run of contiguous floats in the window of every row.
 #[derive(Clone, Copy, Debug)]
@@ -40,15 +40,17 @@ pub(super) struct Panel<'a> {
     pub(super) is_last: bool,
     pub(super) bias: Option<Source<'a>>,
     pub(super) residual: Option<Source<'a>>,
+    pub(super) mask: Option<Source<'a>>,
     pub(super) relu: bool,
 }
 
-/// The places of a tile's rows in the three maps, and which part of the next panel it fetches.
+/// The places of a tile's rows in the four maps, and which part of the next panel it fetches.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) src: &'a [usize],
     pub(super) dst: &'a [usize],
     pub(super) residual: &'a [usize],
+    pub(super) mask: &'a [usize],
     /// 0 and 1 fetch a half each, later tiles nothing.
     pub(super) index: usize,
 }
@@ -56,13 +58,42 @@ pub(super) struct Rows<'a> {
 /// Floats in a cache line.
 const LINE: usize = 16;
 
+/// Computes a tile of `R` rows, as a function of its own.
+///
+/// # Safety
+/// That of [`tile`].
+#[inline(always)]
+pub(super) unsafe fn call_tile<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    panel: &Panel<'_>,
+    rows: Rows<'_>,
+) {
+    simd.call(Tile::<R, V> { panel, rows });
+}
+
+/// The arguments of [`tile`], which whoever makes one answers for.
+struct Tile<'a, const R: usize, const V: usize> {
+    panel: &'a Panel<'a>,
+    rows: Rows<'a>,
+}
+
+impl<const R: usize, const V: usize> Kernel for Tile<'_, R, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: by the contract of `call_tile`.
+        unsafe { tile::<S, R, V>(simd, self.panel, self.rows) }
+    }
+}
+
 /// Computes a tile of `R` rows.
 ///
 /// # Safety
 /// All windows, weights, bias values and outputs that the arguments name lie inside their buffers, and no
 /// other thread touches the outputs.
 #[inline(always)]
-pub(super) unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
+unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
     let src: &[usize; R] = rows.src[..R].try_into().expect("R places");
     let dst: &[usize; R] = rows.dst[..R].try_into().expect("R places");
     let residual = rows.residual;
@@ -71,6 +102,9 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, pane
             simd.prefetch_write(panel.dst, dst[r] + panel.column + line * LINE);
             if let (true, Some(source)) = (panel.is_last, panel.residual) {
                 simd.prefetch(source, residual[r] + panel.column + line * LINE);
+            }
+            if let (true, Some(source)) = (panel.is_last, panel.mask) {
+                simd.prefetch(source, rows.mask[r] + panel.column + line * LINE);
             }
         }
     }
@@ -104,6 +138,13 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, pane
             if panel.relu {
                 for v in 0..V {
                     out[v] = simd.relu(out[v]);
+                }
+            }
+            if let Some(source) = panel.mask {
+                // SAFETY: the columns exist in the mask too, by the contract.
+                let mask: [S::V; V] = unsafe { load(simd, source, rows.mask[r] + panel.column, panel.columns) };
+                for v in 0..V {
+                    out[v] = simd.select_gt(mask[v], simd.zero(), out[v], simd.zero());
                 }
             }
         }
@@ -238,15 +279,25 @@ unsafe fn store<S: Simd, const V: usize>(
     }
 }
 
+/// Whether a tile of `R` rows is one of those of at most `MAX` rows. As a constant, it keeps the compiler from
+/// making the others.
+pub(super) struct Fits<const R: usize, const MAX: usize>;
+
+impl<const R: usize, const MAX: usize> Fits<R, MAX> {
+    pub(super) const YES: bool = R <= MAX;
+}
+
 /// Calls `$function::<S, R, V>($arguments)` with `R` equal to `$rows`, which is from 1 to `$max` and at most 14.
 macro_rules! for_rows {
-    ($rows:expr, $max:expr, $function:ident::<$s:ty, R, $v:ident>($($argument:expr),*)) => {
+    ($rows:expr, $max:ident, $function:ident::<$s:ty, R, $v:ident>($($argument:expr),*)) => {
         $crate::conv::tile::for_rows!(@ $rows, $max, $function, $s, $v, ($($argument),*),
             1 2 3 4 5 6 7 8 9 10 11 12 13 14)
     };
-    (@ $rows:expr, $max:expr, $function:ident, $s:ty, $v:ident, $arguments:tt, $($r:literal)*) => {
+    (@ $rows:expr, $max:ident, $function:ident, $s:ty, $v:ident, $arguments:tt, $($r:literal)*) => {
         match $rows {
-            $($r if $r <= $max => $crate::conv::tile::for_rows!(@ call $function, $s, $r, $v, $arguments),)*
+            $($r if $crate::conv::tile::Fits::<$r, $max>::YES => {
+                $crate::conv::tile::for_rows!(@ call $function, $s, $r, $v, $arguments)
+            })*
             rows => unreachable!("a tile of {rows} rows"),
         }
     };

@@ -22,6 +22,7 @@ impl Avx2 {
     /// Runs a kernel, compiled for AVX2.
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
         fn compiled<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -51,14 +52,18 @@ macro_rules! operations {
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = LANES;
-    const REGISTERS: usize = 16;
+    const IS_WIDE: bool = false;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        self.enter(kernel)
+    }
 
     operations! {
         splat(x: f32) = _mm256_set1_ps;
         add(a: __m256, b: __m256) = _mm256_add_ps;
         sub(a: __m256, b: __m256) = _mm256_sub_ps;
         mul(a: __m256, b: __m256) = _mm256_mul_ps;
-        div(a: __m256, b: __m256) = _mm256_div_ps;
         fma(a: __m256, b: __m256, c: __m256) = _mm256_fmadd_ps;
         max(a: __m256, b: __m256) = _mm256_max_ps;
         min(a: __m256, b: __m256) = _mm256_min_ps;
@@ -84,45 +89,30 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn load_at(self, src: Source<'_>, offset: usize) -> __m256 {
-        if cfg!(debug_assertions) {
-            src.check(offset, LANES);
-        }
         // SAFETY: inside by the contract; `self` proves the instruction.
         unsafe { _mm256_loadu_ps(src.at(offset)) }
     }
 
     #[inline(always)]
     unsafe fn load_part_at(self, src: Source<'_>, offset: usize, count: usize) -> __m256 {
-        if cfg!(debug_assertions) {
-            src.check(offset, count.min(LANES));
-        }
         // SAFETY: the lanes of the mask are inside by the contract; `self` proves the instruction.
         unsafe { _mm256_maskload_ps(src.at(offset), self.mask(count)) }
     }
 
     #[inline(always)]
     unsafe fn splat_at(self, src: Source<'_>, offset: usize) -> __m256 {
-        if cfg!(debug_assertions) {
-            src.check(offset, 1);
-        }
         // SAFETY: inside by the contract.
         self.splat(unsafe { *src.at(offset) })
     }
 
     #[inline(always)]
     unsafe fn store_at(self, v: __m256, dst: Sink<'_>, offset: usize) {
-        if cfg!(debug_assertions) {
-            dst.check(offset, LANES);
-        }
         // SAFETY: inside and ours by the contract; `self` proves the instruction.
         unsafe { _mm256_storeu_ps(dst.at(offset), v) }
     }
 
     #[inline(always)]
     unsafe fn store_part_at(self, v: __m256, dst: Sink<'_>, offset: usize, count: usize) {
-        if cfg!(debug_assertions) {
-            dst.check(offset, count.min(LANES));
-        }
         // SAFETY: the lanes of the mask are inside and ours by the contract; `self` proves the instruction.
         unsafe { _mm256_maskstore_ps(dst.at(offset), self.mask(count), v) }
     }

@@ -19,6 +19,7 @@ impl Avx512 {
     /// Runs a kernel, compiled for AVX-512.
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f")]
+        #[inline(never)]
         fn compiled<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -46,14 +47,18 @@ macro_rules! operations {
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = LANES;
-    const REGISTERS: usize = 32;
+    const IS_WIDE: bool = true;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        self.enter(kernel)
+    }
 
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps;
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps;
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps;
         mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps;
-        div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps;
         fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps;
         max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps;
         min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps;
@@ -69,45 +74,30 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load_at(self, src: Source<'_>, offset: usize) -> __m512 {
-        if cfg!(debug_assertions) {
-            src.check(offset, LANES);
-        }
         // SAFETY: inside by the contract; `self` proves the instruction.
         unsafe { _mm512_loadu_ps(src.at(offset)) }
     }
 
     #[inline(always)]
     unsafe fn load_part_at(self, src: Source<'_>, offset: usize, count: usize) -> __m512 {
-        if cfg!(debug_assertions) {
-            src.check(offset, count.min(LANES));
-        }
         // SAFETY: the lanes of the mask are inside by the contract; `self` proves the instruction.
         unsafe { _mm512_maskz_loadu_ps(mask(count), src.at(offset)) }
     }
 
     #[inline(always)]
     unsafe fn splat_at(self, src: Source<'_>, offset: usize) -> __m512 {
-        if cfg!(debug_assertions) {
-            src.check(offset, 1);
-        }
         // SAFETY: inside by the contract.
         self.splat(unsafe { *src.at(offset) })
     }
 
     #[inline(always)]
     unsafe fn store_at(self, v: __m512, dst: Sink<'_>, offset: usize) {
-        if cfg!(debug_assertions) {
-            dst.check(offset, LANES);
-        }
         // SAFETY: inside and ours by the contract; `self` proves the instruction.
         unsafe { _mm512_storeu_ps(dst.at(offset), v) }
     }
 
     #[inline(always)]
     unsafe fn store_part_at(self, v: __m512, dst: Sink<'_>, offset: usize, count: usize) {
-        if cfg!(debug_assertions) {
-            dst.check(offset, count.min(LANES));
-        }
         // SAFETY: the lanes of the mask are inside and ours by the contract; `self` proves the instruction.
         unsafe { _mm512_mask_storeu_ps(dst.at(offset), mask(count), v) }
     }

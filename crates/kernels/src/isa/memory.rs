@@ -62,7 +62,6 @@ impl<'a> Source<'a> {
     /// `offset <= len`.
     #[inline(always)]
     pub(crate) unsafe fn skip(self, offset: usize) -> Self {
-        debug_assert!(offset <= self.len);
         Self { ptr: self.ptr.wrapping_add(offset), len: self.len.wrapping_sub(offset), life: PhantomData }
     }
 }
@@ -72,12 +71,6 @@ impl<'a> Sink<'a> {
     #[inline(always)]
     pub(crate) fn new(slice: &'a mut [f32]) -> Self {
         Self { ptr: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
-    }
-
-    /// Floats from the start to the end.
-    #[inline(always)]
-    pub(crate) fn len(self) -> usize {
-        self.len
     }
 
     /// Address of the float at `offset`, which is inside.

@@ -1,6 +1,6 @@
 //! Portable vectors: arrays of eight floats, every memory access checked.
 
-use super::{Simd, Sink, Source};
+use super::{Kernel, Simd, Sink, Source};
 
 /// Available on every CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,13 +25,17 @@ macro_rules! lanewise {
 impl Simd for Plain {
     type V = [f32; LANES];
     const LANES: usize = LANES;
-    const REGISTERS: usize = 16;
+    const IS_WIDE: bool = false;
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     lanewise! {
         add(a, b) = a + b;
         sub(a, b) = a - b;
         mul(a, b) = a * b;
-        div(a, b) = a / b;
         fma(a, b, c) = a * b + c;
         max(a, b) = if a > b { a } else { b };
         min(a, b) = if a < b { a } else { b };

@@ -13,16 +13,19 @@ pub(crate) trait Kernel {
 
 /// Vectors of `LANES` floats. A value of an implementing type proves that the CPU has the instructions.
 ///
-/// Methods that end in `_at` are for inner loops: they check bounds in the plain implementation and where
-/// debug assertions are on, and otherwise rely on the caller.
+/// Methods that end in `_at` are for inner loops: they check bounds in the plain implementation only, and
+/// otherwise rely on the caller.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A vector.
     type V: Copy;
     /// Floats in a vector.
     const LANES: usize;
-    /// Vector registers.
-    const REGISTERS: usize;
+    /// Whether vectors have sixteen lanes, and there are thirty-two registers of them.
+    const IS_WIDE: bool;
 
+    /// Runs a kernel as a function of its own, compiled for this instruction set. For what would make the
+    /// caller too large: register tiles, of which there are many.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::V;
     /// `a + b`
@@ -31,8 +34,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b`
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a / b`
-    fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the CPU can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The greater of each pair; `b` where either is not a number.

@@ -1,0 +1,123 @@
+//! The commands, one file each: flags, `run`, and the printing, in that order.
+
+mod bench;
+mod completions;
+mod doctor;
+mod eval;
+mod models;
+mod predict;
+mod train;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use residuum::classify::{Classifier, Head, LoadOptions, Loaded, load_model};
+use residuum::engine::{Engine, EngineOptions};
+
+use crate::exit::ExitStatus;
+use crate::output;
+
+/// Residual networks: train, evaluate, predict, on a CPU.
+///
+/// DATA is `shapes` (embedded) or a folder or file that is recognised by looking: CIFAR in binary or Python
+/// batches, parquet as on Hugging Face, a folder of pictures per class. MODEL is a run folder, a model file of
+/// residuum, or a foreign file of weights together with `--model NAME`.
+///
+/// Exit codes: 0 done, 1 the answer is no, 2 bad usage or input, 3 the environment (disk, memory), 4 training
+/// diverged, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "residuum", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Args),
+    Eval(eval::Args),
+    Predict(predict::Args),
+    Models(models::Args),
+    Bench(bench::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn run() -> Result<ExitStatus> {
+    match Cli::try_parse() {
+        Ok(cli) => match cli.command {
+            Command::Train(args) => train::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Predict(args) => predict::run(args),
+            Command::Models(args) => models::run(args),
+            Command::Bench(args) => bench::run(args),
+            Command::Doctor(args) => doctor::run(args),
+            Command::Completions(args) => completions::run(args),
+        },
+        Err(error) => usage(&error),
+    }
+}
+
+/// Prints help where it was asked for, and else what is wrong, on one line.
+fn usage(error: &clap::Error) -> Result<ExitStatus> {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        error.print()?;
+        return Ok(ExitStatus::Done);
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.print()?;
+        return Ok(ExitStatus::BadInput);
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
+    output::error(&format!("{}; see --help", lines.join(" ").trim_start_matches("error: ")));
+    Ok(ExitStatus::BadInput)
+}
+
+/// Flags of every command that computes.
+#[derive(Debug, Args)]
+struct EngineArgs {
+    /// Threads that compute [default: one for each physical core]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+}
+
+impl EngineArgs {
+    fn engine(&self) -> Result<Engine> {
+        let threads = self.threads.map(|count| count as usize);
+        Ok(Engine::new(&EngineOptions { threads, ..EngineOptions::default() })?)
+    }
+}
+
+/// A number of images, from 1 on.
+fn batch_size(text: &str) -> Result<usize, String> {
+    positive(text, 65_536)
+}
+
+/// A whole number from 1 to `largest`.
+fn positive(text: &str, largest: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=largest).contains(number));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {largest}"))
+}
+
+/// What to do with a picture that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnBadImage {
+    /// Stop with an error that names it
+    Fail,
+    /// Leave it out, and count it
+    Skip,
+}
+
+/// Loads a model, tells what there is to tell about it, and puts it on the engine.
+fn classifier(engine: &Engine, path: &str, model: Option<&str>) -> Result<Classifier> {
+    let loaded = load_model(path, &LoadOptions { model, head: Head::Keep })?;
+    tell(&loaded);
+    Ok(Classifier::new(engine.clone(), loaded))
+}
+
+fn tell(loaded: &Loaded) {
+    loaded.notes.iter().for_each(|note| output::note(note));
+}

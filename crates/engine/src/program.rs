@@ -1,0 +1,179 @@
+//! Steps, their places and their memory: what inference and training have in common.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+use residuum_kernels::{Isa, rearrange};
+use residuum_tensor::{AlignedBuffer, MapLayout, Tensor};
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::lower::Lowered;
+use crate::memory::allocate;
+use crate::plan::{Plan, PlanSummary, plan};
+use crate::profile::StepTime;
+use crate::step::{Action, Run, Step, ValueId};
+use crate::threads::Threads;
+
+/// What goes into one run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Feed<'a> {
+    pub(crate) images: &'a [f32],
+    pub(crate) labels: &'a [u32],
+    pub(crate) label_smoothing: f32,
+    pub(crate) norm_momentum: f32,
+}
+
+/// A compiled graph with its memory.
+pub(crate) struct Program {
+    threads: Threads,
+    isa: Isa,
+    steps: Vec<Step>,
+    plan: Plan,
+    unshared_bytes: usize,
+    arena: AlignedBuffer,
+    /// Parameters and constants.
+    pub(crate) store: AlignedBuffer,
+    /// Gradients, as the learned parameters lie in the store.
+    pub(crate) gradients: AlignedBuffer,
+    packed: Vec<AlignedBuffer>,
+    scratch: AlignedBuffer,
+    images: ValueId,
+}
+
+impl Program {
+    /// Gives every value its place and allocates. The first `learned_len` floats of the store are learned.
+    pub(crate) fn new(engine: &Engine, lowered: Lowered, learned_len: usize) -> Result<Self, EngineError> {
+        let plan = plan(&lowered.values);
+        let mut store = allocate("the parameters", lowered.store.len())?;
+        store.copy_from_slice(&lowered.store);
+        let loads = |step: &&Step| matches!(step.action, Action::Load);
+        let images = lowered.steps.iter().find(loads).and_then(|step| step.out).unwrap_or(ValueId(0));
+        Ok(Self {
+            threads: engine.threads().clone(),
+            isa: engine.isa(),
+            steps: lowered.steps,
+            arena: allocate("the activations", plan.arena_len)?,
+            unshared_bytes: 4 * lowered.values.iter().map(|value| value.layout.len()).sum::<usize>(),
+            plan,
+            store,
+            gradients: allocate("the gradients", learned_len)?,
+            packed: lowered.packed,
+            scratch: allocate("the working memory", lowered.scratch_len)?,
+            images,
+        })
+    }
+
+    pub(crate) fn layout(&self, value: ValueId) -> MapLayout {
+        self.plan.slot(value).layout
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// The floats of a value, as they lie in memory.
+    pub(crate) fn value(&self, value: ValueId) -> &[f32] {
+        let slot = self.plan.slot(value);
+        &self.arena[slot.offset..slot.end()]
+    }
+
+    /// A copy of a value in PyTorch's order.
+    pub(crate) fn tensor(&self, value: ValueId) -> Tensor {
+        let layout = self.layout(value);
+        let MapLayout { n, h, w, c, .. } = layout;
+        let shape = if h * w == 1 { vec![n, c] } else { vec![n, c, h, w] };
+        let mut tensor = Tensor::filled(shape, 0.0);
+        rearrange::from_map(self.value(value), layout, tensor.data_mut());
+        tensor
+    }
+
+    /// Writes the filters in the order that the kernels read them in. Needed after they changed.
+    pub(crate) fn pack_filters(&mut self) {
+        let Self { steps, store, packed, threads, .. } = self;
+        let store = &**store;
+        let mut buffers: Vec<Option<&mut AlignedBuffer>> = packed.iter_mut().map(Some).collect();
+        let mut tasks = Vec::with_capacity(buffers.len());
+        for step in steps.iter() {
+            if let Action::Conv { filters, .. } | Action::ConvBackwardData { filters, .. } = &step.action {
+                tasks.extend(buffers[filters.packed].take().map(|buffer| (step, filters.place.clone(), buffer)));
+            }
+        }
+        threads.run(|| {
+            tasks.into_par_iter().for_each(|(step, place, buffer)| match &step.action {
+                Action::Conv { kernel, .. } => kernel.pack(&store[place], buffer),
+                Action::ConvBackwardData { kernel, .. } => kernel.pack(&store[place], buffer),
+                _ => {}
+            });
+        });
+    }
+
+    /// Runs all steps; mean loss and right answers where there are labels.
+    pub(crate) fn run(&mut self, feed: &Feed<'_>) -> (f64, usize) {
+        self.run_each(feed, |step, run| step.run(run))
+    }
+
+    /// Runs all steps and times each.
+    pub(crate) fn profile(&mut self, feed: &Feed<'_>) -> Vec<StepTime> {
+        let mut times = Vec::with_capacity(self.steps.len());
+        self.run_each(feed, |step, run| {
+            let start = Instant::now();
+            step.run(run);
+            times.push(StepTime {
+                name: step.name.clone(),
+                kind: step.kind(),
+                multiply_adds: step.multiply_adds,
+                time: start.elapsed(),
+            });
+        });
+        times
+    }
+
+    fn run_each(&mut self, feed: &Feed<'_>, mut each: impl FnMut(&Step, &mut Run<'_>) + Send) -> (f64, usize) {
+        let layout = self.layout(self.images);
+        let wanted = layout.pixels() * layout.c;
+        assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
+        let Self { threads, isa, steps, plan, arena, store, gradients, packed, scratch, .. } = self;
+        threads.run(|| {
+            let mut run = Run {
+                isa: *isa,
+                plan,
+                arena,
+                store,
+                gradients,
+                packed,
+                scratch,
+                images: feed.images,
+                labels: feed.labels,
+                label_smoothing: feed.label_smoothing,
+                norm_momentum: feed.norm_momentum,
+                loss: (0.0, 0),
+            };
+            for step in steps.iter() {
+                each(step, &mut run);
+            }
+            run.loss
+        })
+    }
+
+    /// Memory held, the velocities of an optimiser not counted.
+    pub(crate) fn summary(&self) -> PlanSummary {
+        PlanSummary {
+            activations_bytes: 4 * self.arena.len(),
+            unshared_bytes: self.unshared_bytes,
+            parameters_bytes: 4 * (self.store.len() + self.gradients.len()),
+            packed_bytes: 4 * self.packed.iter().map(|buffer| buffer.len()).sum::<usize>(),
+            scratch_bytes: 4 * self.scratch.len(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program({} steps, {} floats)", self.steps.len(), self.arena.len())
+    }
+}

@@ -1,0 +1,403 @@
+//! One step of a compiled network: a kernel with its operands.
+
+use std::ops::Range;
+
+use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
+use residuum_kernels::{Isa, PoolShape, elementwise, loss, norm, pool, rearrange};
+use residuum_tensor::{AlignedBuffer, MapLayout};
+
+use crate::memory::{Others, write};
+use crate::plan::Plan;
+
+/// A value of the program, made by one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ValueId(pub(crate) usize);
+
+/// A place in the store of parameters and constants.
+pub(crate) type Place = Range<usize>;
+
+/// Rows of the value that [`Action::Moments`] makes, `c` floats each.
+pub(crate) const MOMENT_ROWS: usize = 5;
+/// Rows of the value that [`Action::NormSums`] makes, `c` floats each.
+pub(crate) const SUM_ROWS: usize = 5;
+
+/// Where a scale and shift per channel come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Coefficients {
+    /// Constants, or parameters: scale, shift.
+    Stored(Place, Place),
+    /// The last two rows of the moments of the batch.
+    Moments(ValueId),
+}
+
+/// Batch norm's parameters in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct NormPlaces {
+    pub(crate) weight: Place,
+    pub(crate) bias: Place,
+    pub(crate) running_mean: Place,
+    pub(crate) running_var: Place,
+    pub(crate) eps: f32,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Load,
+    Conv { kernel: ConvForward, x: ValueId, filters: Filters, bias: Option<Place>, residual: Option<ValueId>, relu: bool },
+    ConvBackwardData { kernel: ConvBackwardData, dy: ValueId, filters: Filters, residual: Option<ValueId>, mask: Option<ValueId> },
+    ConvBackwardWeights { kernel: ConvBackwardWeights, x: ValueId, dy: ValueId, gradient: Place },
+    BiasBackward { dy: ValueId, gradient: Place },
+    Affine { x: ValueId, coefficients: Coefficients, residual: Option<ValueId>, relu: bool },
+    Moments { x: ValueId, norm: NormPlaces },
+    NormSums { dy: ValueId, mask: Option<ValueId>, x: ValueId, moments: ValueId, weight: Option<Place>, bias: Option<Place> },
+    NormBackward { dy: ValueId, mask: Option<ValueId>, x: ValueId, sums: ValueId, residual: Option<ValueId> },
+    Relu { x: ValueId },
+    ReluBackward { dy: ValueId, y: ValueId },
+    Add { a: ValueId, b: ValueId, relu: bool },
+    MaxPool { x: ValueId, shape: PoolShape },
+    MaxPoolBackward { dy: ValueId, x: ValueId, shape: PoolShape },
+    AvgPool { x: ValueId, shape: PoolShape, count_padding: bool },
+    AvgPoolBackward { dy: ValueId, shape: PoolShape, count_padding: bool },
+    GlobalAvgPool { x: ValueId },
+    GlobalAvgPoolBackward { dy: ValueId },
+    SubsamplePad { x: ValueId, stride: usize, before: usize },
+    SubsamplePadBackward { dy: ValueId, stride: usize, before: usize },
+    Loss { logits: ValueId },
+}
+
+/// Filters of a convolution: where they are kept, and the buffer with their packed form.
+#[derive(Clone, Debug)]
+pub(crate) struct Filters {
+    pub(crate) place: Place,
+    pub(crate) packed: usize,
+}
+
+/// An action and the value it makes, if any.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) action: Action,
+    pub(crate) out: Option<ValueId>,
+    pub(crate) multiply_adds: u64,
+}
+
+/// What is fed to a run, and what comes out beside the values.
+pub(crate) struct Run<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) plan: &'a Plan,
+    pub(crate) arena: &'a mut [f32],
+    pub(crate) store: &'a mut [f32],
+    pub(crate) gradients: &'a mut [f32],
+    pub(crate) packed: &'a [AlignedBuffer],
+    pub(crate) scratch: &'a mut [f32],
+    pub(crate) images: &'a [f32],
+    pub(crate) labels: &'a [u32],
+    pub(crate) label_smoothing: f32,
+    pub(crate) norm_momentum: f32,
+    /// Mean loss and number of right answers.
+    pub(crate) loss: (f64, usize),
+}
+
+/// The values that a step reads.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    others: Others<'a>,
+    plan: &'a Plan,
+}
+
+impl<'a> Inputs<'a> {
+    fn map(&self, value: ValueId) -> (&'a [f32], MapLayout) {
+        let slot = self.plan.slot(value);
+        (self.others.read(slot), slot.layout)
+    }
+
+    fn optional(&self, value: Option<ValueId>) -> Option<(&'a [f32], MapLayout)> {
+        value.map(|value| self.map(value))
+    }
+
+    /// Row `index` of a value that holds one row of `c` floats after another.
+    fn row(&self, value: ValueId, index: usize, c: usize) -> &'a [f32] {
+        &self.map(value).0[index * c..(index + 1) * c]
+    }
+}
+
+impl Step {
+    /// What the step does and how, for profiles.
+    pub(crate) fn kind(&self) -> String {
+        let fused = |residual: bool, relu: bool| {
+            format!("{}{}", if residual { " + add" } else { "" }, if relu { " + relu" } else { "" })
+        };
+        match &self.action {
+            Action::Load => "load images".into(),
+            Action::Conv { kernel, residual, relu, .. } => {
+                format!("conv, {}{}", kernel.algorithm(), fused(residual.is_some(), *relu))
+            }
+            Action::ConvBackwardData { kernel, residual, mask, .. } => {
+                format!("conv backward data, {}{}", kernel.algorithm(), fused(residual.is_some(), mask.is_some()))
+            }
+            Action::ConvBackwardWeights { kernel, .. } => format!("conv backward weights, {}", kernel.algorithm()),
+            Action::BiasBackward { .. } => "bias backward".into(),
+            Action::Affine { residual, relu, .. } => format!("normalize{}", fused(residual.is_some(), *relu)),
+            Action::Moments { .. } => "moments".into(),
+            Action::NormSums { .. } => "norm backward sums".into(),
+            Action::NormBackward { .. } => "norm backward".into(),
+            Action::Relu { .. } => "relu".into(),
+            Action::ReluBackward { .. } => "relu backward".into(),
+            Action::Add { relu, .. } => format!("add{}", fused(false, *relu)),
+            Action::MaxPool { .. } => "max pool".into(),
+            Action::MaxPoolBackward { .. } => "max pool backward".into(),
+            Action::AvgPool { .. } => "average pool".into(),
+            Action::AvgPoolBackward { .. } => "average pool backward".into(),
+            Action::GlobalAvgPool { .. } => "global average pool".into(),
+            Action::GlobalAvgPoolBackward { .. } => "global average pool backward".into(),
+            Action::SubsamplePad { .. } => "subsample and pad".into(),
+            Action::SubsamplePadBackward { .. } => "subsample and pad backward".into(),
+            Action::Loss { .. } => "loss".into(),
+        }
+    }
+
+    /// The values that the step reads.
+    pub(crate) fn reads(&self) -> Vec<ValueId> {
+        let some = |values: &[Option<ValueId>]| values.iter().flatten().copied().collect();
+        match &self.action {
+            Action::Load => Vec::new(),
+            Action::Conv { x, residual, .. } => some(&[Some(*x), *residual]),
+            Action::ConvBackwardData { dy, residual, mask, .. } => some(&[Some(*dy), *residual, *mask]),
+            Action::ConvBackwardWeights { x, dy, .. } => vec![*x, *dy],
+            Action::Affine { x, coefficients, residual, .. } => {
+                let moments = match coefficients {
+                    Coefficients::Moments(value) => Some(*value),
+                    Coefficients::Stored(..) => None,
+                };
+                some(&[Some(*x), moments, *residual])
+            }
+            Action::NormSums { dy, mask, x, moments, .. } => some(&[Some(*dy), *mask, Some(*x), Some(*moments)]),
+            Action::NormBackward { dy, mask, x, sums, residual } => {
+                some(&[Some(*dy), *mask, Some(*x), Some(*sums), *residual])
+            }
+            Action::ReluBackward { dy, y } => vec![*dy, *y],
+            Action::Add { a, b, .. } => vec![*a, *b],
+            Action::MaxPoolBackward { dy, x, .. } => vec![*dy, *x],
+            Action::Moments { x, .. }
+            | Action::Relu { x }
+            | Action::MaxPool { x, .. }
+            | Action::AvgPool { x, .. }
+            | Action::GlobalAvgPool { x }
+            | Action::SubsamplePad { x, .. } => vec![*x],
+            Action::BiasBackward { dy, .. }
+            | Action::AvgPoolBackward { dy, .. }
+            | Action::GlobalAvgPoolBackward { dy }
+            | Action::SubsamplePadBackward { dy, .. } => vec![*dy],
+            Action::Loss { logits } => vec![*logits],
+        }
+    }
+
+    /// Runs the step.
+    pub(crate) fn run(&self, run: &mut Run<'_>) {
+        let Some(out) = self.out else { return self.run_for_gradients(run) };
+        let slot = *run.plan.slot(out);
+        let (others, value) = write(run.arena, &slot);
+        let inputs = Inputs { others, plan: run.plan };
+        if slot.clears_border {
+            rearrange::zero_border(value, slot.layout);
+        }
+        match &self.action {
+            Action::Load => rearrange::to_map(run.images, value, slot.layout),
+            Action::Loss { logits } => {
+                let (logits, layout) = inputs.map(*logits);
+                let smoothing = run.label_smoothing;
+                run.loss = loss::softmax_cross_entropy(logits, run.labels, layout.c, smoothing, Some(value));
+            }
+            Action::Moments { x, norm } => {
+                let (x, layout) = inputs.map(*x);
+                moments(run.isa, x, layout, norm, run.store, run.norm_momentum, value);
+            }
+            Action::NormSums { dy, mask, x, moments, weight, bias } => {
+                let sums = Sums { isa: run.isa, dy: inputs.map(*dy), mask: inputs.optional(*mask), x: inputs.map(*x) };
+                sums.run(inputs.map(*moments).0, value);
+                let c = slot.layout.c / SUM_ROWS;
+                for (place, row) in [(bias, 0), (weight, 1)] {
+                    if let Some(place) = place {
+                        run.gradients[place.clone()].copy_from_slice(&value[row * c..(row + 1) * c]);
+                    }
+                }
+            }
+            _ => self.run_for_value(run.isa, run.store, run.packed, inputs, value, slot.layout),
+        }
+    }
+
+    /// Runs a step that makes parameters' gradients and no value.
+    fn run_for_gradients(&self, run: &mut Run<'_>) {
+        let read = |value: ValueId| {
+            let slot = run.plan.slot(value);
+            (&run.arena[slot.offset..slot.end()], slot.layout)
+        };
+        match &self.action {
+            Action::ConvBackwardWeights { kernel, x, dy, gradient } => {
+                let scratch = &mut run.scratch[..kernel.scratch_len()];
+                kernel.run(read(*x).0, read(*dy).0, scratch, &mut run.gradients[gradient.clone()]);
+            }
+            Action::BiasBackward { dy, gradient } => {
+                let (dy, layout) = read(*dy);
+                norm::column_sums(run.isa, dy, layout, &mut run.gradients[gradient.clone()]);
+            }
+            _ => {}
+        }
+    }
+
+    /// Runs a step that only makes its value.
+    fn run_for_value(
+        &self,
+        isa: Isa,
+        store: &[f32],
+        packed: &[AlignedBuffer],
+        inputs: Inputs<'_>,
+        out: &mut [f32],
+        layout: MapLayout,
+    ) {
+        let at = |place: &Place| &store[place.clone()];
+        match &self.action {
+            Action::Conv { kernel, x, filters, bias, residual, relu } => {
+                let epilogue = Epilogue {
+                    bias: bias.as_ref().map(at),
+                    residual: inputs.optional(*residual),
+                    relu: *relu,
+                    ..Epilogue::default()
+                };
+                kernel.run(inputs.map(*x).0, &packed[filters.packed], &epilogue, out);
+            }
+            Action::ConvBackwardData { kernel, dy, filters, residual, mask } => {
+                let epilogue = Epilogue {
+                    residual: inputs.optional(*residual),
+                    mask: inputs.optional(*mask),
+                    ..Epilogue::default()
+                };
+                kernel.run(inputs.map(*dy).0, &packed[filters.packed], &epilogue, out);
+            }
+            Action::Affine { x, coefficients, residual, relu } => {
+                let (x, xl) = inputs.map(*x);
+                let (scale, shift) = match coefficients {
+                    Coefficients::Stored(scale, shift) => (at(scale), at(shift)),
+                    Coefficients::Moments(value) => (inputs.row(*value, 3, xl.c), inputs.row(*value, 4, xl.c)),
+                };
+                norm::affine(isa, x, xl, scale, shift, inputs.optional(*residual), *relu, out, layout);
+            }
+            Action::NormBackward { dy, mask, x, sums, residual } => {
+                let ((dy, dyl), (x, xl)) = (inputs.map(*dy), inputs.map(*x));
+                let [a, b, d] = [2, 3, 4].map(|row| inputs.row(*sums, row, xl.c));
+                let (mask, residual) = (inputs.optional(*mask), inputs.optional(*residual));
+                norm::norm_backward_apply(isa, dy, dyl, mask, x, xl, a, b, d, residual, None, out, layout);
+            }
+            Action::Relu { x } => {
+                let (x, xl) = inputs.map(*x);
+                elementwise::relu(isa, x, xl, out, layout);
+            }
+            Action::ReluBackward { dy, y } => {
+                let ((dy, dyl), (y, yl)) = (inputs.map(*dy), inputs.map(*y));
+                elementwise::relu_backward(isa, dy, dyl, y, yl, None, out, layout);
+            }
+            Action::Add { a, b, relu } => {
+                let ((a, al), (b, bl)) = (inputs.map(*a), inputs.map(*b));
+                elementwise::add(isa, a, al, b, bl, *relu, out, layout);
+            }
+            _ => self.run_pool(isa, inputs, out, layout),
+        }
+    }
+
+    /// Runs a step that moves between resolutions.
+    fn run_pool(&self, isa: Isa, inputs: Inputs<'_>, out: &mut [f32], layout: MapLayout) {
+        match &self.action {
+            Action::MaxPool { x, shape } => {
+                let (x, xl) = inputs.map(*x);
+                pool::max_pool(isa, x, xl, shape, out, layout);
+            }
+            Action::MaxPoolBackward { dy, x, shape } => {
+                let ((dy, dyl), (x, xl)) = (inputs.map(*dy), inputs.map(*x));
+                pool::max_pool_backward(isa, dy, dyl, x, xl, shape, out, layout);
+            }
+            Action::AvgPool { x, shape, count_padding } => {
+                let (x, xl) = inputs.map(*x);
+                pool::avg_pool(isa, x, xl, shape, *count_padding, out, layout);
+            }
+            Action::AvgPoolBackward { dy, shape, count_padding } => {
+                let (dy, dyl) = inputs.map(*dy);
+                pool::avg_pool_backward(isa, dy, dyl, shape, *count_padding, out, layout);
+            }
+            Action::GlobalAvgPool { x } => {
+                let (x, xl) = inputs.map(*x);
+                pool::global_avg_pool(isa, x, xl, out);
+            }
+            Action::GlobalAvgPoolBackward { dy } => {
+                pool::global_avg_pool_backward(inputs.map(*dy).0, out, layout);
+            }
+            Action::SubsamplePad { x, stride, before } => {
+                let (x, xl) = inputs.map(*x);
+                rearrange::subsample_pad(x, xl, *stride, *before, out, layout);
+            }
+            Action::SubsamplePadBackward { dy, stride, before } => {
+                let (dy, dyl) = inputs.map(*dy);
+                rearrange::subsample_pad_backward(dy, dyl, *stride, *before, out, layout);
+            }
+            action => unreachable!("{action:?} makes no value this way"),
+        }
+    }
+}
+
+/// Writes the rows mean, variance, 1/√(variance + eps), scale and shift, and moves the running statistics.
+fn moments(
+    isa: Isa,
+    x: &[f32],
+    layout: MapLayout,
+    places: &NormPlaces,
+    store: &mut [f32],
+    momentum: f32,
+    rows: &mut [f32],
+) {
+    let c = layout.c;
+    let (mean, rest) = rows.split_at_mut(c);
+    let (var, rest) = rest.split_at_mut(c);
+    norm::moments(isa, x, layout, mean, var);
+    for channel in 0..c {
+        let inv_std = 1.0 / (var[channel] + places.eps).sqrt();
+        let scale = store[places.weight.start + channel] * inv_std;
+        rest[channel] = inv_std;
+        rest[c + channel] = scale;
+        rest[2 * c + channel] = store[places.bias.start + channel] - mean[channel] * scale;
+    }
+    // PyTorch keeps the unbiased variance.
+    let count = layout.pixels() as f32;
+    let unbiased = count / (count - 1.0);
+    for channel in 0..c {
+        let running_mean = &mut store[places.running_mean.start + channel];
+        *running_mean += momentum * (mean[channel] - *running_mean);
+        let running_var = &mut store[places.running_var.start + channel];
+        *running_var += momentum * (var[channel] * unbiased - *running_var);
+    }
+}
+
+/// The sums over a channel that batch norm's gradient needs.
+struct Sums<'a> {
+    isa: Isa,
+    dy: (&'a [f32], MapLayout),
+    mask: Option<(&'a [f32], MapLayout)>,
+    x: (&'a [f32], MapLayout),
+}
+
+impl Sums<'_> {
+    /// Writes the two sums and, from them, the coefficients of `dx = a·g + b·x + d`.
+    fn run(&self, moments: &[f32], rows: &mut [f32]) {
+        let ((dy, dyl), (x, xl)) = (self.dy, self.x);
+        let c = xl.c;
+        let [mean, inv_std, scale] = [0, 2, 3].map(|row| &moments[row * c..(row + 1) * c]);
+        let (sums, coefficients) = rows.split_at_mut(2 * c);
+        norm::norm_backward_sums(self.isa, dy, dyl, self.mask, x, xl, mean, inv_std, sums);
+        let count = xl.pixels() as f32;
+        for channel in 0..c {
+            let b = -scale[channel] * inv_std[channel] * sums[c + channel] / count;
+            coefficients[channel] = scale[channel];
+            coefficients[c + channel] = b;
+            coefficients[2 * c + channel] = -scale[channel] * sums[channel] / count - b * mean[channel];
+        }
+    }
+}

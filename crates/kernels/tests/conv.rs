@@ -1,0 +1,274 @@
+//! The three passes of a convolution against the plain one in `f64`, for every instruction set of the CPU.
+
+#[path = "support/maps.rs"]
+mod maps;
+
+use maps::{dense, empty, layout, map, values, widen};
+use proptest::prelude::*;
+use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
+use residuum_kernels::{ConvShape, Isa, plain};
+use residuum_tensor::MapLayout;
+
+/// A convolution and how its maps lie in memory.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    shape: ConvShape,
+    /// Border beyond what is needed, of every map.
+    border: usize,
+    /// Floats between the channels of neighbouring pixels.
+    gap: usize,
+}
+
+fn case(
+    [n, h, w]: [usize; 3],
+    [c_in, c_out, groups]: [usize; 3],
+    kernel: [usize; 2],
+    stride: usize,
+    padding: [usize; 2],
+) -> Case {
+    let (stride, dilation) = ([stride; 2], [1; 2]);
+    let shape = ConvShape { n, h, w, c_in, c_out, kernel, stride, padding, dilation, groups };
+    Case { shape, border: 0, gap: 0 }
+}
+
+/// Remainders of every tile, sizes of one, and every kind of window.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for c_out in 1..=20 {
+        cases.push(case([1, 5, 4], [3, c_out, 1], [3, 3], 1, [1, 1]));
+        cases.push(case([2, 1, c_out], [c_out, 33, 1], [1, 1], 1, [0, 0]));
+    }
+    for c in [24, 31, 32, 33, 40, 48, 64, 65, 80, 96, 130] {
+        cases.push(case([1, 4, 5], [c, c, 1], [3, 3], 1, [1, 1]));
+        cases.push(case([3, 3, 3], [7, c, 1], [1, 1], 2, [0, 0]));
+    }
+    cases.extend([
+        case([2, 19, 17], [3, 16, 1], [7, 7], 2, [3, 3]),
+        case([1, 9, 9], [16, 16, 1], [3, 3], 2, [1, 1]),
+        case([2, 8, 8], [16, 32, 1], [1, 1], 2, [0, 0]),
+        case([1, 10, 11], [5, 6, 1], [2, 2], 3, [0, 0]),
+        case([1, 7, 7], [4, 9, 1], [3, 3], 3, [1, 1]),
+        case([1, 6, 9], [5, 6, 1], [3, 1], 1, [1, 0]),
+        case([1, 6, 9], [5, 6, 1], [1, 5], 1, [0, 2]),
+        case([1, 4, 4], [6, 7, 1], [3, 3], 1, [0, 0]),
+        case([1, 3, 3], [6, 7, 1], [3, 3], 1, [2, 2]),
+        case([7, 1, 1], [200, 10, 1], [1, 1], 1, [0, 0]),
+        case([1, 1, 1], [512, 1000, 1], [1, 1], 1, [0, 0]),
+        case([1, 2, 2], [300, 18, 1], [3, 3], 1, [1, 1]),
+        case([2, 6, 5], [12, 20, 4], [3, 3], 1, [1, 1]),
+        case([2, 6, 5], [32, 64, 2], [3, 3], 2, [1, 1]),
+        case([1, 6, 5], [9, 9, 9], [3, 3], 1, [1, 1]),
+        case([1, 6, 5], [3, 12, 3], [5, 5], 2, [2, 2]),
+        case([3, 40, 40], [16, 16, 1], [3, 3], 1, [1, 1]),
+        case([2, 14, 14], [64, 128, 1], [3, 3], 1, [1, 1]),
+        case([5, 14, 14], [256, 64, 1], [1, 1], 1, [0, 0]),
+        case([0, 4, 4], [3, 5, 1], [3, 3], 1, [1, 1]),
+    ]);
+    let mut dilated = case([2, 9, 9], [6, 8, 1], [3, 3], 1, [2, 2]);
+    dilated.shape.dilation = [2, 2];
+    cases.push(dilated);
+    dilated.shape.stride = [2, 1];
+    dilated.shape.groups = 2;
+    cases.push(dilated);
+    let loose: Vec<Case> = cases.iter().step_by(3).map(|case| Case { border: 1, gap: 5, ..*case }).collect();
+    cases.extend(loose);
+    cases
+}
+
+/// A map with zeros in its border, and not-a-number between the channels of neighbouring pixels.
+fn bordered(nchw: &[f32], layout: MapLayout) -> Vec<f32> {
+    let mut bordered = empty(layout);
+    for pixel in bordered.chunks_mut(layout.pitch.max(1)) {
+        pixel[..layout.c].fill(0.0);
+    }
+    for (to, from) in bordered.iter_mut().zip(map(nchw, layout)) {
+        if !from.is_nan() {
+            *to = from;
+        }
+    }
+    bordered
+}
+
+/// Layouts of `x` and `y`, the values of `x`, `dy` and the weights.
+struct Setup {
+    x: MapLayout,
+    y: MapLayout,
+    x_values: Vec<f32>,
+    dy_values: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+fn setup(case: &Case) -> Setup {
+    let ConvShape { n, h, w, c_in, c_out, .. } = case.shape;
+    let x = layout([n, h, w, c_in], case.shape.input_border() + case.border, case.gap);
+    let outside = case.shape.gradient_border() + case.border;
+    let y = layout([n, case.shape.out_h(), case.shape.out_w(), c_out], outside, case.gap);
+    Setup {
+        x,
+        y,
+        x_values: values(x.pixels() * x.c, 1),
+        dy_values: values(y.pixels() * y.c, 2),
+        weights: values(case.shape.weight_len(), 3),
+    }
+}
+
+/// What the plain code gives in `f64`, and the same of the magnitudes: the yardstick of rounding.
+fn exact(inputs: [&[f32]; 2], len: usize, run: impl Fn(&[f64], &[f64], &mut [f64])) -> [Vec<f64>; 2] {
+    let [a, b] = inputs.map(widen);
+    let (mut result, mut magnitude) = (vec![0.0; len], vec![0.0; len]);
+    run(&a, &b, &mut result);
+    let positive = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
+    run(&positive(&a), &positive(&b), &mut magnitude);
+    [result, magnitude]
+}
+
+fn assert_close(found: &[f32], [expected, magnitude]: &[Vec<f64>; 2], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, &found) in found.iter().enumerate() {
+        let error = (f64::from(found) - expected[i]).abs();
+        let allowed = 2e-6 * magnitude[i] + 1e-7;
+        assert!(error <= allowed, "{what}, element {i}: found {found}, expected {}", expected[i]);
+    }
+}
+
+fn forward(isa: Isa, case: &Case, s: &Setup, epilogue: &Epilogue<'_>) -> Vec<f32> {
+    let conv = ConvForward::new(isa, &case.shape, s.x, s.y);
+    let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
+    conv.pack(&s.weights, &mut packed);
+    conv.run(&bordered(&s.x_values, s.x), &packed, epilogue, &mut out);
+    dense(&out, s.y)
+}
+
+fn backward_data(isa: Isa, case: &Case, s: &Setup, epilogue: &Epilogue<'_>) -> Vec<f32> {
+    let conv = ConvBackwardData::new(isa, &case.shape, s.y, s.x);
+    let (mut packed, mut dx) = (vec![f32::NAN; conv.packed_len()], empty(s.x));
+    conv.pack(&s.weights, &mut packed);
+    conv.run(&bordered(&s.dy_values, s.y), &packed, epilogue, &mut dx);
+    dense(&dx, s.x)
+}
+
+fn backward_weights(isa: Isa, case: &Case, s: &Setup) -> Vec<f32> {
+    let conv = ConvBackwardWeights::new(isa, &case.shape, s.x, s.y);
+    let (mut scratch, mut dw) = (vec![f32::NAN; conv.scratch_len()], vec![f32::NAN; s.weights.len()]);
+    conv.run(&bordered(&s.x_values, s.x), &map(&s.dy_values, s.y), &mut scratch, &mut dw);
+    dw
+}
+
+fn check(case: &Case) {
+    let s = setup(case);
+    let shape = &case.shape;
+    let forward_exact = exact([&s.x_values, &s.weights], s.dy_values.len(), |x, w, out| {
+        plain::conv2d(x, w, None, shape, out);
+    });
+    let data_exact = exact([&s.dy_values, &s.weights], s.x_values.len(), |dy, w, dx| {
+        plain::conv2d_backward_data(dy, w, shape, dx);
+    });
+    let weights_exact = exact([&s.x_values, &s.dy_values], s.weights.len(), |x, dy, dw| {
+        plain::conv2d_backward_weights(x, dy, shape, dw);
+    });
+    for isa in Isa::available() {
+        let what = format!("{isa}, {case:?}");
+        let none = Epilogue::default();
+        assert_close(&forward(isa, case, &s, &none), &forward_exact, &format!("forward, {what}"));
+        assert_close(&backward_data(isa, case, &s, &none), &data_exact, &format!("data, {what}"));
+        assert_close(&backward_weights(isa, case, &s), &weights_exact, &format!("weights, {what}"));
+        check_epilogues(isa, case, &s, &forward_exact, &data_exact);
+    }
+}
+
+/// The epilogues, with a residual whose layout differs from the output's.
+fn check_epilogues(isa: Isa, case: &Case, s: &Setup, forward_exact: &[Vec<f64>; 2], data_exact: &[Vec<f64>; 2]) {
+    let what = format!("{isa}, {case:?}");
+    let bias = values(s.y.c, 4);
+    let residual_layout = layout([s.y.n, s.y.h, s.y.w, s.y.c], 2, 3);
+    let residual_values = values(s.dy_values.len(), 5);
+    let residual = map(&residual_values, residual_layout);
+    let [mut expected, mut magnitude] = forward_exact.clone();
+    let plane = (s.y.h * s.y.w).max(1);
+    for (i, value) in expected.iter_mut().enumerate() {
+        let added = f64::from(bias[i / plane % s.y.c]) + f64::from(residual_values[i]);
+        magnitude[i] += 2.0;
+        *value = (*value + added).max(0.0);
+    }
+    let epilogue = Epilogue { bias: Some(&bias), residual: Some((&residual, residual_layout)), relu: true, mask: None };
+    let found = forward(isa, case, s, &epilogue);
+    assert_close(&found, &[expected, magnitude], &format!("epilogue, {what}"));
+
+    let residual_layout = layout([s.x.n, s.x.h, s.x.w, s.x.c], 0, 2);
+    let residual = map(&s.x_values, residual_layout);
+    let mask_layout = layout([s.x.n, s.x.h, s.x.w, s.x.c], 1, 0);
+    let mask_values: Vec<f32> = values(s.x_values.len(), 6).into_iter().map(|x| x.max(0.0)).collect();
+    let mask = map(&mask_values, mask_layout);
+    let [mut expected, mut magnitude] = data_exact.clone();
+    for (i, value) in expected.iter_mut().enumerate() {
+        *value = if mask_values[i] > 0.0 { *value + f64::from(s.x_values[i]) } else { 0.0 };
+        magnitude[i] += 1.0;
+    }
+    let (residual, mask) = (Some((&residual[..], residual_layout)), Some((&mask[..], mask_layout)));
+    let epilogue = Epilogue { residual, mask, ..Epilogue::default() };
+    let found = backward_data(isa, case, s, &epilogue);
+    assert_close(&found, &[expected, magnitude], &format!("data with residual and mask, {what}"));
+}
+
+#[test]
+fn every_pass_agrees_with_the_plain_one() {
+    cases().iter().for_each(check);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let large = [
+        case([4, 28, 28], [64, 64, 1], [3, 3], 1, [1, 1]),
+        case([2, 14, 14], [256, 256, 1], [3, 3], 2, [1, 1]),
+        case([64, 16, 16], [16, 16, 1], [3, 3], 1, [1, 1]),
+        case([2, 7, 7], [64, 512, 1], [1, 1], 1, [0, 0]),
+    ];
+    for case in large {
+        let s = setup(&case);
+        for isa in Isa::available() {
+            let none = Epilogue::default();
+            maps::assert_same_bits(&format!("forward, {case:?}"), || forward(isa, &case, &s, &none));
+            maps::assert_same_bits(&format!("data, {case:?}"), || backward_data(isa, &case, &s, &none));
+            maps::assert_same_bits(&format!("weights, {case:?}"), || backward_weights(isa, &case, &s));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "border 1")]
+fn a_border_too_narrow_is_refused() {
+    let Case { shape, .. } = case([1, 4, 4], [3, 4, 1], [3, 3], 1, [1, 1]);
+    let _ = ConvForward::new(Isa::PLAIN, &shape, layout([1, 4, 4, 3], 0, 0), layout([1, 4, 4, 4], 0, 0));
+}
+
+#[test]
+#[should_panic(expected = "input holds")]
+fn an_input_too_short_is_refused() {
+    let case = case([1, 4, 4], [3, 4, 1], [3, 3], 1, [1, 1]);
+    let s = setup(&case);
+    let conv = ConvForward::new(Isa::PLAIN, &case.shape, s.x, s.y);
+    let packed = vec![0.0; conv.packed_len()];
+    conv.run(&vec![0.0; s.x.len() - 1], &packed, &Epilogue::default(), &mut empty(s.y));
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    let pair = |range: std::ops::Range<usize>| [range.clone(), range];
+    let sizes = (0..4usize, 1..12usize, 1..12usize);
+    let channels = (1..5usize, 1..14usize, 1..14usize);
+    let window = (pair(1..4), pair(1..4), pair(0..3), pair(1..3));
+    (sizes, channels, window, 0..2usize, 0..4usize).prop_filter_map("the window fits", |parts| {
+        let ((n, h, w), (groups, group_in, group_out), (kernel, stride, padding, dilation), border, gap) = parts;
+        let (c_in, c_out) = (groups * group_in, groups * group_out);
+        let shape = ConvShape { n, h, w, c_in, c_out, kernel, stride, padding, dilation, groups };
+        (shape.out_h() * shape.out_w() > 0).then_some(Case { shape, border, gap })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_convolution_agrees_with_the_plain_one(case in any_case()) {
+        check(&case);
+    }
+}

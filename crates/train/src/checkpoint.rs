@@ -1,0 +1,189 @@
+//! All that a run needs to go on to the bit, in a folder of which there is always a complete one.
+//!
+//! ```text
+//! checkpoint.new   weights, velocity, then the manifest with their lengths and digests; each synced
+//! checkpoint     → checkpoint.old
+//! checkpoint.new → checkpoint
+//! checkpoint.old   removed
+//! ```
+//! After a crash anywhere in between, whatever is complete and newest among the three is the checkpoint.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use residuum_formats::{Bytes, NamedTensors, RawTensor, disk, safetensors};
+use residuum_graph::Weights;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Result, TrainError};
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+
+/// Name of the folder within the run's.
+pub(crate) const FOLDER: &str = "checkpoint";
+const NEW: &str = "checkpoint.new";
+const OLD: &str = "checkpoint.old";
+const MANIFEST: &str = "manifest.json";
+const WEIGHTS: &str = "weights.safetensors";
+const VELOCITY: &str = "velocity.safetensors";
+const MAX_MANIFEST_BYTES: usize = 64 << 20;
+const VERSION: u32 = 1;
+
+/// A run between two steps.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Checkpoint {
+    pub(crate) identity: Identity,
+    pub(crate) progress: Progress,
+    /// All parameters, running statistics among them.
+    pub(crate) weights: Weights,
+    /// The optimiser's memory.
+    pub(crate) velocity: Weights,
+}
+
+/// What must stay the same throughout a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    pub(crate) recipe: Recipe,
+    pub(crate) recipe_digest: String,
+    pub(crate) train_digest: String,
+    pub(crate) test_digest: String,
+    /// Instruction set: on another the run goes on, but not to the same bits.
+    pub(crate) isa: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    version: u32,
+    identity: Identity,
+    progress: Progress,
+    files: BTreeMap<String, FileRecord>,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRecord {
+    bytes: u64,
+    sha256: String,
+}
+
+impl FileRecord {
+    fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, sha256: crate::hex(&Sha256::digest(bytes)) }
+    }
+}
+
+impl Checkpoint {
+    /// Puts this checkpoint in the place of the one that the run's folder holds.
+    pub(crate) fn save(&self, run: &Path) -> Result<()> {
+        let [current, new, old] = [FOLDER, NEW, OLD].map(|name| run.join(name));
+        remove_if_there(&new)?;
+        self.write(&new)?;
+        if disk::exists(&current) {
+            remove_if_there(&old)?;
+            disk::rename_dir(&current, &old)?;
+        }
+        disk::rename_dir(&new, &current)?;
+        remove_if_there(&old)
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
+        disk::create_dir(folder)?;
+        let mut files = BTreeMap::new();
+        for (name, tensors) in [(WEIGHTS, &self.weights), (VELOCITY, &self.velocity)] {
+            let bytes = safetensors::write_to_vec(&named(tensors))?;
+            files.insert(name.to_owned(), FileRecord::of(&bytes));
+            disk::write_bytes(folder.join(name), &bytes)?;
+        }
+        let (identity, progress) = (self.identity.clone(), self.progress.clone());
+        let manifest = Manifest { version: VERSION, identity, progress, files };
+        let text = serde_json::to_string_pretty(&manifest).map_err(|e| no_checkpoint(folder, e.to_string()))?;
+        Ok(disk::write_bytes(folder.join(MANIFEST), text.as_bytes())?)
+    }
+
+    /// The newest complete checkpoint of a run's folder, and which of the three it is. Changes nothing.
+    pub(crate) fn load(run: &Path) -> Result<(Self, Place)> {
+        let mut newest: Option<(Self, Place)> = None;
+        let mut problems = Vec::new();
+        for place in [Place(FOLDER), Place(NEW), Place(OLD)] {
+            let folder = run.join(place.0);
+            if !disk::exists(&folder) {
+                continue;
+            }
+            match Self::read(&folder) {
+                Ok(found) => {
+                    let is_newer = newest.as_ref().is_none_or(|(best, _)| {
+                        let key = |progress: &Progress| (progress.iteration, progress.epoch);
+                        key(&found.progress) > key(&best.progress)
+                    });
+                    if is_newer {
+                        newest = Some((found, place));
+                    }
+                }
+                Err(problem) => problems.push(problem.to_string()),
+            }
+        }
+        newest.ok_or_else(|| {
+            let none = || "expected a folder `checkpoint`, as `residuum train` makes it".to_owned();
+            no_checkpoint(run, if problems.is_empty() { none() } else { problems.join("; ") })
+        })
+    }
+
+    fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(MANIFEST);
+        let text = disk::read_text(&path, MAX_MANIFEST_BYTES)?;
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|e| no_checkpoint(&path, e.to_string()))?;
+        if manifest.version != VERSION {
+            let problem = format!("expected version {VERSION}, found {}", manifest.version);
+            return Err(no_checkpoint(&path, problem));
+        }
+        let read = |name: &str| {
+            let path = folder.join(name);
+            let bytes: Bytes = disk::map(&path)?.into();
+            if manifest.files.get(name) != Some(&FileRecord::of(&bytes)) {
+                return Err(no_checkpoint(&path, "length or digest is not that of the manifest".into()));
+            }
+            let tensors = safetensors::read_bytes(&bytes)?;
+            tensors.iter().map(|(name, tensor)| Ok((name.to_owned(), tensor.to_f32()?))).collect()
+        };
+        let (weights, velocity) = (read(WEIGHTS)?, read(VELOCITY)?);
+        Ok(Self { identity: manifest.identity, progress: manifest.progress, weights, velocity })
+    }
+}
+
+/// Which of the three folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(&'static str);
+
+impl Place {
+    /// Makes this folder the checkpoint and removes what a crash left beside it.
+    pub(crate) fn settle(self, run: &Path) -> Result<()> {
+        let current = run.join(FOLDER);
+        if self.0 != FOLDER {
+            remove_if_there(&current)?;
+            disk::rename_dir(run.join(self.0), &current)?;
+        }
+        [NEW, OLD].iter().try_for_each(|name| remove_if_there(&run.join(name)))
+    }
+}
+
+fn named(tensors: &Weights) -> NamedTensors {
+    let mut named = NamedTensors::new();
+    for (name, tensor) in tensors {
+        named.insert(name.clone(), RawTensor::from_f32(tensor));
+    }
+    named
+}
+
+fn remove_if_there(folder: &Path) -> Result<()> {
+    if disk::exists(folder) { Ok(disk::remove_dir(folder)?) } else { Ok(()) }
+}
+
+fn no_checkpoint(path: &Path, problem: String) -> TrainError {
+    TrainError::NoCheckpoint { path: path.into(), problem }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What is learnt from and what is tested with.
+
+use residuum_data::{Dataset, OpenOptions, Split};
+use residuum_models::Model;
+
+use crate::error::{Result, TrainError};
+use crate::recipe::Recipe;
+
+/// The two parts of a data set.
+#[derive(Clone, Debug)]
+pub struct Data {
+    /// What is learnt from.
+    pub train: Dataset,
+    /// What every epoch is tested with.
+    pub test: Dataset,
+}
+
+impl Data {
+    /// Opens both parts of `shapes`, a path, or `KIND:PATH`.
+    ///
+    /// # Errors
+    /// When one of them is not there or is damaged.
+    pub fn open(data: &str) -> Result<Self> {
+        let open = |split| residuum_data::open(data, split, &OpenOptions::default());
+        Ok(Self { train: open(Split::Train)?, test: open(Split::Test)? })
+    }
+
+    /// The network of a recipe with a last layer for these classes.
+    ///
+    /// # Errors
+    /// When there is no such network, or the two parts have other classes.
+    pub(crate) fn model(&self, recipe: &Recipe) -> Result<Model> {
+        let (train, test) = (self.train.classes(), self.test.classes());
+        if train != test {
+            let first = (0..).find(|&i| train.get(i) != test.get(i)).unwrap_or_default();
+            let name = |classes: &[String]| classes.get(first).map_or("none".into(), |name| format!("`{name}`"));
+            return Err(TrainError::Recipe(format!(
+                "{}: expected the same classes in both parts, found {} to learn and {} to test; \
+                 class {first} is {} and {}",
+                recipe.data,
+                train.len(),
+                test.len(),
+                name(train),
+                name(test)
+            )));
+        }
+        Ok(residuum_models::build(&recipe.model, Some(train.len()))?)
+    }
+}

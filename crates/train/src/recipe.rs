@@ -1,0 +1,320 @@
+//! Everything that decides what a run computes, as a TOML file that can be read, changed and used again.
+
+use std::path::Path;
+
+use residuum_data::{Augment, Padding, Preprocess};
+use residuum_formats::disk;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Result, TrainError};
+use crate::schedule::{Schedule, WarmUp, learning_rate};
+
+mod preset;
+
+const MAX_RECIPE_BYTES: usize = 1 << 20;
+
+/// What is trained, on what, how and for how long. The same recipe on the same data gives the same bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the network, as `residuum models` lists them.
+    #[serde(default = "default_model")]
+    pub model: String,
+    /// Data set: `shapes`, a path, or `KIND:PATH`.
+    #[serde(default = "default_data")]
+    pub data: String,
+    /// Times that the training pictures are gone through.
+    pub epochs: u64,
+    /// The run stops after so many steps, where that is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u64>,
+    /// Pictures per step. The rest of an epoch that does not fill a batch is left out; the next epoch
+    /// shuffles anew.
+    pub batch_size: usize,
+    /// Seed of the start values, the order of the pictures and their random changes.
+    #[serde(default)]
+    pub seed: u64,
+    /// Share of the target that is spread evenly over all classes.
+    #[serde(default)]
+    pub label_smoothing: f64,
+    /// Share of a batch's statistics in the running ones (PyTorch's `momentum` of a batch norm).
+    #[serde(default = "default_norm_momentum")]
+    pub norm_momentum: f64,
+    /// A trained model to begin with, instead of start values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Whether the last layer begins anew where the trained model has other classes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace_head: bool,
+    /// Parameters that stay as they are, by name; `*` and `?` stand for any characters and for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// How a step changes the weights.
+    pub optimiser: Optimiser,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// Other learning rates for the first steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
+    /// How training pictures are changed.
+    #[serde(default = "default_augmentation")]
+    pub augmentation: Augmentation,
+    /// How pictures are prepared.
+    #[serde(default = "Preprocess::cifar10")]
+    pub preprocess: Preprocess,
+}
+
+/// Stochastic gradient descent with momentum, in PyTorch's form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Optimiser {
+    /// The full learning rate.
+    pub lr: f64,
+    /// Share of the velocity that survives a step.
+    #[serde(default = "default_momentum")]
+    pub momentum: f64,
+    /// Whether the step looks ahead along the velocity.
+    #[serde(default)]
+    pub nesterov: bool,
+    /// Factor of the L2 penalty's gradient.
+    #[serde(default = "default_weight_decay")]
+    pub weight_decay: f64,
+    /// Which parameters decay.
+    #[serde(default)]
+    pub decay: Decayed,
+}
+
+/// Which parameters decay. The paper decays its convolutions; its best known re-implementations everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decayed {
+    /// All that are learned.
+    #[default]
+    All,
+    /// Filters of convolutions and matrices of linear layers, neither biases nor batch norms.
+    Filters,
+}
+
+/// Random change of training pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Augmentation {
+    /// None.
+    None {},
+    /// Padded on each side, cut out at a random place, half of them mirrored (He et al. 2015, §4.2).
+    Crop {
+        /// Pixels added on each side.
+        pad: usize,
+        /// What they hold.
+        #[serde(default)]
+        padding: PaddingValue,
+    },
+    /// Shorter side of random length, cut out at a random place, half of them mirrored (§3.4).
+    Scale {
+        /// Smallest shorter side in pixels.
+        min: usize,
+        /// Largest shorter side in pixels.
+        max: usize,
+    },
+}
+
+/// What surrounds a padded picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PaddingValue {
+    /// The mean colour.
+    #[default]
+    Mean,
+    /// Black.
+    Black,
+}
+
+impl From<Augmentation> for Augment {
+    fn from(augmentation: Augmentation) -> Self {
+        match augmentation {
+            Augmentation::None {} => Self::None,
+            Augmentation::Crop { pad, padding } => Self::Crop {
+                pad,
+                padding: match padding {
+                    PaddingValue::Mean => Padding::Mean,
+                    PaddingValue::Black => Padding::Black,
+                },
+            },
+            Augmentation::Scale { min, max } => Self::Scale { min, max },
+        }
+    }
+}
+
+fn default_model() -> String {
+    "cifar_resnet20".into()
+}
+
+fn default_data() -> String {
+    "shapes".into()
+}
+
+const fn default_norm_momentum() -> f64 {
+    0.1
+}
+
+const fn default_momentum() -> f64 {
+    0.9
+}
+
+const fn default_weight_decay() -> f64 {
+    1e-4
+}
+
+const fn default_augmentation() -> Augmentation {
+    Augmentation::Crop { pad: 4, padding: PaddingValue::Mean }
+}
+
+impl Recipe {
+    /// Reads a recipe file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, a key is unknown, missing or of the wrong type, or
+    /// [`check`](Self::check) refuses a value.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = disk::read_text(path, MAX_RECIPE_BYTES)?;
+        Self::from_toml(&text).map_err(|error| match error {
+            TrainError::Recipe(problem) => TrainError::Recipe(format!("{}: {problem}", path.display())),
+            other => other,
+        })
+    }
+
+    /// Reads what [`to_toml`](Self::to_toml) wrote, or a user by hand.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but for the file.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let recipe: Self =
+            toml::from_str(text).map_err(|e| TrainError::Recipe(format!("recipe: {}", e.to_string().trim_end())))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The recipe as a TOML document, which reads back to the bit.
+    ///
+    /// # Errors
+    /// When a number is too large for TOML, as a seed above 2⁶³ is.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| TrainError::Recipe(format!("recipe: cannot be written as TOML: {e}")))
+    }
+
+    /// SHA-256 of the recipe in hexadecimal.
+    ///
+    /// # Errors
+    /// As [`to_toml`](Self::to_toml).
+    pub fn digest(&self) -> Result<String> {
+        Ok(crate::hex(&Sha256::digest(self.to_toml()?)))
+    }
+
+    /// Learning rate of an iteration, counted from 0, of a run of `total`.
+    pub fn learning_rate(&self, iteration: u64, total: u64) -> f64 {
+        learning_rate(&self.schedule, self.warm_up.as_ref(), self.optimiser.lr, iteration, total)
+    }
+
+    /// Changes the number of epochs. Steps of the learning rate and a limit of iterations keep their share
+    /// of the run; what was moved is said in words.
+    pub fn set_epochs(&mut self, epochs: u64) -> Option<String> {
+        let before = std::mem::replace(&mut self.epochs, epochs).max(1);
+        let scale = |iterations: u64| (u128::from(iterations) * u128::from(epochs) / u128::from(before)) as u64;
+        let Schedule::Steps { at, .. } = &mut self.schedule else {
+            self.iterations = self.iterations.map(scale);
+            return None;
+        };
+        if epochs == before {
+            return None;
+        }
+        at.iter_mut().for_each(|step| *step = scale(*step));
+        self.iterations = self.iterations.map(scale);
+        Some(format!("the recipe is for {before} epochs: its steps of the learning rate are moved to iterations {at:?}"))
+    }
+
+    /// Whether every value makes sense.
+    ///
+    /// # Errors
+    /// Names the key, what is expected and what was found.
+    pub fn check(&self) -> Result<()> {
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let whole = |value: f64| value.is_finite() && value >= 0.0;
+        let optimiser = &self.optimiser;
+        let checks = [
+            (self.epochs > 0, "epochs", "at least 1", self.epochs.to_string()),
+            (self.iterations != Some(0), "iterations", "at least 1", "0".into()),
+            (self.batch_size > 0, "batch_size", "at least 1", self.batch_size.to_string()),
+            (i64::try_from(self.seed).is_ok(), "seed", "below 2^63", self.seed.to_string()),
+            (share(self.label_smoothing), "label_smoothing", "0 to below 1", self.label_smoothing.to_string()),
+            (
+                self.norm_momentum > 0.0 && self.norm_momentum <= 1.0,
+                "norm_momentum",
+                "above 0, at most 1",
+                self.norm_momentum.to_string(),
+            ),
+            (positive(optimiser.lr), "optimiser.lr", "above 0", optimiser.lr.to_string()),
+            (share(optimiser.momentum), "optimiser.momentum", "0 to below 1", optimiser.momentum.to_string()),
+            (
+                whole(optimiser.weight_decay),
+                "optimiser.weight_decay",
+                "0 or more",
+                optimiser.weight_decay.to_string(),
+            ),
+            (
+                self.warm_up.as_ref().is_none_or(|warm_up| whole(warm_up.lr)),
+                "warm_up.lr",
+                "0 or more",
+                self.warm_up.as_ref().map_or(0.0, |warm_up| warm_up.lr).to_string(),
+            ),
+        ];
+        if let Some((_, key, expected, found)) = checks.into_iter().find(|(is_good, ..)| !is_good) {
+            return Err(TrainError::Recipe(format!("recipe: {key}: expected {expected}, found {found}")));
+        }
+        if let Schedule::Steps { factor, .. } = self.schedule
+            && !positive(factor)
+        {
+            return Err(TrainError::Recipe(format!("recipe: schedule.factor: expected above 0, found {factor}")));
+        }
+        self.preprocess.check()?;
+        Augment::from(self.augmentation).check(&self.preprocess)?;
+        Ok(())
+    }
+
+    /// Keys in which two recipes differ, with both values, but for where the data lies: its digest decides.
+    pub(crate) fn differences(&self, asked: &Self) -> Vec<String> {
+        let flat = |recipe: &Self| {
+            let mut recipe = recipe.clone();
+            recipe.data = String::new();
+            let mut keys = std::collections::BTreeMap::new();
+            if let Ok(table) = toml::Table::try_from(&recipe) {
+                flatten("", &table, &mut keys);
+            }
+            keys
+        };
+        let (ours, theirs) = (flat(self), flat(asked));
+        let keys: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let value = |value: Option<&String>| value.cloned().unwrap_or_else(|| "nothing".into());
+        keys.into_iter()
+            .filter(|key| ours.get(*key) != theirs.get(*key))
+            .map(|key| format!("{key}: the run has {}, asked for {}", value(ours.get(key)), value(theirs.get(key))))
+            .collect()
+    }
+}
+
+fn flatten(prefix: &str, table: &toml::Table, keys: &mut std::collections::BTreeMap<String, String>) {
+    for (key, value) in table {
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(inner) => flatten(&name, inner, keys),
+            other => {
+                keys.insert(name, other.to_string());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

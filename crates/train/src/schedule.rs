@@ -1,0 +1,104 @@
+//! The learning rate as a pure function of the iteration.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate falls during a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Schedule {
+    /// The same rate to the end.
+    Constant {},
+    /// Multiplied by `factor` at each of the iterations in `at` (He et al. 2015, §4.2: at 32k and 48k, by 0.1).
+    Steps {
+        /// Iterations, counted from 0, from which on another factor holds.
+        at: Vec<u64>,
+        /// What the rate is multiplied by.
+        factor: f64,
+    },
+    /// Half a cosine from the full rate, where the warm-up ends, to nothing at the end of the run
+    /// (Loshchilov and Hutter 2017, "SGDR", §3, without restarts).
+    Cosine {},
+}
+
+/// Other rates for the first iterations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarmUp {
+    /// How many; at most a fifth of the run, so that a short one has time to learn.
+    pub iterations: u64,
+    /// The rate of the first of them.
+    pub lr: f64,
+    /// Whether the rate rises in a straight line to the full one; without it `lr` holds throughout, as the
+    /// paper warms its 110 layers up (§4.2).
+    #[serde(default)]
+    pub linear: bool,
+}
+
+/// One part in so many of a run is warm-up at most.
+const LARGEST_WARM_UP: u64 = 5;
+
+/// Learning rate of an iteration, counted from 0, of a run of `total` iterations whose full rate is `lr`.
+///
+/// The iterations of the warm-up are part of the run: steps are counted from its start.
+pub fn learning_rate(schedule: &Schedule, warm_up: Option<&WarmUp>, lr: f64, iteration: u64, total: u64) -> f64 {
+    let warm = warm_up.map_or(0, |warm_up| warm_up.iterations.min(total / LARGEST_WARM_UP));
+    if let Some(warm_up) = warm_up.filter(|_| iteration < warm) {
+        let share = if warm_up.linear { iteration as f64 / warm as f64 } else { 0.0 };
+        return warm_up.lr + (lr - warm_up.lr) * share;
+    }
+    match schedule {
+        Schedule::Constant {} => lr,
+        Schedule::Steps { at, factor } => {
+            at.iter().filter(|&&step| iteration >= step).fold(lr, |rate, _| rate * factor)
+        }
+        Schedule::Cosine {} => {
+            let rest = total.saturating_sub(warm).max(1);
+            let share = ((iteration - warm) as f64 / rest as f64).min(1.0);
+            lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: f64, expected: f64) -> bool {
+        (found - expected).abs() < 1e-12
+    }
+
+    #[test]
+    fn the_papers_steps() {
+        let steps = Schedule::Steps { at: vec![32_000, 48_000], factor: 0.1 };
+        let rates = [(0, 0.1), (31_999, 0.1), (32_000, 0.01), (47_999, 0.01), (48_000, 0.001), (63_999, 0.001)];
+        for (iteration, expected) in rates {
+            let found = learning_rate(&steps, None, 0.1, iteration, 64_000);
+            assert!(close(found, expected), "{iteration}: {found}");
+        }
+        let warm_up = WarmUp { iterations: 400, lr: 0.01, linear: false };
+        for (iteration, expected) in [(0, 0.01), (399, 0.01), (400, 0.1), (32_000, 0.01)] {
+            let found = learning_rate(&steps, Some(&warm_up), 0.1, iteration, 64_000);
+            assert!(close(found, expected), "{iteration}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_linear_warm_up_then_half_a_cosine() {
+        let warm_up = WarmUp { iterations: 100, lr: 0.0, linear: true };
+        let rates = [(0, 0.0), (50, 0.1), (100, 0.2), (550, 0.1), (1000, 0.0)];
+        for (iteration, expected) in rates {
+            let found = learning_rate(&Schedule::Cosine {}, Some(&warm_up), 0.2, iteration, 1000);
+            assert!(close(found, expected), "{iteration}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_warm_up_takes_a_fifth_of_a_short_run_at_most() {
+        let warm_up = WarmUp { iterations: 100, lr: 0.0, linear: true };
+        for (iteration, expected) in [(0, 0.0), (1, 0.1), (2, 0.2), (6, 0.1)] {
+            let found = learning_rate(&Schedule::Cosine {}, Some(&warm_up), 0.2, iteration, 10);
+            assert!(close(found, expected), "{iteration}: {found}");
+        }
+        assert!(close(learning_rate(&Schedule::Cosine {}, Some(&warm_up), 0.2, 0, 1), 0.2));
+    }
+}

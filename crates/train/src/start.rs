@@ -1,0 +1,107 @@
+//! What a run begins with: start values or a trained model, and which parameters stay as they are.
+
+use residuum_classify::{Head, LoadOptions, are_numbers, load_model};
+use residuum_graph::{Graph, Weights};
+use residuum_models::{Model, initialise};
+
+use crate::data::Data;
+use crate::error::{Result, TrainError};
+use crate::recipe::Recipe;
+
+/// The weights of the first step.
+pub(crate) fn weights(recipe: &Recipe, model: &Model, data: &Data, notes: &mut Vec<String>) -> Result<Weights> {
+    let Some(from) = &recipe.from else {
+        return Ok(initialise(&model.graph, recipe.seed));
+    };
+    let classes = data.train.classes();
+    let head = match recipe.replace_head {
+        true => Head::Replace { classes: classes.len(), seed: recipe.seed },
+        false => Head::Keep,
+    };
+    let loaded = load_model(from, &LoadOptions { model: Some(&recipe.model), head })?;
+    if loaded.classes() != classes.len() {
+        return Err(TrainError::Recipe(format!(
+            "{}: expected {} classes as in {}, found {}; begin its last layer anew with --replace-head",
+            loaded.path.display(),
+            classes.len(),
+            recipe.data,
+            loaded.classes()
+        )));
+    }
+    let names = &loaded.info.class_names;
+    if !recipe.replace_head && names != classes && !are_numbers(names) {
+        notes.push(format!("{from}: was trained for other classes; its last layer learns these anew"));
+    }
+    if loaded.info.preprocess != recipe.preprocess {
+        notes.push(format!("{from}: was trained on pictures prepared in another way than the recipe's"));
+    }
+    Ok(loaded.weights)
+}
+
+/// Names of the parameters that the recipe's patterns cover.
+pub(crate) fn frozen(recipe: &Recipe, graph: &Graph) -> Result<Vec<String>> {
+    let names: Vec<&str> = graph.params().iter().filter(|p| p.role.is_learned()).map(|p| p.name.as_str()).collect();
+    for pattern in &recipe.freeze {
+        if !names.iter().any(|name| covers(pattern, name)) {
+            const SHOWN: usize = 4;
+            return Err(TrainError::Recipe(format!(
+                "freeze: expected a pattern of parameters of `{}`, found `{pattern}`, which covers none; they are {}, …",
+                recipe.model,
+                names[..names.len().min(SHOWN)].join(", ")
+            )));
+        }
+    }
+    let is_frozen = |name: &&str| recipe.freeze.iter().any(|pattern| covers(pattern, name));
+    let frozen: Vec<String> = names.iter().copied().filter(is_frozen).map(str::to_owned).collect();
+    if frozen.len() == names.len() {
+        return Err(TrainError::Recipe("freeze: expected something left to learn, found every parameter frozen".into()));
+    }
+    Ok(frozen)
+}
+
+/// True when the pattern covers the whole name: `*` stands for any characters, `?` for one.
+fn covers(pattern: &str, name: &str) -> bool {
+    let mut rest = name.chars();
+    match pattern.chars().next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let pattern = &pattern[1..];
+            name.char_indices().map(|(i, _)| i).chain([name.len()]).any(|i| covers(pattern, &name[i..]))
+        }
+        Some(symbol) => {
+            let first = rest.next();
+            first.is_some_and(|c| symbol == '?' || symbol == c) && covers(&pattern[symbol.len_utf8()..], rest.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_freeze_what_they_cover() {
+        let graph = residuum_models::build("cifar_resnet20", None).unwrap().graph;
+        let frozen_by = |patterns: &[&str]| {
+            let mut recipe = Recipe::preset("shapes", "cifar_resnet20").unwrap();
+            recipe.freeze = patterns.iter().map(|&p| p.to_owned()).collect();
+            frozen(&recipe, &graph)
+        };
+        assert!(frozen_by(&[]).unwrap().is_empty());
+        assert_eq!(frozen_by(&["conv1.weight", "bn?.bias"]).unwrap(), ["conv1.weight", "bn1.bias"]);
+        let stage = frozen_by(&["layer1.*"]).unwrap();
+        assert!(stage.len() == 18 && stage.iter().all(|name| name.starts_with("layer1.")), "{stage:?}");
+        assert!(frozen_by(&["layer9.*"]).unwrap_err().to_string().contains("layer9.*"));
+        assert!(frozen_by(&["bn1.running_mean"]).is_err());
+        assert!(frozen_by(&["*"]).unwrap_err().to_string().contains("left to learn"));
+    }
+
+    #[test]
+    fn a_star_covers_anything_also_nothing() {
+        for (pattern, name, expected) in
+            [("*", "", true), ("a*c", "abbc", true), ("a*c", "ac", true), ("a*c", "acd", false), ("??", "a", false)]
+        {
+            assert_eq!(covers(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! The loop: epochs of steps, each epoch evaluated, saved and told.
+//!
+//! ```text
+//! while epochs are left
+//!     for each batch that is left of the epoch
+//!         loss and gradients; finite?; update; one line of metrics
+//!         stop asked for → checkpoint, leave
+//!     evaluate on the test pictures
+//!     last and best model, summary, curves, then the checkpoint that makes them count
+//! ```
+//! What a step computes depends on the checkpoint before it and on nothing else: a run that was cut and
+//! resumed anywhere has the bits of one that was not.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use residuum_classify::{ClassifyError, ModelFile, ModelInfo};
+use residuum_data::{Batch, Dataset, Loader, LoaderOptions};
+use residuum_engine::{Engine, InputShape, SgdStep, Training, TrainingOptions};
+use residuum_formats::disk::Appender;
+use residuum_graph::Weights;
+use residuum_models::{Model, small_image_warning};
+
+use crate::checkpoint::{Checkpoint, Identity, Place};
+use crate::data::Data;
+use crate::error::{Result, TrainError};
+use crate::evaluate::{Scores, evaluate};
+use crate::observer::{Observer, Plan, Step};
+use crate::progress::{EpochRecord, Progress, Sums};
+use crate::recipe::{Decayed, Recipe};
+use crate::run_folder::{MetricsLine, RunFolder};
+use crate::start;
+
+/// A long epoch is saved this often in between.
+const SAVE_EVERY: Duration = Duration::from_secs(600);
+const LOADER_THREADS: usize = 4;
+
+/// A run that can go on.
+#[derive(Debug)]
+pub struct Saved {
+    folder: RunFolder,
+    checkpoint: Checkpoint,
+    place: Place,
+}
+
+impl Saved {
+    /// Finds the newest complete checkpoint of a run. Changes nothing on the disk.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(folder: RunFolder) -> Result<Self> {
+        let (checkpoint, place) = Checkpoint::load(folder.path())?;
+        Ok(Self { folder, checkpoint, place })
+    }
+
+    /// The recipe that the run began with.
+    pub fn recipe(&self) -> &Recipe {
+        &self.checkpoint.identity.recipe
+    }
+
+    /// What differs between this run and a recipe and data, with both values.
+    fn differences(&self, recipe: &Recipe, data: &Data) -> Vec<String> {
+        let identity = &self.checkpoint.identity;
+        let mut differences = identity.recipe.differences(recipe);
+        let digests =
+            [("training", &identity.train_digest, &data.train), ("test", &identity.test_digest, &data.test)];
+        for (part, ours, theirs) in digests {
+            if ours != theirs.digest() {
+                differences.push(format!(
+                    "{part} data: the run has digest {ours}, `{}` has {}",
+                    recipe.data,
+                    theirs.digest()
+                ));
+            }
+        }
+        differences
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished,
+    /// Stopped when asked to, and saved; the steps done so far.
+    Interrupted {
+        /// Steps done since the run began.
+        step: u64,
+    },
+}
+
+/// A run: network, optimiser, data and folder.
+#[derive(Debug)]
+pub struct Trainer {
+    engine: Engine,
+    identity: Identity,
+    model: Model,
+    data: Data,
+    folder: RunFolder,
+    training: Training,
+    progress: Progress,
+    metrics: Appender,
+    notes: Vec<String>,
+    clock: Clock,
+}
+
+/// Time of this process's part of the run.
+#[derive(Debug)]
+struct Clock {
+    started: Instant,
+    /// Seconds of the parts before.
+    before_s: f64,
+    stepped: Instant,
+    saved: Instant,
+}
+
+impl Clock {
+    fn new(before_s: f64) -> Self {
+        let now = Instant::now();
+        Self { started: now, before_s, stepped: now, saved: now }
+    }
+
+    fn wall_s(&self) -> f64 {
+        self.before_s + self.started.elapsed().as_secs_f64()
+    }
+}
+
+impl Trainer {
+    /// Begins a run in a new folder, which holds a checkpoint from the first moment on.
+    ///
+    /// # Errors
+    /// When the folder exists, the recipe is refused, data and network do not fit, or the model to begin
+    /// with does not.
+    pub fn begin(engine: &Engine, recipe: Recipe, data: Data, folder: RunFolder) -> Result<Self> {
+        folder.check_new()?;
+        recipe.check()?;
+        let model = data.model(&recipe)?;
+        let mut notes = Vec::new();
+        let weights = start::weights(&recipe, &model, &data, &mut notes)?;
+        let training = compile(engine, &recipe, &model, &data, &weights)?;
+        let identity = Identity {
+            recipe_digest: recipe.digest()?,
+            recipe,
+            train_digest: data.train.digest().into(),
+            test_digest: data.test.digest().into(),
+            isa: engine.isa().to_string(),
+        };
+        let velocity = training.velocity();
+        let first = Checkpoint { identity, progress: Progress::default(), weights, velocity };
+        folder.create(&first)?;
+        let Checkpoint { identity, progress, .. } = first;
+        Self::assemble(engine, identity, model, data, folder, training, progress, notes)
+    }
+
+    /// Goes on with a run. The recipe and the data must be those it began with.
+    ///
+    /// # Errors
+    /// When they are not, with a list; when the network cannot be compiled or the folder not be written.
+    pub fn resume(engine: &Engine, saved: Saved, recipe: &Recipe, data: Data) -> Result<Self> {
+        let differences = saved.differences(recipe, &data);
+        let Saved { folder, checkpoint, place } = saved;
+        if !differences.is_empty() {
+            return Err(TrainError::Differs { path: folder.path().into(), differences });
+        }
+        let Checkpoint { identity, progress, weights, velocity } = checkpoint;
+        let model = data.model(&identity.recipe)?;
+        let mut training = compile(engine, &identity.recipe, &model, &data, &weights)?;
+        training.set_velocity(&velocity)?;
+        place.settle(folder.path())?;
+        let mut notes = Vec::new();
+        if identity.isa != engine.isa().to_string() {
+            notes.push(format!(
+                "the run began with instruction set {}, this is {}: results will differ in the last bits",
+                identity.isa,
+                engine.isa()
+            ));
+        }
+        Self::assemble(engine, identity, model, data, folder, training, progress, notes)
+    }
+
+    fn assemble(
+        engine: &Engine,
+        identity: Identity,
+        model: Model,
+        data: Data,
+        folder: RunFolder,
+        training: Training,
+        progress: Progress,
+        mut notes: Vec<String>,
+    ) -> Result<Self> {
+        notes.extend(small_image_warning(&model, identity.recipe.preprocess.crop));
+        let metrics = folder.open_metrics(progress.metrics_lines)?;
+        let clock = Clock::new(progress.wall_s);
+        let engine = engine.clone();
+        Ok(Self { engine, identity, model, data, folder, training, progress, metrics, notes, clock })
+    }
+
+    /// Trains to the end, or until `stop` is true after a step. May be called again after that.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] when a loss or gradient is no number; else when data cannot be read or the
+    /// disk refuses. The last checkpoint stays as it is.
+    pub fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
+        self.clock = Clock::new(self.progress.wall_s);
+        observer.on_start(&self.plan());
+        self.notes.drain(..).for_each(|note| observer.on_note(&note));
+        while self.progress.epoch < self.epochs() {
+            let is_done = self.train_epoch(stop, observer)? && self.finish_epoch(stop, observer)?;
+            if !is_done {
+                self.save()?;
+            }
+            if !is_done || stop.load(Ordering::Relaxed) && self.progress.epoch < self.epochs() {
+                return Ok(Outcome::Interrupted { step: self.progress.iteration });
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// What the run is going to do.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            epochs: self.epochs(),
+            epoch_steps: self.epoch_steps(),
+            steps: self.steps(),
+            steps_done: self.progress.iteration,
+            train_images: self.data.train.len(),
+            test_images: self.data.test.len(),
+            peak_bytes: self.training.summary().peak_bytes(),
+        }
+    }
+
+    /// The recipe in force.
+    pub fn recipe(&self) -> &Recipe {
+        &self.identity.recipe
+    }
+
+    /// Where the results are.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Results of the epochs that are done.
+    pub fn history(&self) -> &[EpochRecord] {
+        &self.progress.history
+    }
+
+    /// The epoch with the highest accuracy on the test pictures; the first of equals.
+    pub fn best(&self) -> Option<&EpochRecord> {
+        self.progress.best()
+    }
+
+    /// Seconds of training, those before the run was resumed included.
+    pub fn wall_s(&self) -> f64 {
+        self.progress.wall_s
+    }
+
+    /// The weights as they are now, running statistics among them.
+    pub fn weights(&self) -> Weights {
+        self.training.weights()
+    }
+
+    /// The optimiser's memory as it is now.
+    pub fn velocity(&self) -> Weights {
+        self.training.velocity()
+    }
+
+    fn epoch_steps(&self) -> u64 {
+        (self.data.train.len() / self.recipe().batch_size) as u64
+    }
+
+    fn steps(&self) -> u64 {
+        let recipe = self.recipe();
+        recipe.epochs.saturating_mul(self.epoch_steps()).min(recipe.iterations.unwrap_or(u64::MAX))
+    }
+
+    fn epochs(&self) -> u64 {
+        self.steps().div_ceil(self.epoch_steps())
+    }
+
+    /// Steps to the end of the epoch; false where they were cut short.
+    fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
+        let (epoch, first) = (self.progress.epoch, self.progress.batch);
+        let end = self.epoch_steps().min(self.steps() - epoch * self.epoch_steps());
+        let recipe = &self.identity.recipe;
+        let options = LoaderOptions {
+            drop_last: true,
+            first_batch: first as usize,
+            threads: self.engine.threads().count().min(LOADER_THREADS),
+            ..LoaderOptions::training(recipe.batch_size, recipe.augmentation.into(), recipe.seed, epoch)
+        };
+        let loader = Loader::new(&self.data.train, &recipe.preprocess, options)?;
+        self.clock.stepped = Instant::now();
+        for batch in loader.take((end - first) as usize) {
+            let step = self.step(&batch?)?;
+            observer.on_step(&step);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            if self.clock.saved.elapsed() >= SAVE_EVERY {
+                self.save()?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<Step> {
+        let recipe = &self.identity.recipe;
+        let lr = recipe.learning_rate(self.progress.iteration, self.steps());
+        let optimiser = &recipe.optimiser;
+        let sgd = SgdStep {
+            lr,
+            momentum: optimiser.momentum,
+            nesterov: optimiser.nesterov,
+            weight_decay: optimiser.weight_decay,
+        };
+        let result = self.training.forward_backward(batch.images.data(), &batch.labels);
+        self.check_finite("the loss", result.loss)?;
+        self.check_finite("the gradient's norm", self.training.gradient_norm())?;
+        self.training.update(&sgd);
+
+        let images = batch.labels.len() as u64;
+        let Progress { epoch, batch: epoch_step, iteration, sums, .. } = &mut self.progress;
+        sums.loss += result.loss * images as f64;
+        sums.correct += result.correct as u64;
+        sums.images += images;
+        *epoch_step += 1;
+        *iteration += 1;
+        let seconds = self.clock.stepped.elapsed().as_secs_f64();
+        self.clock.stepped = Instant::now();
+        let step = Step {
+            step: *iteration,
+            epoch: *epoch + 1,
+            epoch_step: *epoch_step,
+            loss: result.loss,
+            top1: 100.0 * result.correct as f64 / images as f64,
+            mean_loss: sums.mean_loss(),
+            mean_top1: sums.top1(),
+            lr,
+            images_per_second: images as f64 / seconds.max(f64::MIN_POSITIVE),
+        };
+        self.log("train", (step.loss, step.top1, None), lr, step.images_per_second)?;
+        Ok(step)
+    }
+
+    /// An error where `value` is no number. Comes before the step is counted.
+    fn check_finite(&self, name: &str, value: f64) -> Result<()> {
+        if value.is_finite() { Ok(()) } else { Err(self.diverged(format!("{name} is {value}"))) }
+    }
+
+    fn diverged(&self, what: String) -> TrainError {
+        TrainError::Diverged {
+            step: self.progress.iteration + 1,
+            epoch: self.progress.epoch + 1,
+            what,
+            checkpoint: self.folder.checkpoint(),
+        }
+    }
+
+    fn log(
+        &mut self,
+        phase: &'static str,
+        (loss, top1, top5): (f64, f64, Option<f64>),
+        lr: f64,
+        images_per_second: f64,
+    ) -> Result<()> {
+        let line = MetricsLine {
+            step: self.progress.iteration,
+            epoch: self.progress.epoch + 1,
+            phase,
+            loss,
+            top1,
+            top5,
+            lr,
+            images_per_second,
+            wall_s: self.clock.wall_s(),
+        };
+        let text = serde_json::to_string(&line)
+            .map_err(|e| TrainError::Recipe(format!("{}: {e}", self.folder.metrics().display())))?;
+        self.metrics.append(&text)?;
+        self.progress.metrics_lines += 1;
+        Ok(())
+    }
+
+    /// Evaluates and saves an epoch whose steps are done; false where the evaluation was cut short.
+    fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
+        let begun = Instant::now();
+        let weights = self.training.weights();
+        let scores = evaluate(&self.engine, self.recipe(), &self.model, &weights, &self.data, stop, observer);
+        let scores = match scores {
+            Err(TrainError::Classify(ClassifyError::NotFinite { image })) => {
+                return Err(self.diverged(format!("the answer for {image} is no number")));
+            }
+            Err(error) => return Err(error),
+            Ok(None) => return Ok(false),
+            Ok(Some(scores)) => scores,
+        };
+        let record = self.record(&scores);
+        let speed = scores.images as f64 / begun.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+        self.log("eval", (scores.loss, scores.top1, Some(scores.top5)), record.lr, speed)?;
+        self.progress.history.push(record.clone());
+        let is_best = self.progress.best() == Some(&record);
+        self.save_model(weights, &record, is_best)?;
+        let title = format!("{} on {}", self.model.name, self.data.train.name());
+        self.folder.write_summary(&title, &self.progress.history)?;
+        self.progress.epoch += 1;
+        self.progress.batch = 0;
+        self.progress.sums = Sums::default();
+        self.save()?;
+        observer.on_epoch(&record, is_best);
+        Ok(true)
+    }
+
+    fn record(&self, scores: &Scores) -> EpochRecord {
+        let Progress { epoch, iteration, sums, .. } = &self.progress;
+        EpochRecord {
+            epoch: epoch + 1,
+            step: *iteration,
+            train_loss: sums.mean_loss(),
+            train_top1: sums.top1(),
+            eval_loss: scores.loss,
+            eval_top1: scores.top1,
+            eval_top5: scores.top5,
+            lr: self.recipe().learning_rate(iteration.saturating_sub(1), self.steps()),
+        }
+    }
+
+    fn save_model(&self, weights: Weights, record: &EpochRecord, is_best: bool) -> Result<()> {
+        let preprocess = self.recipe().preprocess.clone();
+        let classes = self.data.train.classes().to_vec();
+        let info = ModelInfo {
+            recipe_sha256: Some(self.identity.recipe_digest.clone()),
+            data_sha256: Some(self.identity.train_digest.clone()),
+            epoch: Some(record.epoch),
+            top1: Some(record.eval_top1),
+            batches: record.step,
+            ..ModelInfo::new(self.model.name.clone(), classes, preprocess)
+        };
+        let file = ModelFile { weights, info };
+        if is_best {
+            file.save(self.folder.best())?;
+        }
+        Ok(file.save(self.folder.last())?)
+    }
+
+    /// Makes everything so far count: the lines of metrics first, then the checkpoint that knows of them.
+    fn save(&mut self) -> Result<()> {
+        self.metrics.sync()?;
+        self.progress.wall_s = self.clock.wall_s();
+        let checkpoint = Checkpoint {
+            identity: self.identity.clone(),
+            progress: self.progress.clone(),
+            weights: self.training.weights(),
+            velocity: self.training.velocity(),
+        };
+        checkpoint.save(self.folder.path())?;
+        self.clock.saved = Instant::now();
+        Ok(())
+    }
+}
+
+fn compile(engine: &Engine, recipe: &Recipe, model: &Model, data: &Data, weights: &Weights) -> Result<Training> {
+    check_batch(&data.train, recipe.batch_size)?;
+    let side = recipe.preprocess.crop;
+    let options = TrainingOptions {
+        label_smoothing: recipe.label_smoothing as f32,
+        norm_momentum: recipe.norm_momentum as f32,
+        frozen: start::frozen(recipe, &model.graph)?,
+        decay: match recipe.optimiser.decay {
+            Decayed::All => residuum_engine::Decay::All,
+            Decayed::Filters => residuum_engine::Decay::Filters,
+        },
+    };
+    let shape = InputShape { n: recipe.batch_size, h: side, w: side };
+    Ok(engine.training(&model.graph, weights, shape, &options)?)
+}
+
+/// Every step takes a whole batch, so there must be one.
+fn check_batch(train: &Dataset, batch_size: usize) -> Result<()> {
+    if train.len() >= batch_size {
+        return Ok(());
+    }
+    Err(TrainError::Recipe(format!(
+        "batch_size: expected at most the {} training pictures of {}, found {batch_size}",
+        train.len(),
+        train.name()
+    )))
+}

@@ -1,0 +1,217 @@
+//! What a user may rely on: the same bits whatever the threads, whatever the interruptions; nothing mixed.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use residuum_data::Split;
+use residuum_engine::{Engine, EngineOptions};
+use residuum_train::{
+    Data, EpochRecord, Observer, Outcome, Recipe, Result, RunFolder, Saved, Step, TrainError, Trainer,
+};
+
+const BATCH: usize = 16;
+/// Two more than fill the batches of an epoch.
+const IMAGES: usize = 4 * BATCH + 2;
+
+fn data() -> Data {
+    let part = |split, count| {
+        let whole = residuum_data::shapes(0, split);
+        whole.subset(&(0..count).collect::<Vec<_>>())
+    };
+    Data { train: part(Split::Train, IMAGES), test: part(Split::Test, 40) }
+}
+
+fn recipe() -> Recipe {
+    let mut recipe = Recipe::preset("shapes", "cifar_resnet8").unwrap();
+    (recipe.batch_size, recipe.epochs, recipe.seed) = (BATCH, 2, 5);
+    recipe
+}
+
+fn engine(threads: usize) -> Engine {
+    Engine::new(&EngineOptions { threads: Some(threads), ..EngineOptions::default() }).unwrap()
+}
+
+/// Raises the flag after so many steps, or after so many epochs.
+struct StopAt<'a> {
+    stop: &'a AtomicBool,
+    steps: u64,
+    epochs: u64,
+}
+
+impl Observer for StopAt<'_> {
+    fn on_step(&mut self, step: &Step) {
+        if step.step == self.steps {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord, _is_best: bool) {
+        if record.epoch == self.epochs {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn begin(threads: usize, recipe: Recipe, path: &Path) -> Result<Trainer> {
+    Trainer::begin(&engine(threads), recipe, data(), RunFolder::at(path))
+}
+
+fn resume(path: &Path, recipe: &Recipe, data: Data) -> Result<Trainer> {
+    Trainer::resume(&engine(2), Saved::open(RunFolder::at(path))?, recipe, data)
+}
+
+fn finish(mut trainer: Trainer) -> Trainer {
+    assert_eq!(trainer.run(&AtomicBool::new(false), &mut ()).unwrap(), Outcome::Finished);
+    trainer
+}
+
+/// `metrics.jsonl` without what the clock says.
+fn metrics(trainer: &Trainer) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(trainer.folder().metrics()).unwrap();
+    let line = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let object = value.as_object_mut().unwrap();
+        assert!(object.remove("wall_s").is_some() && object.remove("images_per_second").is_some());
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+fn assert_same(a: &Trainer, b: &Trainer) {
+    assert!(a.weights() == b.weights(), "weights differ");
+    assert!(a.velocity() == b.velocity(), "velocities differ");
+    assert_eq!(a.history(), b.history());
+    assert_eq!(metrics(a), metrics(b));
+    for file in [RunFolder::summary, RunFolder::best, RunFolder::last, RunFolder::curves, RunFolder::recipe] {
+        let [a, b] = [a, b].map(|trainer| std::fs::read(file(trainer.folder())).unwrap());
+        assert!(a == b, "files differ");
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |threads: usize| {
+        finish(begin(threads, recipe(), &folder.path().join(threads.to_string())).unwrap())
+    };
+    let one = run(1);
+    assert_eq!(metrics(&one).len(), 2 * 4 + 2);
+    [2, 3].map(run).iter().for_each(|other| assert_same(&one, other));
+    let mut other = recipe();
+    other.seed = 6;
+    let other = finish(begin(2, other, &folder.path().join("seed")).unwrap());
+    assert!(other.weights() != one.weights());
+}
+
+#[test]
+fn a_run_cut_anywhere_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = finish(begin(2, recipe(), &folder.path().join("whole")).unwrap());
+    // In the middle of an epoch, after its last step, after its evaluation, in the second epoch.
+    for (steps, epochs) in [(1, 0), (3, 0), (4, 0), (0, 1), (6, 0), (8, 0)] {
+        let path = folder.path().join(format!("cut-{steps}-{epochs}"));
+        let stop = AtomicBool::new(false);
+        let mut cut = begin(2, recipe(), &path).unwrap();
+        let outcome = cut.run(&stop, &mut StopAt { stop: &stop, steps, epochs }).unwrap();
+        assert_eq!(outcome, Outcome::Interrupted { step: steps.max(epochs * 4) });
+        drop(cut);
+        let saved = Saved::open(RunFolder::at(&path)).unwrap();
+        let recipe = saved.recipe().clone();
+        assert_same(&whole, &finish(Trainer::resume(&engine(2), saved, &recipe, data()).unwrap()));
+        // A run that is done has nothing left to do, and says so the same way.
+        assert_same(&whole, &finish(resume(&path, &recipe, data()).unwrap()));
+    }
+}
+
+#[test]
+fn a_limit_of_iterations_ends_within_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe();
+    recipe.iterations = Some(6);
+    let run = finish(begin(2, recipe, &folder.path().join("run")).unwrap());
+    assert_eq!(run.history().iter().map(|record| record.step).collect::<Vec<_>>(), [4, 6]);
+}
+
+#[test]
+fn another_recipe_or_other_data_is_refused_with_a_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    drop(begin(2, recipe(), &path).unwrap());
+    let mut other = recipe();
+    other.optimiser.lr = 0.03;
+    other.batch_size = 8;
+    let mut wrong = data();
+    wrong.train = wrong.train.subset(&(0..BATCH).collect::<Vec<_>>());
+    let before = std::fs::read(path.join("checkpoint/manifest.json")).unwrap();
+    let error = resume(&path, &other, wrong).unwrap_err().to_string();
+    for part in ["optimiser.lr", "0.03", "batch_size", "training data"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!error.contains("test data") && !error.contains("seed"), "{error}");
+    assert_eq!(std::fs::read(path.join("checkpoint/manifest.json")).unwrap(), before);
+    let error = resume(&folder.path().join("nothing"), &recipe(), data()).unwrap_err();
+    assert!(matches!(error, TrainError::NoCheckpoint { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_that_exists_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    std::fs::create_dir(&path).unwrap();
+    let error = begin(2, recipe(), &path).unwrap_err();
+    assert!(matches!(error, TrainError::Exists { .. }) && error.to_string().contains("--resume"), "{error}");
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn divergence_is_an_error_and_leaves_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut recipe = recipe();
+    (recipe.optimiser.lr, recipe.warm_up) = (1e30, None);
+    let mut run = begin(2, recipe.clone(), &path).unwrap();
+    let error = run.run(&AtomicBool::new(false), &mut ()).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    assert!(error.to_string().contains("--lr"), "{error}");
+    let mut again = resume(&path, &recipe, data()).unwrap();
+    assert_eq!(again.plan().steps_done, 0);
+    let second = again.run(&AtomicBool::new(false), &mut ()).unwrap_err();
+    assert_eq!(second.to_string(), error.to_string());
+}
+
+#[test]
+fn fine_tuning_begins_with_a_model_and_keeps_what_is_frozen() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = finish(begin(2, recipe(), &folder.path().join("first")).unwrap());
+    let mut fine = recipe();
+    fine.from = Some(first.folder().last().display().to_string());
+    fine.freeze = vec!["conv1.*".into(), "layer1.*".into()];
+    (fine.epochs, fine.seed) = (1, 9);
+    let second = finish(begin(2, fine.clone(), &folder.path().join("second")).unwrap());
+    let (before, after) = (first.weights(), second.weights());
+    for (name, tensor) in &after {
+        let is_frozen = name.starts_with("conv1.") || name.starts_with("layer1.");
+        assert_eq!(*tensor == before[name], is_frozen, "{name}");
+    }
+
+    // Other classes: an error that says what to do, and doing it.
+    let mut other = data();
+    let classes = ["a", "b"].map(str::to_owned).to_vec();
+    let few = |images: usize| {
+        let labels = (0..images as u32).map(|i| i % 2).collect();
+        residuum_data::Dataset::from_pixels("two", classes.clone(), labels, (32, 32), vec![9; images * 3072]).unwrap()
+    };
+    (other.train, other.test) = (few(BATCH), few(2));
+    fine.freeze.clear();
+    let two = |fine: &Recipe, name: &str| {
+        Trainer::begin(&engine(2), fine.clone(), other.clone(), RunFolder::at(folder.path().join(name)))
+    };
+    let error = two(&fine, "third").unwrap_err().to_string();
+    assert!(error.contains("--replace-head"), "{error}");
+    assert!(!folder.path().join("third").exists());
+    fine.replace_head = true;
+    let third = two(&fine, "third").unwrap().weights();
+    assert_eq!(third["fc.weight"].shape()[0], 2);
+    assert!(third["conv1.weight"] == before["conv1.weight"]);
+}

@@ -1,7 +1,5 @@
 //! The one who compiles: threads, instruction set, and the two kinds of program.
 
-use std::collections::HashSet;
-
 use residuum_graph::{Graph, NodeId, Weights};
 use residuum_kernels::Isa;
 
@@ -106,17 +104,15 @@ impl Engine {
     }
 }
 
-/// The nodes whose values a program has to keep: those named, and the one that answers.
-pub(crate) fn kept_nodes(graph: &Graph, answer: NodeId, taps: &[String]) -> Result<HashSet<NodeId>, EngineError> {
-    let mut kept = HashSet::from([answer]);
-    for name in taps {
-        let node = graph.find(name).ok_or_else(|| {
+/// The nodes of the layers named.
+pub(crate) fn find_taps(graph: &Graph, taps: &[String]) -> Result<Vec<NodeId>, EngineError> {
+    let find = |name: &String| {
+        graph.find(name).ok_or_else(|| {
             let mut modules: Vec<&str> =
                 graph.nodes().iter().map(|node| node.name.split('.').next().unwrap_or(&node.name)).collect();
             modules.dedup();
             EngineError::UnknownTap { name: name.clone(), known: modules.join(", ") }
-        })?;
-        kept.insert(node);
-    }
-    Ok(kept)
+        })
+    };
+    taps.iter().map(find).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use residuum_graph::{Graph, Weights};
 use residuum_tensor::Tensor;
 
-use crate::engine::{Engine, InputShape, kept_nodes};
+use crate::engine::{Engine, InputShape, find_taps};
 use crate::error::EngineError;
 use crate::lower::lower_inference;
 use crate::plan::PlanSummary;
@@ -30,14 +30,10 @@ impl Inference {
         shape: InputShape,
         taps: &[String],
     ) -> Result<Self, EngineError> {
-        let kept = kept_nodes(graph, graph.output(), taps)?;
-        let lowered =
-            engine.threads().run(|| lower_inference(engine.isa(), graph, weights, shape, &kept))?;
-        let value = |name: &String| {
-            let node = graph.find(name).unwrap_or(graph.output());
-            (name.clone(), lowered.value_of[&node])
-        };
-        let taps = taps.iter().map(value).collect();
+        let tapped = find_taps(graph, taps)?;
+        let kept = tapped.iter().copied().chain([graph.output()]).collect();
+        let lowered = engine.threads().run(|| lower_inference(engine.isa(), graph, weights, shape, &kept))?;
+        let taps = taps.iter().cloned().zip(tapped.iter().map(|id| lowered.value_of[id])).collect();
         let answer = lowered.value_of[&graph.output()];
         Ok(Self { program: Program::new(engine, lowered, 0)?, shape, answer, taps })
     }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use residuum_graph::{BatchNorm, Conv2d, Graph, Kind, Linear, MaxPool, NodeId, Op, ParamId, TrainingGraph, Weights};
+use residuum_graph::{
+    BatchNorm, Conv2d, Graph, Kind, Linear, MaxPool, NodeId, Op, ParamId, TrainingGraph, Weights,
+};
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward};
 use residuum_kernels::{ConvShape, Isa, PoolShape};
 use residuum_tensor::{AlignedBuffer, MapLayout};
@@ -216,7 +218,8 @@ impl<'a> Lowering<'a> {
             Kind::Map { channels } => MapLayout::new(self.n, h, w, channels, self.borders[id.index()]),
             Kind::Vector { features } => MapLayout::new(self.n, 1, 1, features, 0),
             Kind::Statistics { channels } => {
-                let rows = if matches!(self.graph.node(id).op, Op::Moments(_)) { MOMENT_ROWS } else { SUM_ROWS };
+                let rows =
+                    if matches!(self.graph.node(id).op, Op::Moments(_)) { MOMENT_ROWS } else { SUM_ROWS };
                 MapLayout::new(1, 1, 1, rows * channels, 0)
             }
             Kind::Gradient(_) | Kind::Scalar => MapLayout::new(1, 1, 1, 1, 0),
@@ -356,7 +359,13 @@ impl<'a> Lowering<'a> {
             }
             Op::NormalizeBackward(_) => {
                 let (dy, mask) = self.masked(input(0), fusion);
-                Action::NormBackward { dy, mask, x: self.value(input(1)), sums: self.value(input(3)), residual }
+                Action::NormBackward {
+                    dy,
+                    mask,
+                    x: self.value(input(1)),
+                    sums: self.value(input(3)),
+                    residual,
+                }
             }
             Op::CrossEntropy | Op::CrossEntropyBackward => Action::Loss { logits: self.value(input(0)) },
             _ => self.simple(group, &node.op, &node.inputs),
@@ -396,7 +405,8 @@ impl<'a> Lowering<'a> {
             }
             Op::PadChannels { before, .. } => Action::SubsamplePad { x, stride: 1, before },
             Op::PadChannelsBackward { before, .. } => {
-                let stride = if let Some(Op::SubsampleBackward { stride, .. }) = partner { stride } else { 1 };
+                let stride =
+                    if let Some(Op::SubsampleBackward { stride, .. }) = partner { stride } else { 1 };
                 Action::SubsamplePadBackward { dy: x, stride, before }
             }
             Op::SubsampleBackward { stride, .. } => Action::SubsamplePadBackward { dy: x, stride, before: 0 },

@@ -33,5 +33,6 @@ pub(crate) fn write<'a>(arena: &'a mut [f32], slot: &Slot) -> (Others<'a>, &'a m
 
 /// A zeroed buffer, or the news that there is no room for `what`.
 pub(crate) fn allocate(what: &'static str, len: usize) -> Result<AlignedBuffer, EngineError> {
-    AlignedBuffer::zeroed(len).map_err(|_| EngineError::OutOfMemory { what, mib: (len * 4).div_ceil(1 << 20) })
+    AlignedBuffer::zeroed(len)
+        .map_err(|_| EngineError::OutOfMemory { what, mib: (len * 4).div_ceil(1 << 20) })
 }

@@ -89,9 +89,9 @@ pub(crate) fn plan(values: &[Value]) -> Plan {
     let slots = (0..values.len())
         .map(|index| {
             let offset = offsets[index].unwrap_or(0);
-            let shared = placed
-                .iter()
-                .any(|&other| other != index && offsets[other].unwrap_or(0) < end(index) && offset < end(other));
+            let shared = placed.iter().any(|&other| {
+                other != index && offsets[other].unwrap_or(0) < end(index) && offset < end(other)
+            });
             let layout = values[index].layout;
             Slot { offset, layout, clears_border: layout.border > 0 && shared }
         })

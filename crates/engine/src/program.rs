@@ -100,7 +100,9 @@ impl Program {
         let mut tasks = Vec::with_capacity(buffers.len());
         for step in steps.iter() {
             if let Action::Conv { filters, .. } | Action::ConvBackwardData { filters, .. } = &step.action {
-                tasks.extend(buffers[filters.packed].take().map(|buffer| (step, filters.place.clone(), buffer)));
+                tasks.extend(
+                    buffers[filters.packed].take().map(|buffer| (step, filters.place.clone(), buffer)),
+                );
             }
         }
         threads.run(|| {
@@ -133,7 +135,11 @@ impl Program {
         times
     }
 
-    fn run_each(&mut self, feed: &Feed<'_>, mut each: impl FnMut(&Step, &mut Run<'_>) + Send) -> (f64, usize) {
+    fn run_each(
+        &mut self,
+        feed: &Feed<'_>,
+        mut each: impl FnMut(&Step, &mut Run<'_>) + Send,
+    ) -> (f64, usize) {
         let layout = self.layout(self.images);
         let wanted = layout.pixels() * layout.c;
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");

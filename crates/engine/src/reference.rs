@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use residuum_graph::{AvgPool, BatchNorm, Conv2d, Graph, GraphError, Kind, MaxPool, Node, NodeId, Op, ParamId};
+use residuum_graph::{
+    AvgPool, BatchNorm, Conv2d, Graph, GraphError, Kind, MaxPool, Node, NodeId, Op, ParamId,
+};
 use residuum_kernels::plain::{self, Real};
 use residuum_kernels::{ConvShape, PoolShape};
 
@@ -31,11 +33,27 @@ pub struct Feed<'a, T> {
 /// # Panics
 /// When a weight is missing or has another length.
 pub fn evaluate<T: Real>(graph: &Graph, feed: &Feed<'_, T>) -> Result<Vec<Vec<T>>, GraphError> {
+    evaluate_with(graph, feed, |_, _| {})
+}
+
+/// [`evaluate`], with every value shown to `adjust` before others read it.
+///
+/// # Errors
+/// As [`evaluate`].
+///
+/// # Panics
+/// As [`evaluate`].
+pub fn evaluate_with<T: Real>(
+    graph: &Graph,
+    feed: &Feed<'_, T>,
+    mut adjust: impl FnMut(NodeId, &mut [T]),
+) -> Result<Vec<Vec<T>>, GraphError> {
     let [n, h, w] = feed.shape;
     let evaluation = Evaluation { graph, feed, n, extents: graph.extents(h, w)? };
     let mut values: Vec<Vec<T>> = Vec::with_capacity(graph.nodes().len());
     for id in graph.ids() {
-        let value = evaluation.node(id, &values);
+        let mut value = evaluation.node(id, &values);
+        adjust(id, &mut value);
         values.push(value);
     }
     Ok(values)
@@ -101,8 +119,10 @@ impl<T: Real> Evaluation<'_, T> {
     fn scale_and_shift(&self, norm: &BatchNorm) -> (Vec<T>, Vec<T>) {
         let params = [norm.weight, norm.bias, norm.running_mean, norm.running_var].map(|id| self.param(id));
         let eps = T::from_f64(f64::from(norm.eps));
-        let scale: Vec<T> = params[0].iter().zip(params[3]).map(|(&g, &var)| g / (var + eps).sqrt()).collect();
-        let shift = params[1].iter().zip(params[2]).zip(&scale).map(|((&b, &mean), &s)| b - mean * s).collect();
+        let scale: Vec<T> =
+            params[0].iter().zip(params[3]).map(|(&g, &var)| g / (var + eps).sqrt()).collect();
+        let shift =
+            params[1].iter().zip(params[2]).zip(&scale).map(|((&b, &mean), &s)| b - mean * s).collect();
         (scale, shift)
     }
 

@@ -44,26 +44,106 @@ pub(crate) struct NormPlaces {
 #[derive(Debug)]
 pub(crate) enum Action {
     Load,
-    Conv { kernel: ConvForward, x: ValueId, filters: Filters, bias: Option<Place>, residual: Option<ValueId>, relu: bool },
-    ConvBackwardData { kernel: ConvBackwardData, dy: ValueId, filters: Filters, residual: Option<ValueId>, mask: Option<ValueId> },
-    ConvBackwardWeights { kernel: ConvBackwardWeights, x: ValueId, dy: ValueId, gradient: Place },
-    BiasBackward { dy: ValueId, gradient: Place },
-    Affine { x: ValueId, coefficients: Coefficients, residual: Option<ValueId>, relu: bool },
-    Moments { x: ValueId, norm: NormPlaces },
-    NormSums { dy: ValueId, mask: Option<ValueId>, x: ValueId, moments: ValueId, weight: Option<Place>, bias: Option<Place> },
-    NormBackward { dy: ValueId, mask: Option<ValueId>, x: ValueId, sums: ValueId, residual: Option<ValueId> },
-    Relu { x: ValueId },
-    ReluBackward { dy: ValueId, y: ValueId },
-    Add { a: ValueId, b: ValueId, relu: bool },
-    MaxPool { x: ValueId, shape: PoolShape },
-    MaxPoolBackward { dy: ValueId, x: ValueId, shape: PoolShape },
-    AvgPool { x: ValueId, shape: PoolShape, count_padding: bool },
-    AvgPoolBackward { dy: ValueId, shape: PoolShape, count_padding: bool },
-    GlobalAvgPool { x: ValueId },
-    GlobalAvgPoolBackward { dy: ValueId },
-    SubsamplePad { x: ValueId, stride: usize, before: usize },
-    SubsamplePadBackward { dy: ValueId, stride: usize, before: usize },
-    Loss { logits: ValueId },
+    Conv {
+        kernel: ConvForward,
+        x: ValueId,
+        filters: Filters,
+        bias: Option<Place>,
+        residual: Option<ValueId>,
+        relu: bool,
+    },
+    ConvBackwardData {
+        kernel: ConvBackwardData,
+        dy: ValueId,
+        filters: Filters,
+        residual: Option<ValueId>,
+        mask: Option<ValueId>,
+    },
+    ConvBackwardWeights {
+        kernel: ConvBackwardWeights,
+        x: ValueId,
+        dy: ValueId,
+        gradient: Place,
+    },
+    BiasBackward {
+        dy: ValueId,
+        gradient: Place,
+    },
+    Affine {
+        x: ValueId,
+        coefficients: Coefficients,
+        residual: Option<ValueId>,
+        relu: bool,
+    },
+    Moments {
+        x: ValueId,
+        norm: NormPlaces,
+    },
+    NormSums {
+        dy: ValueId,
+        mask: Option<ValueId>,
+        x: ValueId,
+        moments: ValueId,
+        weight: Option<Place>,
+        bias: Option<Place>,
+    },
+    NormBackward {
+        dy: ValueId,
+        mask: Option<ValueId>,
+        x: ValueId,
+        sums: ValueId,
+        residual: Option<ValueId>,
+    },
+    Relu {
+        x: ValueId,
+    },
+    ReluBackward {
+        dy: ValueId,
+        y: ValueId,
+    },
+    Add {
+        a: ValueId,
+        b: ValueId,
+        relu: bool,
+    },
+    MaxPool {
+        x: ValueId,
+        shape: PoolShape,
+    },
+    MaxPoolBackward {
+        dy: ValueId,
+        x: ValueId,
+        shape: PoolShape,
+    },
+    AvgPool {
+        x: ValueId,
+        shape: PoolShape,
+        count_padding: bool,
+    },
+    AvgPoolBackward {
+        dy: ValueId,
+        shape: PoolShape,
+        count_padding: bool,
+    },
+    GlobalAvgPool {
+        x: ValueId,
+    },
+    GlobalAvgPoolBackward {
+        dy: ValueId,
+    },
+    SubsamplePad {
+        x: ValueId,
+        stride: usize,
+        before: usize,
+    },
+    SubsamplePadBackward {
+        dy: ValueId,
+        stride: usize,
+        before: usize,
+    },
+    Loss {
+        logits: ValueId,
+    },
 }
 
 /// Filters of a convolution: where they are kept, and the buffer with their packed form.
@@ -134,9 +214,15 @@ impl Step {
                 format!("conv, {}{}", kernel.algorithm(), fused(residual.is_some(), *relu))
             }
             Action::ConvBackwardData { kernel, residual, mask, .. } => {
-                format!("conv backward data, {}{}", kernel.algorithm(), fused(residual.is_some(), mask.is_some()))
+                format!(
+                    "conv backward data, {}{}",
+                    kernel.algorithm(),
+                    fused(residual.is_some(), mask.is_some())
+                )
             }
-            Action::ConvBackwardWeights { kernel, .. } => format!("conv backward weights, {}", kernel.algorithm()),
+            Action::ConvBackwardWeights { kernel, .. } => {
+                format!("conv backward weights, {}", kernel.algorithm())
+            }
             Action::BiasBackward { .. } => "bias backward".into(),
             Action::Affine { residual, relu, .. } => format!("normalize{}", fused(residual.is_some(), *relu)),
             Action::Moments { .. } => "moments".into(),
@@ -172,7 +258,9 @@ impl Step {
                 };
                 some(&[Some(*x), moments, *residual])
             }
-            Action::NormSums { dy, mask, x, moments, .. } => some(&[Some(*dy), *mask, Some(*x), Some(*moments)]),
+            Action::NormSums { dy, mask, x, moments, .. } => {
+                some(&[Some(*dy), *mask, Some(*x), Some(*moments)])
+            }
             Action::NormBackward { dy, mask, x, sums, residual } => {
                 some(&[Some(*dy), *mask, Some(*x), Some(*sums), *residual])
             }
@@ -214,7 +302,12 @@ impl Step {
                 moments(run.isa, x, layout, norm, run.store, run.norm_momentum, value);
             }
             Action::NormSums { dy, mask, x, moments, weight, bias } => {
-                let sums = Sums { isa: run.isa, dy: inputs.map(*dy), mask: inputs.optional(*mask), x: inputs.map(*x) };
+                let sums = Sums {
+                    isa: run.isa,
+                    dy: inputs.map(*dy),
+                    mask: inputs.optional(*mask),
+                    x: inputs.map(*x),
+                };
                 sums.run(inputs.map(*moments).0, value);
                 let c = slot.layout.c / SUM_ROWS;
                 for (place, row) in [(bias, 0), (weight, 1)] {
@@ -279,7 +372,9 @@ impl Step {
                 let (x, xl) = inputs.map(*x);
                 let (scale, shift) = match coefficients {
                     Coefficients::Stored(scale, shift) => (at(scale), at(shift)),
-                    Coefficients::Moments(value) => (inputs.row(*value, 3, xl.c), inputs.row(*value, 4, xl.c)),
+                    Coefficients::Moments(value) => {
+                        (inputs.row(*value, 3, xl.c), inputs.row(*value, 4, xl.c))
+                    }
                 };
                 norm::affine(isa, x, xl, scale, shift, inputs.optional(*residual), *relu, out, layout);
             }

@@ -1,12 +1,13 @@
 //! A network compiled for learning.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use residuum_graph::{Differentiation, Graph, ParamId, Role, Weights};
+use residuum_graph::{Differentiation, Graph, NodeId, ParamId, Role, Weights};
 use residuum_kernels::{SgdStep, sgd_step};
 use residuum_tensor::{AlignedBuffer, Tensor};
 
-use crate::engine::{Engine, InputShape, kept_nodes};
+use crate::engine::{Engine, InputShape, find_taps};
 use crate::error::EngineError;
 use crate::lower::lower_training;
 use crate::memory::allocate;
@@ -37,11 +38,19 @@ pub struct TrainingOptions {
     pub frozen: Vec<String>,
     /// Which parameters weight decay pulls towards zero.
     pub decay: Decay,
+    /// Names of layers whose values, and the loss's gradients with respect to them, can be read.
+    pub taps: Vec<String>,
 }
 
 impl Default for TrainingOptions {
     fn default() -> Self {
-        Self { label_smoothing: 0.0, norm_momentum: 0.1, frozen: Vec::new(), decay: Decay::All }
+        Self {
+            label_smoothing: 0.0,
+            norm_momentum: 0.1,
+            frozen: Vec::new(),
+            decay: Decay::All,
+            taps: Vec::new(),
+        }
     }
 }
 
@@ -65,6 +74,13 @@ pub struct Training {
     velocity: AlignedBuffer,
     /// Ranges of the store that are updated alike, and whether they decay.
     updates: Vec<(Range<usize>, bool)>,
+    taps: HashMap<String, Tap>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tap {
+    value: ValueId,
+    gradient: Option<ValueId>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,11 +103,22 @@ impl Training {
         let training = graph.differentiate(&Differentiation { frozen })?;
         let learned: Vec<ParamId> = training.gradients.iter().map(|gradient| gradient.param).collect();
         let order = store_order(graph, &learned, options.decay);
-        let kept = kept_nodes(&training.graph, training.logits, &[])?;
+        // The training graph keeps the layers' names but not their places.
+        let in_training = |id: NodeId| training.graph.find(&graph.node(id).name).unwrap_or(id);
+        let tapped: Vec<NodeId> = find_taps(graph, &options.taps)?.into_iter().map(in_training).collect();
+        let gradient_of = |id: &NodeId| training.node_gradients[id.index()];
+        let kept =
+            tapped.iter().copied().chain(tapped.iter().filter_map(gradient_of)).chain([training.logits]);
+        let kept = kept.collect();
         let lowered = engine
             .threads()
             .run(|| lower_training(engine.isa(), &training, weights, shape, &order, &kept))?;
         let logits = lowered.value_of[&training.logits];
+        let tap = |id: &NodeId| Tap {
+            value: lowered.value_of[id],
+            gradient: gradient_of(id).map(|gradient| lowered.value_of[&gradient]),
+        };
+        let taps = options.taps.iter().cloned().zip(tapped.iter().map(tap)).collect();
         let params: Vec<PlacedParam> = order
             .iter()
             .map(|&id| PlacedParam {
@@ -110,7 +137,7 @@ impl Training {
         let velocity = allocate("the velocities", learned_end)?;
         let updates = vec![(0..decayed_end, true), (decayed_end..learned_end, false)];
         let program = Program::new(engine, lowered, learned_end)?;
-        Ok(Self { program, options: options.clone(), shape, logits, params, velocity, updates })
+        Ok(Self { program, options: options.clone(), shape, logits, params, velocity, updates, taps })
     }
 
     /// The size of the batches.
@@ -164,6 +191,16 @@ impl Training {
     pub fn gradient(&self, name: &str) -> Option<Tensor> {
         let param = self.params.iter().find(|param| param.is_learned && param.name == name)?;
         Some(param.tensor(&self.program.gradients))
+    }
+
+    /// The value of a tapped layer for the last batch: `[n, c, h, w]`, or `[n, c]` for what is no map.
+    pub fn tap(&self, name: &str) -> Option<Tensor> {
+        Some(self.program.tensor(self.taps.get(name)?.value))
+    }
+
+    /// The gradient of the loss with respect to a tapped layer, where something to learn lies behind it.
+    pub fn tap_gradient(&self, name: &str) -> Option<Tensor> {
+        Some(self.program.tensor(self.taps.get(name)?.gradient?))
     }
 
     /// Euclidean norm of all gradients together.

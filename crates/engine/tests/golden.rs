@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use residuum_engine::{Engine, EngineOptions, InputShape, TrainingOptions, reference};
-use residuum_graph::{Differentiation, Graph};
+use residuum_engine::{Engine, EngineOptions, InputShape, Training, TrainingOptions, reference};
+use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamGradient};
 use residuum_models::formula;
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ use serde_json::Value;
 const FLOOR: f64 = 1e-5;
 /// How much worse than PyTorch's `f32` pass ours may be.
 const FACTOR: f64 = 10.0;
+/// Distance from zero, relative to the largest value of the map, within which rounding chooses the sign.
+const ROUNDING: f64 = 1e-5;
 /// Gradients smaller than this are nothing but rounding.
 const NOTHING: f64 = 1e-9;
 
@@ -80,6 +82,81 @@ impl Golden {
         errors[errors.len() / 2]
     }
 
+    fn gradient_tolerance(&self, name: &str) -> f64 {
+        let own = self.gradients()[name]["f32_error"].as_f64().unwrap();
+        (FACTOR * own.max(self.median_gradient_error())).max(FLOOR)
+    }
+
+    /// A value within rounding of zero may leave its ReLU on the other side than in `f64`, and with it every
+    /// gradient below. So where gradients are `off`, they are compared with those that `f64` gives when its
+    /// ReLUs take our sides, after checking that only values within rounding of zero changed sides.
+    fn check_on_the_same_side(
+        &self,
+        graph: &Graph,
+        training: &Training,
+        gradients: &BTreeMap<String, Vec<f64>>,
+        mut off: Vec<String>,
+    ) -> Vec<String> {
+        let derived = graph.differentiate(&Differentiation::default()).unwrap();
+        let (mut changed, mut far) = (0, Vec::new());
+        let values = self.in_f64(&derived.graph, |id, value| {
+            let node = derived.graph.node(id);
+            if node.op != Op::Relu {
+                return;
+            }
+            let largest = value.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
+            let ours = training.tap(&node.name).expect("every ReLU is tapped");
+            for (index, (value, &ours)) in value.iter_mut().zip(ours.data()).enumerate() {
+                if (*value > 0.0) == (ours > 0.0) {
+                    continue;
+                }
+                changed += 1;
+                // One of the two is zero, so their difference is the distance from zero.
+                if (*value - f64::from(ours)).abs() > ROUNDING * largest {
+                    far.push(format!("{}: {} is {ours} at {index} instead of {value}", self.name, node.name));
+                }
+                *value = if ours > 0.0 { f64::MIN_POSITIVE } else { 0.0 };
+            }
+        });
+        if changed == 0 || !far.is_empty() {
+            off.extend(far);
+            return off;
+        }
+        println!("{}: {changed} values within rounding of zero changed sides", self.name);
+        let check = |gradient: &ParamGradient| {
+            let name = &graph.param(gradient.param).name;
+            let exact = gradient_value(graph, gradient, &values);
+            let norm = exact.iter().map(|g| g * g).sum::<f64>().sqrt();
+            let error =
+                exact.iter().zip(&gradients[name]).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+            let (error, tolerance) = (error / norm, self.gradient_tolerance(name));
+            (norm > NOTHING && error > tolerance).then(|| {
+                format!(
+                    "{}: gradient of {name} is off by {error:.1e} on the same side, allowed {tolerance:.1e}",
+                    self.name
+                )
+            })
+        };
+        derived.gradients.iter().filter_map(check).collect()
+    }
+
+    /// Every value of the training graph on the formula batch.
+    fn in_f64(&self, graph: &Graph, adjust: impl FnMut(NodeId, &mut [f64])) -> Vec<Vec<f64>> {
+        let input = self.input();
+        let weights: BTreeMap<String, Vec<f64>> = formula::weights(graph)
+            .iter()
+            .map(|(name, tensor)| (name.clone(), wide(tensor.data())))
+            .collect();
+        let feed = reference::Feed {
+            weights: &weights,
+            images: &wide(formula::input("input", &input).data()),
+            shape: [input[0], input[2], input[3]],
+            labels: &formula::labels(input[0], self.classes()),
+            label_smoothing: 0.0,
+        };
+        reference::evaluate_with(graph, &feed, adjust).unwrap()
+    }
+
     /// Complaints about a gradient; empty where it is right.
     fn check_gradient(&self, name: &str, gradient: &[f64], tolerance: f64) -> Option<String> {
         let want = &self.gradients()[name];
@@ -111,6 +188,19 @@ fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
+fn relu_names(graph: &Graph) -> Vec<String> {
+    graph.nodes().iter().filter(|node| node.op == Op::Relu).map(|node| node.name.clone()).collect()
+}
+
+/// A parameter's gradient among the values of a training graph.
+fn gradient_value<'a>(graph: &Graph, gradient: &ParamGradient, values: &'a [Vec<f64>]) -> &'a [f64] {
+    let value = &values[gradient.node.index()];
+    gradient.row.map_or(value, |row| {
+        let len = graph.param(gradient.param).len();
+        &value[row * len..(row + 1) * len]
+    })
+}
+
 #[test]
 fn the_engine_computes_what_pytorch_computes() {
     let engine = Engine::new(&EngineOptions::default()).unwrap();
@@ -121,7 +211,8 @@ fn the_engine_computes_what_pytorch_computes() {
         let (graph, input) = (golden.graph(), golden.input());
         let shape = InputShape { n: input[0], h: input[2], w: input[3] };
         let labels = formula::labels(input[0], golden.classes());
-        let options = TrainingOptions { norm_momentum: 1.0, ..TrainingOptions::default() };
+        let relus = relu_names(&graph);
+        let options = TrainingOptions { norm_momentum: 1.0, taps: relus, ..TrainingOptions::default() };
         let mut training = engine.training(&graph, &formula::weights(&graph), shape, &options).unwrap();
         let result = training.forward_backward(formula::input("input", &input).data(), &labels);
 
@@ -129,20 +220,38 @@ fn the_engine_computes_what_pytorch_computes() {
         complaints.extend(golden.check_logits("train_logits", &wide(training.logits()), train_tolerance));
         let loss = golden.record["loss"].as_f64().unwrap();
         // The loss moves as its logits do.
-        let allowed = train_tolerance * golden.matrix("train_logits").iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+        let allowed =
+            train_tolerance * golden.matrix("train_logits").iter().fold(1.0, |m: f64, x| m.max(x.abs()));
         if (result.loss - loss).abs() > allowed {
-            complaints.push(format!("{}: loss {} instead of {loss}, allowed ±{allowed:.1e}", golden.name, result.loss));
+            complaints.push(format!(
+                "{}: loss {} instead of {loss}, allowed ±{allowed:.1e}",
+                golden.name, result.loss
+            ));
         }
-        let median = golden.median_gradient_error();
-        for (name, want) in golden.gradients() {
-            let tolerance = (FACTOR * want["f32_error"].as_f64().unwrap().max(median)).max(FLOOR);
-            let gradient = training.gradient(name).unwrap_or_else(|| panic!("{}: no gradient of {name}", golden.name));
-            complaints.extend(golden.check_gradient(name, &wide(gradient.data()), tolerance));
+        let gradients: BTreeMap<String, Vec<f64>> = golden
+            .gradients()
+            .keys()
+            .map(|name| {
+                let gradient = training.gradient(name);
+                let gradient = gradient.unwrap_or_else(|| panic!("{}: no gradient of {name}", golden.name));
+                (name.clone(), wide(gradient.data()))
+            })
+            .collect();
+        let check = |(name, gradient): (&String, &Vec<f64>)| {
+            golden.check_gradient(name, gradient, golden.gradient_tolerance(name))
+        };
+        let off: Vec<String> = gradients.iter().filter_map(check).collect();
+        if !off.is_empty() {
+            complaints.extend(golden.check_on_the_same_side(&graph, &training, &gradients, off));
         }
 
         let mut inference = engine.inference(&graph, &training.weights(), shape, &[]).unwrap();
         let logits = wide(inference.run(formula::input("input2", &input).data()));
-        complaints.extend(golden.check_logits("eval_logits", &logits, golden.logits_tolerance("eval_logits")));
+        complaints.extend(golden.check_logits(
+            "eval_logits",
+            &logits,
+            golden.logits_tolerance("eval_logits"),
+        ));
     }
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
@@ -157,32 +266,20 @@ fn the_reference_agrees_with_pytorch_in_f64() {
     let goldens: Vec<Golden> = Golden::all()
         .into_iter()
         .filter(|golden| {
-            golden.graph().parameter_count() < MOST_PARAMETERS || golden.name == "resnet18a" || golden.name == "resnet50.caffe"
+            golden.graph().parameter_count() < MOST_PARAMETERS
+                || golden.name == "resnet18a"
+                || golden.name == "resnet50.caffe"
         })
         .collect();
     assert!(!goldens.is_empty());
     for golden in &goldens {
-        let (graph, input) = (golden.graph(), golden.input());
+        let graph = golden.graph();
         let training = graph.differentiate(&Differentiation::default()).unwrap();
-        let weights: BTreeMap<String, Vec<f64>> =
-            formula::weights(&graph).iter().map(|(name, tensor)| (name.clone(), wide(tensor.data()))).collect();
-        let labels = formula::labels(input[0], golden.classes());
-        let feed = reference::Feed {
-            weights: &weights,
-            images: &wide(formula::input("input", &input).data()),
-            shape: [input[0], input[2], input[3]],
-            labels: &labels,
-            label_smoothing: 0.0,
-        };
-        let values = reference::evaluate(&training.graph, &feed).unwrap();
+        let values = golden.in_f64(&training.graph, |_, _| {});
         complaints.extend(golden.check_logits("train_logits", &values[training.logits.index()], DIGITS));
         for gradient in &training.gradients {
             let name = &graph.param(gradient.param).name;
-            let value = &values[gradient.node.index()];
-            let value = gradient.row.map_or(&value[..], |row| {
-                let len = graph.param(gradient.param).len();
-                &value[row * len..(row + 1) * len]
-            });
+            let value = gradient_value(&graph, gradient, &values);
             complaints.extend(golden.check_gradient(name, value, DIGITS));
         }
     }

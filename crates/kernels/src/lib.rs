@@ -2,7 +2,15 @@
 //!
 //! Activations are NHWC with a zero border ([`residuum_tensor::MapLayout`]). Threads are those of the rayon
 //! pool that the caller is in; results do not depend on how many there are.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "vector instructions, and maps that threads write in disjoint parts")]
+#![allow(
+    clippy::inline_always,
+    reason = "a kernel and all it calls have to be compiled for one instruction set"
+)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers are unrolled, and read best with an index"
+)]
 
 mod check;
 pub mod conv;

@@ -177,7 +177,13 @@ fn check(case: &Case) {
 }
 
 /// The epilogues, with a residual whose layout differs from the output's.
-fn check_epilogues(isa: Isa, case: &Case, s: &Setup, forward_exact: &[Vec<f64>; 2], data_exact: &[Vec<f64>; 2]) {
+fn check_epilogues(
+    isa: Isa,
+    case: &Case,
+    s: &Setup,
+    forward_exact: &[Vec<f64>; 2],
+    data_exact: &[Vec<f64>; 2],
+) {
     let what = format!("{isa}, {case:?}");
     let bias = values(s.y.c, 4);
     let residual_layout = layout([s.y.n, s.y.h, s.y.w, s.y.c], 2, 3);
@@ -190,7 +196,8 @@ fn check_epilogues(isa: Isa, case: &Case, s: &Setup, forward_exact: &[Vec<f64>; 
         magnitude[i] += 2.0;
         *value = (*value + added).max(0.0);
     }
-    let epilogue = Epilogue { bias: Some(&bias), residual: Some((&residual, residual_layout)), relu: true, mask: None };
+    let epilogue =
+        Epilogue { bias: Some(&bias), residual: Some((&residual, residual_layout)), relu: true, mask: None };
     let found = forward(isa, case, s, &epilogue);
     assert_close(&found, &[expected, magnitude], &format!("epilogue, {what}"));
 
@@ -257,7 +264,8 @@ fn any_case() -> impl Strategy<Value = Case> {
     let channels = (1..5usize, 1..14usize, 1..14usize);
     let window = (pair(1..4), pair(1..4), pair(0..3), pair(1..3));
     (sizes, channels, window, 0..2usize, 0..4usize).prop_filter_map("the window fits", |parts| {
-        let ((n, h, w), (groups, group_in, group_out), (kernel, stride, padding, dilation), border, gap) = parts;
+        let ((n, h, w), (groups, group_in, group_out), (kernel, stride, padding, dilation), border, gap) =
+            parts;
         let (c_in, c_out) = (groups * group_in, groups * group_out);
         let shape = ConvShape { n, h, w, c_in, c_out, kernel, stride, padding, dilation, groups };
         (shape.out_h() * shape.out_w() > 0).then_some(Case { shape, border, gap })

@@ -88,12 +88,7 @@ fn product(isa: Isa, shape: &ConvShape, dy: &MapLayout, dx: &MapLayout, phase: P
     Gemm::new(Product {
         isa,
         phase,
-        src: Walk {
-            base: base as usize,
-            image: dy.image_stride(),
-            row: dy.row_stride(),
-            pixel: dy.pitch,
-        },
+        src: Walk { base: base as usize, image: dy.image_stride(), row: dy.row_stride(), pixel: dy.pitch },
         dst: dx,
         taps,
         groups: shape.groups,

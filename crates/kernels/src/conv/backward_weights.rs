@@ -79,7 +79,8 @@ impl ConvBackwardWeights {
         let blocks = blocks(&tiles, way.block_rows);
         let panel_blocks = (panels * panel_columns).div_ceil(way.block_columns).max(1);
         let grid = Phase::ALL.grid(&dy);
-        let parts = choose::outer_parts(grid.rows(), shape.groups * blocks.len() * panel_blocks, shape.macs());
+        let parts =
+            choose::outer_parts(grid.rows(), shape.groups * blocks.len() * panel_blocks, shape.macs());
         let (x_walk, dy_walk) = (windows(shape, &x), Phase::ALL.walk(&dy));
         let shape = *shape;
         Self {
@@ -146,7 +147,7 @@ impl ConvBackwardWeights {
         }
         let shape = &self.shape;
         let sums = Sums {
-            sums: scratch,
+            values: scratch,
             groups: shape.groups,
             parts: self.parts,
             taps: shape.taps(),

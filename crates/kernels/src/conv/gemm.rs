@@ -195,7 +195,8 @@ pub(super) fn cut(taps: &[Tap], channels: usize, limit: usize) -> (Vec<Segment>,
     let (mut segments, mut chunks) = (Vec::<Segment>::new(), Vec::new());
     for index in 0..count {
         // Multiples of four, for the unrolled loop.
-        let bound = |index: usize| if index == count { depth } else { (depth * index / count).next_multiple_of(4) };
+        let bound =
+            |index: usize| if index == count { depth } else { (depth * index / count).next_multiple_of(4) };
         let (start, end) = (bound(index), bound(index + 1));
         let first = segments.len();
         let mut at = start;
@@ -264,7 +265,9 @@ impl Gemm {
             gemm: self,
             src,
             packed: Source::new(&packed[group * self.group_len()..(group + 1) * self.group_len()]),
-            bias: epilogue.bias.map(|bias| Source::new(&bias[group * self.columns..(group + 1) * self.columns])),
+            bias: epilogue
+                .bias
+                .map(|bias| Source::new(&bias[group * self.columns..(group + 1) * self.columns])),
             residual: epilogue.residual.map(|(map, layout)| (Source::new(map), self.phase.walk(&layout))),
             mask: epilogue.mask.map(|(map, layout)| (Source::new(map), self.phase.walk(&layout))),
             relu: epilogue.relu,

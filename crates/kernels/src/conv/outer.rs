@@ -71,6 +71,7 @@ impl<const R: usize, const V: usize> Kernel for OuterTile<'_, R, V> {
 /// At every pixel `R` floats of `x` and `V` vectors of `dy` lie inside; so does the tile of sums, and no
 /// other thread touches it.
 #[inline(always)]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "four times the same step")]
 unsafe fn outer_tile<S: Simd, const R: usize, const V: usize>(
     simd: S,
     operands: &Operands<'_>,

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// Sums by `[group][part][tap][channel][column]`.
 pub(super) struct Sums<'a> {
-    pub(super) sums: &'a [f32],
+    pub(super) values: &'a [f32],
     pub(super) groups: usize,
     pub(super) parts: usize,
     pub(super) taps: usize,
@@ -61,7 +61,7 @@ impl Kernel for Turn<'_> {
         let columns = S::LANES.min(sums.columns - column);
         let weights = sums.taps * sums.channels;
         let part_len = weights * sums.stride;
-        let source = Source::new(sums.sums);
+        let source = Source::new(sums.values);
         let mut turned = [[0.0; STRIP]; 16];
         let mut start = self.weights.start;
         while start < self.weights.end {

@@ -75,15 +75,24 @@ impl ConvShape {
 
     /// Panics unless the shape is one and the maps are those of its input and output.
     pub(super) fn check(&self, x: &MapLayout, x_border: usize, y: &MapLayout, y_border: usize) {
-        assert!(self.groups > 0 && self.c_in.is_multiple_of(self.groups), "groups do not divide c_in: {self:?}");
+        assert!(
+            self.groups > 0 && self.c_in.is_multiple_of(self.groups),
+            "groups do not divide c_in: {self:?}"
+        );
         assert!(self.c_out.is_multiple_of(self.groups), "groups do not divide c_out: {self:?}");
         let positive = [self.kernel, self.stride, self.dilation].iter().flatten().all(|&size| size > 0);
         assert!(positive, "kernel, stride and dilation start at 1: {self:?}");
         assert!(self.n == 0 || self.out_h() * self.out_w() > 0, "the window does not fit: {self:?}");
         let inside = (x.n, x.h, x.w, x.c) == (self.n, self.h, self.w, self.c_in);
-        assert!(inside && x.border >= x_border && x.pitch >= x.c, "input of {self:?}, border {x_border}: found {x:?}");
+        assert!(
+            inside && x.border >= x_border && x.pitch >= x.c,
+            "input of {self:?}, border {x_border}: found {x:?}"
+        );
         let outside = (y.n, y.h, y.w, y.c) == (self.n, self.out_h(), self.out_w(), self.c_out);
-        assert!(outside && y.border >= y_border && y.pitch >= y.c, "output of {self:?}, border {y_border}: found {y:?}");
+        assert!(
+            outside && y.border >= y_border && y.pitch >= y.c,
+            "output of {self:?}, border {y_border}: found {y:?}"
+        );
     }
 }
 

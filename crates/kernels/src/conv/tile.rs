@@ -130,7 +130,8 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
             }
             if let Some(source) = panel.residual {
                 // SAFETY: the columns exist in the residual too, by the contract.
-                let other: [S::V; V] = unsafe { load(simd, source, residual[r] + panel.column, panel.columns) };
+                let other: [S::V; V] =
+                    unsafe { load(simd, source, residual[r] + panel.column, panel.columns) };
                 for v in 0..V {
                     out[v] = simd.add(out[v], other[v]);
                 }
@@ -142,7 +143,8 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
             }
             if let Some(source) = panel.mask {
                 // SAFETY: the columns exist in the mask too, by the contract.
-                let mask: [S::V; V] = unsafe { load(simd, source, rows.mask[r] + panel.column, panel.columns) };
+                let mask: [S::V; V] =
+                    unsafe { load(simd, source, rows.mask[r] + panel.column, panel.columns) };
                 for v in 0..V {
                     out[v] = simd.select_gt(mask[v], simd.zero(), out[v], simd.zero());
                 }
@@ -158,6 +160,7 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
 /// # Safety
 /// The windows and the weights lie inside.
 #[inline(always)]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "four times the same step")]
 unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
     simd: S,
     panel: &Panel<'_>,

@@ -32,6 +32,7 @@ impl Avx2 {
 
     /// The mask of the first `count` lanes.
     #[inline(always)]
+    #[allow(clippy::unused_self, reason = "it is the proof")]
     fn mask(self, count: usize) -> __m256i {
         let start = &MASKS[LANES - count.min(LANES)];
         // SAFETY: `start` is one of the first nine words of sixteen, and `self` proves the instruction.

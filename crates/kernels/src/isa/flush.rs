@@ -13,13 +13,13 @@ pub fn set_flush_to_zero() {
         let mut control = 0u32;
         // SAFETY: stores the control word of the vector unit into the local.
         unsafe {
-            std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack, preserves_flags))
-        };
+            std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack, preserves_flags));
+        }
         control |= FLUSH_TO_ZERO | DENORMALS_ARE_ZERO;
         // SAFETY: the word is valid: the one just read with two mode bits added.
         unsafe {
-            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags))
-        };
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags));
+        }
     }
     #[cfg(target_arch = "aarch64")]
     {
@@ -27,8 +27,8 @@ pub fn set_flush_to_zero() {
         let mut control: u64;
         // SAFETY: reads the floating-point control register.
         unsafe {
-            std::arch::asm!("mrs {}, fpcr", out(reg) control, options(nomem, nostack, preserves_flags))
-        };
+            std::arch::asm!("mrs {}, fpcr", out(reg) control, options(nomem, nostack, preserves_flags));
+        }
         control |= FLUSH_TO_ZERO;
         // SAFETY: the value is valid: the one just read with a mode bit added.
         unsafe { std::arch::asm!("msr fpcr, {}", in(reg) control, options(nomem, nostack, preserves_flags)) };

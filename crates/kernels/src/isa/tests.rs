@@ -1,3 +1,5 @@
+#![allow(clippy::float_cmp, reason = "the numbers are exact")]
+
 use super::*;
 
 /// Runs every operation on vectors whose lanes differ, and returns what each lane gave.

@@ -197,14 +197,14 @@ impl<'a> Tally<'a> {
             let first = skipped.first().map_or_else(String::new, |skipped| skipped.reason.clone());
             return Err(ClassifyError::NothingRead { images: self.data.len(), first });
         }
-        let names = self.data.classes().iter().zip(self.per_class);
-        let class = |(name, [images, correct]): (&String, _)| ClassResult { name: name.clone(), images, correct };
+        let counts = self.data.classes().iter().cloned().zip(self.per_class);
+        let classes = counts.map(|(name, [images, correct])| ClassResult { name, images, correct }).collect();
         Ok(Evaluation {
             images: self.images,
             correct: self.correct,
             correct5: self.correct5,
             loss: self.loss / self.images as f64,
-            classes: names.map(class).collect(),
+            classes,
             confusion: self.confusion,
             predicted: self.predicted,
             skipped,

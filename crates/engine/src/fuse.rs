@@ -32,7 +32,8 @@ pub(crate) struct Group {
 #[derive(Debug)]
 pub(crate) struct Fusion {
     pub(crate) groups: Vec<Group>,
-    /// Gradients of ReLUs that no step makes: whoever reads one masks `.0` by the ReLU's output `.1`.
+    /// Gradients of ReLUs that no step makes: whoever reads one takes the gradient at `.0` where the
+    /// output at `.1` is positive.
     pub(crate) masked: HashMap<NodeId, (NodeId, NodeId)>,
 }
 

@@ -116,7 +116,7 @@ impl Program {
 
     /// Runs all steps; mean loss and right answers where there are labels.
     pub(crate) fn run(&mut self, feed: &Feed<'_>) -> (f64, usize) {
-        self.run_each(feed, |step, run| step.run(run))
+        self.run_each(feed, Step::run)
     }
 
     /// Runs all steps and times each.

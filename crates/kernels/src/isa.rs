@@ -1,7 +1,7 @@
 //! Instruction sets: which there are, which the CPU has, and how one source serves all of them.
 //!
-//! A kernel is a type that implements [`Kernel`]: its fields are the arguments, its body is written once
-//! over [`Simd`]. [`Isa::run`] enters the body inside a function compiled for the instruction set, so the
+//! A kernel is a type that implements `Kernel`: its fields are the arguments, its body is written once
+//! over `Simd`. `Isa::run` enters the body inside a function compiled for the instruction set, so the
 //! whole loop nest, inlined into that function, uses its vectors:
 //!
 //! ```text
@@ -22,7 +22,7 @@
 //! Rules for kernel bodies: no closures around vector code (a closure is a function of its own and loses
 //! the instruction set), every helper `#[inline(always)]`, threads outside and not inside a kernel.
 //!
-//! [`Isa`], [`Avx2`] and [`Avx512`] are proofs: they are made only after the CPU was asked.
+//! An [`Isa`] is a proof: it is made only after the CPU was asked.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

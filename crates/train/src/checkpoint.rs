@@ -99,7 +99,8 @@ impl Checkpoint {
         }
         let (identity, progress) = (self.identity.clone(), self.progress.clone());
         let manifest = Manifest { version: VERSION, identity, progress, files };
-        let text = serde_json::to_string_pretty(&manifest).map_err(|e| no_checkpoint(folder, e.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(&manifest).map_err(|e| no_checkpoint(folder, e.to_string()))?;
         Ok(disk::write_bytes(folder.join(MANIFEST), text.as_bytes())?)
     }
 
@@ -134,7 +135,8 @@ impl Checkpoint {
     fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let text = disk::read_text(&path, MAX_MANIFEST_BYTES)?;
-        let manifest: Manifest = serde_json::from_str(&text).map_err(|e| no_checkpoint(&path, e.to_string()))?;
+        let manifest: Manifest =
+            serde_json::from_str(&text).map_err(|e| no_checkpoint(&path, e.to_string()))?;
         if manifest.version != VERSION {
             let problem = format!("expected version {VERSION}, found {}", manifest.version);
             return Err(no_checkpoint(&path, problem));

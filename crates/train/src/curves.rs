@@ -24,7 +24,8 @@ struct Chart {
 
 /// The picture of a run.
 pub(crate) fn svg(title: &str, history: &[EpochRecord]) -> String {
-    let points = |value: fn(&EpochRecord) -> f64| history.iter().map(|r| (r.epoch as f64, value(r))).collect();
+    let points =
+        |value: fn(&EpochRecord) -> f64| history.iter().map(|r| (r.epoch as f64, value(r))).collect();
     let charts = [
         Chart {
             left: 60.0,

@@ -33,7 +33,8 @@ impl Data {
         let (train, test) = (self.train.classes(), self.test.classes());
         if train != test {
             let first = (0..).find(|&i| train.get(i) != test.get(i)).unwrap_or_default();
-            let name = |classes: &[String]| classes.get(first).map_or("none".into(), |name| format!("`{name}`"));
+            let name =
+                |classes: &[String]| classes.get(first).map_or("none".into(), |name| format!("`{name}`"));
             return Err(TrainError::Recipe(format!(
                 "{}: expected the same classes in both parts, found {} to learn and {} to test; \
                  class {first} is {} and {}",

@@ -18,6 +18,7 @@ mod observer;
 mod progress;
 mod recipe;
 mod run_folder;
+mod saved;
 mod schedule;
 mod start;
 mod trainer;
@@ -28,7 +29,8 @@ pub use observer::{Observer, Plan, Step};
 pub use progress::EpochRecord;
 pub use recipe::{Augmentation, Decayed, Optimiser, PaddingValue, Recipe};
 pub use run_folder::RunFolder;
+pub use saved::Saved;
 pub use schedule::{Schedule, WarmUp, learning_rate};
-pub use trainer::{Outcome, Saved, Trainer};
+pub use trainer::{Outcome, Trainer};
 
 use hex::hex;

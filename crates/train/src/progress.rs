@@ -66,6 +66,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// The epoch with the highest accuracy on the test pictures; the first of equals.
     pub(crate) fn best(&self) -> Option<&EpochRecord> {
-        self.history.iter().reduce(|best, record| if record.eval_top1 > best.eval_top1 { record } else { best })
+        self.history
+            .iter()
+            .reduce(|best, record| if record.eval_top1 > best.eval_top1 { record } else { best })
     }
 }

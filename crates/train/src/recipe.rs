@@ -190,8 +190,8 @@ impl Recipe {
     /// # Errors
     /// As [`read`](Self::read), but for the file.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let recipe: Self =
-            toml::from_str(text).map_err(|e| TrainError::Recipe(format!("recipe: {}", e.to_string().trim_end())))?;
+        let recipe: Self = toml::from_str(text)
+            .map_err(|e| TrainError::Recipe(format!("recipe: {}", e.to_string().trim_end())))?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -201,7 +201,8 @@ impl Recipe {
     /// # Errors
     /// When a number is too large for TOML, as a seed above 2⁶³ is.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| TrainError::Recipe(format!("recipe: cannot be written as TOML: {e}")))
+        toml::to_string(self)
+            .map_err(|e| TrainError::Recipe(format!("recipe: cannot be written as TOML: {e}")))
     }
 
     /// SHA-256 of the recipe in hexadecimal.
@@ -221,7 +222,8 @@ impl Recipe {
     /// of the run; what was moved is said in words.
     pub fn set_epochs(&mut self, epochs: u64) -> Option<String> {
         let before = std::mem::replace(&mut self.epochs, epochs).max(1);
-        let scale = |iterations: u64| (u128::from(iterations) * u128::from(epochs) / u128::from(before)) as u64;
+        let scale =
+            |iterations: u64| (u128::from(iterations) * u128::from(epochs) / u128::from(before)) as u64;
         let Schedule::Steps { at, .. } = &mut self.schedule else {
             self.iterations = self.iterations.map(scale);
             return None;
@@ -231,7 +233,16 @@ impl Recipe {
         }
         at.iter_mut().for_each(|step| *step = scale(*step));
         self.iterations = self.iterations.map(scale);
-        Some(format!("the recipe is for {before} epochs: its steps of the learning rate are moved to iterations {at:?}"))
+        Some(format!(
+            "the recipe is for {before} epochs: its steps of the learning rate are moved to iterations {at:?}"
+        ))
+    }
+
+    /// Suits the recipe to a trained model: its pictures are prepared as that model's were, and the rate is a
+    /// tenth, so that what it learned is not washed away.
+    pub fn fine_tune(&mut self, preprocess: Preprocess) {
+        self.preprocess = preprocess;
+        self.optimiser.lr *= 0.1;
     }
 
     /// Whether every value makes sense.
@@ -248,7 +259,12 @@ impl Recipe {
             (self.iterations != Some(0), "iterations", "at least 1", "0".into()),
             (self.batch_size > 0, "batch_size", "at least 1", self.batch_size.to_string()),
             (i64::try_from(self.seed).is_ok(), "seed", "below 2^63", self.seed.to_string()),
-            (share(self.label_smoothing), "label_smoothing", "0 to below 1", self.label_smoothing.to_string()),
+            (
+                share(self.label_smoothing),
+                "label_smoothing",
+                "0 to below 1",
+                self.label_smoothing.to_string(),
+            ),
             (
                 self.norm_momentum > 0.0 && self.norm_momentum <= 1.0,
                 "norm_momentum",
@@ -276,7 +292,9 @@ impl Recipe {
         if let Schedule::Steps { factor, .. } = self.schedule
             && !positive(factor)
         {
-            return Err(TrainError::Recipe(format!("recipe: schedule.factor: expected above 0, found {factor}")));
+            return Err(TrainError::Recipe(format!(
+                "recipe: schedule.factor: expected above 0, found {factor}"
+            )));
         }
         self.preprocess.check()?;
         Augment::from(self.augmentation).check(&self.preprocess)?;
@@ -299,7 +317,9 @@ impl Recipe {
         let value = |value: Option<&String>| value.cloned().unwrap_or_else(|| "nothing".into());
         keys.into_iter()
             .filter(|key| ours.get(*key) != theirs.get(*key))
-            .map(|key| format!("{key}: the run has {}, asked for {}", value(ours.get(key)), value(theirs.get(key))))
+            .map(|key| {
+                format!("{key}: the run has {}, asked for {}", value(ours.get(key)), value(theirs.get(key)))
+            })
             .collect()
     }
 }

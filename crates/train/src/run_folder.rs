@@ -148,7 +148,8 @@ impl RunFolder {
     pub(crate) fn write_summary(&self, title: &str, history: &[EpochRecord]) -> Result<()> {
         let mut csv = String::from("epoch,train_loss,train_top1,eval_loss,eval_top1,eval_top5,lr\n");
         for record in history {
-            let EpochRecord { epoch, train_loss, train_top1, eval_loss, eval_top1, eval_top5, lr, .. } = record;
+            let EpochRecord { epoch, train_loss, train_top1, eval_loss, eval_top1, eval_top5, lr, .. } =
+                record;
             // Writing to a `String` cannot fail.
             let _ = writeln!(
                 csv,

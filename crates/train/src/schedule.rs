@@ -40,7 +40,13 @@ const LARGEST_WARM_UP: u64 = 5;
 /// Learning rate of an iteration, counted from 0, of a run of `total` iterations whose full rate is `lr`.
 ///
 /// The iterations of the warm-up are part of the run: steps are counted from its start.
-pub fn learning_rate(schedule: &Schedule, warm_up: Option<&WarmUp>, lr: f64, iteration: u64, total: u64) -> f64 {
+pub fn learning_rate(
+    schedule: &Schedule,
+    warm_up: Option<&WarmUp>,
+    lr: f64,
+    iteration: u64,
+    total: u64,
+) -> f64 {
     let warm = warm_up.map_or(0, |warm_up| warm_up.iterations.min(total / LARGEST_WARM_UP));
     if let Some(warm_up) = warm_up.filter(|_| iteration < warm) {
         let share = if warm_up.linear { iteration as f64 / warm as f64 } else { 0.0 };
@@ -70,7 +76,8 @@ mod tests {
     #[test]
     fn the_papers_steps() {
         let steps = Schedule::Steps { at: vec![32_000, 48_000], factor: 0.1 };
-        let rates = [(0, 0.1), (31_999, 0.1), (32_000, 0.01), (47_999, 0.01), (48_000, 0.001), (63_999, 0.001)];
+        let rates =
+            [(0, 0.1), (31_999, 0.1), (32_000, 0.01), (47_999, 0.01), (48_000, 0.001), (63_999, 0.001)];
         for (iteration, expected) in rates {
             let found = learning_rate(&steps, None, 0.1, iteration, 64_000);
             assert!(close(found, expected), "{iteration}: {found}");

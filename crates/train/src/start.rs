@@ -9,7 +9,12 @@ use crate::error::{Result, TrainError};
 use crate::recipe::Recipe;
 
 /// The weights of the first step.
-pub(crate) fn weights(recipe: &Recipe, model: &Model, data: &Data, notes: &mut Vec<String>) -> Result<Weights> {
+pub(crate) fn weights(
+    recipe: &Recipe,
+    model: &Model,
+    data: &Data,
+    notes: &mut Vec<String>,
+) -> Result<Weights> {
     let Some(from) = &recipe.from else {
         return Ok(initialise(&model.graph, recipe.seed));
     };
@@ -40,7 +45,8 @@ pub(crate) fn weights(recipe: &Recipe, model: &Model, data: &Data, notes: &mut V
 
 /// Names of the parameters that the recipe's patterns cover.
 pub(crate) fn frozen(recipe: &Recipe, graph: &Graph) -> Result<Vec<String>> {
-    let names: Vec<&str> = graph.params().iter().filter(|p| p.role.is_learned()).map(|p| p.name.as_str()).collect();
+    let names: Vec<&str> =
+        graph.params().iter().filter(|p| p.role.is_learned()).map(|p| p.name.as_str()).collect();
     for pattern in &recipe.freeze {
         if !names.iter().any(|name| covers(pattern, name)) {
             const SHOWN: usize = 4;
@@ -54,7 +60,9 @@ pub(crate) fn frozen(recipe: &Recipe, graph: &Graph) -> Result<Vec<String>> {
     let is_frozen = |name: &&str| recipe.freeze.iter().any(|pattern| covers(pattern, name));
     let frozen: Vec<String> = names.iter().copied().filter(is_frozen).map(str::to_owned).collect();
     if frozen.len() == names.len() {
-        return Err(TrainError::Recipe("freeze: expected something left to learn, found every parameter frozen".into()));
+        return Err(TrainError::Recipe(
+            "freeze: expected something left to learn, found every parameter frozen".into(),
+        ));
     }
     Ok(frozen)
 }
@@ -70,7 +78,8 @@ fn covers(pattern: &str, name: &str) -> bool {
         }
         Some(symbol) => {
             let first = rest.next();
-            first.is_some_and(|c| symbol == '?' || symbol == c) && covers(&pattern[symbol.len_utf8()..], rest.as_str())
+            first.is_some_and(|c| symbol == '?' || symbol == c)
+                && covers(&pattern[symbol.len_utf8()..], rest.as_str())
         }
     }
 }
@@ -98,9 +107,13 @@ mod tests {
 
     #[test]
     fn a_star_covers_anything_also_nothing() {
-        for (pattern, name, expected) in
-            [("*", "", true), ("a*c", "abbc", true), ("a*c", "ac", true), ("a*c", "acd", false), ("??", "a", false)]
-        {
+        for (pattern, name, expected) in [
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a*c", "ac", true),
+            ("a*c", "acd", false),
+            ("??", "a", false),
+        ] {
             assert_eq!(covers(pattern, name), expected, "{pattern} {name}");
         }
     }

@@ -21,7 +21,7 @@ use residuum_formats::disk::Appender;
 use residuum_graph::Weights;
 use residuum_models::{Model, small_image_warning};
 
-use crate::checkpoint::{Checkpoint, Identity, Place};
+use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::Data;
 use crate::error::{Result, TrainError};
 use crate::evaluate::{Scores, evaluate};
@@ -29,53 +29,12 @@ use crate::observer::{Observer, Plan, Step};
 use crate::progress::{EpochRecord, Progress, Sums};
 use crate::recipe::{Decayed, Recipe};
 use crate::run_folder::{MetricsLine, RunFolder};
+use crate::saved::Saved;
 use crate::start;
 
 /// A long epoch is saved this often in between.
 const SAVE_EVERY: Duration = Duration::from_secs(600);
 const LOADER_THREADS: usize = 4;
-
-/// A run that can go on.
-#[derive(Debug)]
-pub struct Saved {
-    folder: RunFolder,
-    checkpoint: Checkpoint,
-    place: Place,
-}
-
-impl Saved {
-    /// Finds the newest complete checkpoint of a run. Changes nothing on the disk.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn open(folder: RunFolder) -> Result<Self> {
-        let (checkpoint, place) = Checkpoint::load(folder.path())?;
-        Ok(Self { folder, checkpoint, place })
-    }
-
-    /// The recipe that the run began with.
-    pub fn recipe(&self) -> &Recipe {
-        &self.checkpoint.identity.recipe
-    }
-
-    /// What differs between this run and a recipe and data, with both values.
-    fn differences(&self, recipe: &Recipe, data: &Data) -> Vec<String> {
-        let identity = &self.checkpoint.identity;
-        let mut differences = identity.recipe.differences(recipe);
-        let digests =
-            [("training", &identity.train_digest, &data.train), ("test", &identity.test_digest, &data.test)];
-        for (part, ours, theirs) in digests {
-            if ours != theirs.digest() {
-                differences.push(format!(
-                    "{part} data: the run has digest {ours}, `{}` has {}",
-                    recipe.data,
-                    theirs.digest()
-                ));
-            }
-        }
-        differences
-    }
-}
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -458,7 +417,13 @@ impl Trainer {
     }
 }
 
-fn compile(engine: &Engine, recipe: &Recipe, model: &Model, data: &Data, weights: &Weights) -> Result<Training> {
+fn compile(
+    engine: &Engine,
+    recipe: &Recipe,
+    model: &Model,
+    data: &Data,
+    weights: &Weights,
+) -> Result<Training> {
     check_batch(&data.train, recipe.batch_size)?;
     let side = recipe.preprocess.crop;
     let options = TrainingOptions {
@@ -469,6 +434,7 @@ fn compile(engine: &Engine, recipe: &Recipe, model: &Model, data: &Data, weights
             Decayed::All => residuum_engine::Decay::All,
             Decayed::Filters => residuum_engine::Decay::Filters,
         },
+        ..TrainingOptions::default()
     };
     let shape = InputShape { n: recipe.batch_size, h: side, w: side };
     Ok(engine.training(&model.graph, weights, shape, &options)?)

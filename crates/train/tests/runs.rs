@@ -91,9 +91,8 @@ fn assert_same(a: &Trainer, b: &Trainer) {
 #[test]
 fn threads_do_not_change_a_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let run = |threads: usize| {
-        finish(begin(threads, recipe(), &folder.path().join(threads.to_string())).unwrap())
-    };
+    let run =
+        |threads: usize| finish(begin(threads, recipe(), &folder.path().join(threads.to_string())).unwrap());
     let one = run(1);
     assert_eq!(metrics(&one).len(), 2 * 4 + 2);
     [2, 3].map(run).iter().for_each(|other| assert_same(&one, other));
@@ -200,7 +199,8 @@ fn fine_tuning_begins_with_a_model_and_keeps_what_is_frozen() {
     let classes = ["a", "b"].map(str::to_owned).to_vec();
     let few = |images: usize| {
         let labels = (0..images as u32).map(|i| i % 2).collect();
-        residuum_data::Dataset::from_pixels("two", classes.clone(), labels, (32, 32), vec![9; images * 3072]).unwrap()
+        residuum_data::Dataset::from_pixels("two", classes.clone(), labels, (32, 32), vec![9; images * 3072])
+            .unwrap()
     };
     (other.train, other.test) = (few(BATCH), few(2));
     fine.freeze.clear();

@@ -3,7 +3,9 @@
 use residuum_data::Preprocess;
 use residuum_models::Family;
 
-use super::{Augmentation, Decayed, Optimiser, PaddingValue, Recipe, default_momentum, default_norm_momentum};
+use super::{
+    Augmentation, Decayed, Optimiser, PaddingValue, Recipe, default_momentum, default_norm_momentum,
+};
 use crate::error::{Result, TrainError};
 use crate::schedule::{Schedule, WarmUp};
 
@@ -15,8 +17,14 @@ impl Recipe {
     pub const PRESETS: [(&str, &str); 4] = [
         ("shapes", "the embedded data set in a few minutes"),
         ("short", "few epochs on pictures of any kind: warm-up and half a cosine"),
-        ("he2015-cifar", "He et al. 2015, §4.2: 64,000 iterations of 128 pictures, divided by 10 at 32,000 and 48,000"),
-        ("he2015-imagenet", "He et al. 2015, §3.4: 120 epochs of batches of 256, divided by 10 at 30 and 60 epochs"),
+        (
+            "he2015-cifar",
+            "He et al. 2015, §4.2: 64,000 iterations of 128 pictures, divided by 10 at 32,000 and 48,000",
+        ),
+        (
+            "he2015-imagenet",
+            "He et al. 2015, §3.4: 120 epochs of batches of 256, divided by 10 at 30 and 60 epochs",
+        ),
     ];
 
     /// A preset for a network.

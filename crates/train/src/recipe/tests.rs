@@ -24,9 +24,10 @@ fn every_preset_is_sound_and_reads_back() {
 fn the_papers_recipes() {
     let shallow = Recipe::preset("he2015-cifar", "cifar_resnet56").unwrap();
     let rates: Vec<f64> = [0, 399, 31_999, 32_000, 48_000].map(|i| shallow.learning_rate(i, 64_000)).into();
-    assert_eq!(rates.iter().map(|rate| format!("{rate:.3}")).collect::<Vec<_>>(), [
-        "0.100", "0.100", "0.100", "0.010", "0.001"
-    ]);
+    assert_eq!(
+        rates.iter().map(|rate| format!("{rate:.3}")).collect::<Vec<_>>(),
+        ["0.100", "0.100", "0.100", "0.010", "0.001"]
+    );
     assert_eq!((shallow.batch_size, shallow.iterations), (128, Some(64_000)));
     assert_eq!((shallow.optimiser.momentum, shallow.optimiser.weight_decay), (0.9, 1e-4));
     let deep = Recipe::preset("he2015-cifar", "cifar_resnet110").unwrap();

@@ -1,0 +1,305 @@
+//! The engine against the reference, on networks that mix every operation; and the same bits for any
+//! number of threads.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use residuum_engine::{
+    Decay, Engine, EngineError, EngineOptions, InputShape, Isa, SgdStep, Training, TrainingOptions, reference,
+};
+use residuum_graph::{AvgPool, Builder, ConvSpec, Differentiation, Graph, MaxPool, Op};
+use residuum_models::formula;
+
+/// Facts of a small network; every operation of the family occurs in one or the other.
+#[derive(Clone, Copy, Debug)]
+struct Spec {
+    channels: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    groups: usize,
+    bias: bool,
+    norm: bool,
+    pool: u8,
+    shortcut: u8,
+    preactivation: bool,
+}
+
+fn specs() -> impl Strategy<Value = Spec> {
+    let sizes = (1..5usize, prop::sample::select(vec![1usize, 3]), 1..3usize, 1..3usize, 1..3usize);
+    (sizes, any::<bool>(), any::<bool>(), 0..4u8, 0..4u8, any::<bool>()).prop_map(
+        |((half, kernel, stride, dilation, groups), bias, norm, pool, shortcut, preactivation)| Spec {
+            channels: 2 * half,
+            kernel,
+            stride,
+            dilation,
+            groups,
+            bias,
+            norm,
+            pool,
+            shortcut,
+            preactivation,
+        },
+    )
+}
+
+fn network(spec: &Spec) -> Graph {
+    let Spec { channels, kernel, stride, dilation, groups, bias, .. } = *spec;
+    let mut g = Builder::new("mixture");
+    let conv = |channels, kernel, stride| ConvSpec { bias, ..ConvSpec::new(channels, kernel, stride) };
+    let x = g.input(3);
+    let mut x = g.conv("stem", x, conv(channels, 3, 1)).unwrap();
+    if spec.norm {
+        x = g.batch_norm("stem_bn", x).unwrap();
+    }
+    x = g.relu("stem_relu", x);
+    let window = MaxPool { kernel: [3; 2], stride: [2; 2], padding: [1; 2], ceil: false };
+    x = match spec.pool {
+        0 => g.max_pool("pool", x, window).unwrap(),
+        1 => g.max_pool("pool", x, MaxPool { padding: [0; 2], ceil: true, ..window }).unwrap(),
+        2 => g.avg_pool("pool", x, AvgPool { window, count_include_pad: true }).unwrap(),
+        _ => x,
+    };
+    let mut h = x;
+    if spec.preactivation {
+        h = g.batch_norm("block.bn0", h).unwrap();
+        h = g.relu("block.relu0", h);
+    }
+    let middle =
+        ConvSpec { dilation, groups, padding: dilation * (kernel - 1) / 2, ..conv(channels, kernel, stride) };
+    h = g.conv("block.conv1", h, middle).unwrap();
+    if spec.norm {
+        h = g.batch_norm("block.bn1", h).unwrap();
+    }
+    h = g.relu("block.relu1", h);
+    h = g.conv("block.conv2", h, conv(2 * channels, 3, 1)).unwrap();
+    let mut shortcut = x;
+    if spec.shortcut == 0 {
+        shortcut = g.conv("block.down", x, conv(2 * channels, 1, stride)).unwrap();
+    } else {
+        if spec.shortcut != 1 || stride != 1 {
+            shortcut = g.subsample("block.sub", shortcut, stride).unwrap();
+        }
+        let before = if spec.shortcut == 3 { 1 } else { 0 };
+        shortcut = g.pad_channels("block.pad", shortcut, before, channels - before).unwrap();
+    }
+    let mut y = g.add("block.add", h, shortcut).unwrap();
+    if !spec.preactivation {
+        y = g.relu("block.relu2", y);
+    }
+    let pooled = g.global_avg_pool("avgpool", y).unwrap();
+    let out = g.linear("fc", pooled, 5).unwrap();
+    g.finish(out).unwrap()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn wide_weights(graph: &Graph) -> BTreeMap<String, Vec<f64>> {
+    formula::weights(graph).iter().map(|(name, tensor)| (name.clone(), wide(tensor.data()))).collect()
+}
+
+/// Largest difference over largest magnitude.
+fn deviation(found: &[f32], want: &[f64]) -> f64 {
+    let largest = want.iter().fold(1e-3, |max: f64, x| max.max(x.abs()));
+    found.iter().zip(want).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max) / largest
+}
+
+fn engine(threads: usize, isa: Isa) -> Engine {
+    Engine::new(&EngineOptions { threads: Some(threads), isa: Some(isa) }).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Fusion, planning and kernels change nothing: inference and every gradient equal the reference's.
+    #[test]
+    fn programs_compute_what_the_graph_says(spec in specs(), n in 2..4usize, h in 7..11usize, w in 7..11usize) {
+        let graph = network(&spec);
+        let (shape, labels) = (InputShape { n, h, w }, formula::labels(n, 5));
+        let images = formula::input("input", &[n, 3, h, w]);
+        let weights = formula::weights(&graph);
+        let training = graph.differentiate(&Differentiation::default()).unwrap();
+        let (wide_weights, wide_images) = (wide_weights(&graph), wide(images.data()));
+        let feed = reference::Feed {
+            weights: &wide_weights,
+            images: &wide_images,
+            shape: [n, h, w],
+            labels: &labels,
+            label_smoothing: 0.1,
+        };
+        let evaluated = reference::evaluate(&graph, &feed).unwrap();
+        let mut trained = reference::evaluate(&training.graph, &feed).unwrap();
+        for isa in Isa::available() {
+            let engine = engine(2, isa);
+            let mut inference = engine.inference(&graph, &weights, shape, &["block.conv1".into()]).unwrap();
+            let answer = inference.run(images.data()).to_vec();
+            prop_assert!(deviation(&answer, &evaluated[graph.output().index()]) < 1e-4, "{isa}: answer");
+            let tap = graph.find("block.conv1").unwrap();
+            prop_assert!(deviation(inference.tap("block.conv1").unwrap().data(), &evaluated[tap.index()]) < 1e-4);
+
+            let options = TrainingOptions { label_smoothing: 0.1, taps: relus(&graph), ..TrainingOptions::default() };
+            let mut program = engine.training(&graph, &weights, shape, &options).unwrap();
+            let result = program.forward_backward(images.data(), &labels);
+            // A ReLU on the other side of zero changes gradients for good reason: take the engine's sides.
+            trained = reference::evaluate_with(&training.graph, &feed, |id, value| take_sides(&training.graph, &program, id, value)).unwrap();
+            prop_assert!((result.loss - trained[training.graph.output().index()][0]).abs() < 1e-4, "{isa}: loss");
+            for gradient in &training.gradients {
+                let param = graph.param(gradient.param);
+                let value = &trained[gradient.node.index()];
+                let value = gradient.row.map_or(&value[..], |row| &value[row * param.len()..(row + 1) * param.len()]);
+                let found = program.gradient(&param.name).unwrap();
+                prop_assert!(deviation(found.data(), value) < 2e-3, "{isa}: gradient of {}", param.name);
+            }
+        }
+        prop_assert!(!trained.is_empty());
+    }
+
+    /// Derivative rules against finite differences in `f64`, for every parameter of the network.
+    #[test]
+    fn gradients_are_derivatives(spec in specs(), n in 2..4usize, side in 7..10usize) {
+        let graph = network(&spec);
+        let training = graph.differentiate(&Differentiation::default()).unwrap();
+        let (labels, images) = (formula::labels(n, 5), wide(formula::input("input", &[n, 3, side, side]).data()));
+        let mut weights = wide_weights(&graph);
+        let evaluate = |weights: &BTreeMap<String, Vec<f64>>| {
+            let feed = reference::Feed { weights, images: &images, shape: [n, side, side], labels: &labels, label_smoothing: 0.1 };
+            reference::evaluate(&training.graph, &feed).unwrap()
+        };
+        let loss = training.graph.output().index();
+        let sides = |values: &[Vec<f64>]| -> Vec<bool> {
+            let ids = training.graph.ids().filter(|id| training.graph.node(*id).op == Op::Relu);
+            ids.flat_map(|id| values[id.index()].iter().map(|y| *y > 0.0).collect::<Vec<_>>()).collect()
+        };
+        let values = evaluate(&weights);
+        let step = 1e-6;
+        for gradient in &training.gradients {
+            let param = graph.param(gradient.param);
+            let index = (param.len() * 7 / 11).min(param.len() - 1);
+            let analytic = values[gradient.node.index()][gradient.row.unwrap_or(0) * param.len() + index];
+            let mut at = |delta: f64| {
+                weights.get_mut(&param.name).unwrap()[index] += delta;
+                let values = evaluate(&weights);
+                weights.get_mut(&param.name).unwrap()[index] -= delta;
+                (values[loss][0], sides(&values))
+            };
+            let ((up, up_sides), (down, down_sides)) = (at(step), at(-step));
+            // At a kink there is no derivative to compare with.
+            if up_sides == down_sides {
+                let numeric = (up - down) / (2.0 * step);
+                prop_assert!((numeric - analytic).abs() < 1e-5 * (1.0 + analytic.abs()), "{}: {numeric} and {analytic}", param.name);
+            }
+        }
+    }
+}
+
+fn relus(graph: &Graph) -> Vec<String> {
+    graph.nodes().iter().filter(|node| node.op == Op::Relu).map(|node| node.name.clone()).collect()
+}
+
+fn take_sides(graph: &Graph, program: &Training, id: residuum_graph::NodeId, value: &mut [f64]) {
+    if graph.node(id).op != Op::Relu {
+        return;
+    }
+    let ours = program.tap(&graph.node(id).name).expect("every ReLU is tapped");
+    for (value, &ours) in value.iter_mut().zip(ours.data()) {
+        if (*value > 0.0) != (ours > 0.0) && (*value - f64::from(ours)).abs() < 1e-5 {
+            *value = if ours > 0.0 { f64::MIN_POSITIVE } else { 0.0 };
+        }
+    }
+}
+
+/// Three steps of training, then the weights.
+fn train(threads: usize, isa: Isa) -> Vec<u32> {
+    let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;
+    let shape = InputShape { n: 6, h: 32, w: 32 };
+    let options = TrainingOptions { decay: Decay::Filters, ..TrainingOptions::default() };
+    let mut training =
+        engine(threads, isa).training(&graph, &formula::weights(&graph), shape, &options).unwrap();
+    let images = formula::input("input", &[6, 3, 32, 32]);
+    let step = SgdStep { lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
+    for _ in 0..3 {
+        training.step(images.data(), &formula::labels(6, 10), &step);
+    }
+    training
+        .weights()
+        .values()
+        .flat_map(|tensor| tensor.data().iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    for isa in Isa::available() {
+        let one = train(1, isa);
+        for threads in [2, 3, 5] {
+            assert!(one == train(threads, isa), "{threads} threads on {isa}");
+        }
+    }
+}
+
+#[test]
+fn a_program_gives_the_same_answer_every_time() {
+    let graph = residuum_models::build("resnet18", Some(10)).unwrap().graph;
+    let (shape, images) = (InputShape { n: 2, h: 64, w: 64 }, formula::input("input", &[2, 3, 64, 64]));
+    let weights = formula::weights(&graph);
+    let mut program = engine(2, Isa::detect()).inference(&graph, &weights, shape, &[]).unwrap();
+    let first = program.run(images.data()).to_vec();
+    program.run(formula::input("input2", &[2, 3, 64, 64]).data());
+    assert_eq!(first, program.run(images.data()), "places are reused, borders and all");
+}
+
+#[test]
+fn velocity_survives_a_round_trip() {
+    let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;
+    let shape = InputShape { n: 4, h: 32, w: 32 };
+    let (images, labels) = (formula::input("input", &[4, 3, 32, 32]), formula::labels(4, 10));
+    let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+    let engine = engine(2, Isa::detect());
+    let options = TrainingOptions::default();
+    let mut whole = engine.training(&graph, &formula::weights(&graph), shape, &options).unwrap();
+    whole.step(images.data(), &labels, &step);
+    let mut resumed = engine.training(&graph, &whole.weights(), shape, &options).unwrap();
+    resumed.set_velocity(&whole.velocity()).unwrap();
+    whole.step(images.data(), &labels, &step);
+    resumed.step(images.data(), &labels, &step);
+    assert_eq!(whole.weights(), resumed.weights());
+}
+
+#[test]
+fn frozen_parameters_and_statistics_stay() {
+    let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;
+    let names = graph.params().iter().map(|p| p.name.clone()).filter(|name| !name.starts_with("fc."));
+    let options = TrainingOptions { frozen: names.collect(), ..TrainingOptions::default() };
+    let weights = formula::weights(&graph);
+    let shape = InputShape { n: 4, h: 32, w: 32 };
+    let mut training = engine(2, Isa::detect()).training(&graph, &weights, shape, &options).unwrap();
+    let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 1e-2 };
+    training.step(formula::input("input", &[4, 3, 32, 32]).data(), &formula::labels(4, 10), &step);
+    for (name, tensor) in training.weights() {
+        assert_eq!(weights[&name] == tensor, !name.starts_with("fc."), "{name}");
+    }
+}
+
+#[test]
+fn mistakes_are_reported_by_name() {
+    let graph = residuum_models::build("resnet18", Some(10)).unwrap().graph;
+    let engine = engine(1, Isa::detect());
+    let (weights, shape) = (formula::weights(&graph), InputShape { n: 1, h: 32, w: 32 });
+    let mut missing = weights.clone();
+    missing.remove("layer2.0.conv1.weight");
+    let error = engine.inference(&graph, &missing, shape, &[]).unwrap_err();
+    assert!(
+        matches!(&error, EngineError::MissingWeight { name, .. } if name == "layer2.0.conv1.weight"),
+        "{error}"
+    );
+    let error = engine.inference(&graph, &weights, shape, &["layer9".into()]).unwrap_err();
+    assert!(error.to_string().contains("layer9") && error.to_string().contains("layer4"), "{error}");
+    // At 32×32 the last stage has one pixel: with a batch of one, a norm would see a single value.
+    let error = engine.training(&graph, &weights, shape, &TrainingOptions::default()).unwrap_err();
+    assert!(
+        matches!(&error, EngineError::OneValuePerChannel { node } if node.starts_with("layer4")),
+        "{error}"
+    );
+}

@@ -112,7 +112,9 @@ impl Classifier {
         let probabilities = softmax(logits);
         let name = |class: usize| self.loaded.info.class_names[class].clone();
         let classes = top(logits, k).into_iter();
-        Ok(classes.map(|class| Prediction { class, name: name(class), probability: probabilities[class] }).collect())
+        Ok(classes
+            .map(|class| Prediction { class, name: name(class), probability: probabilities[class] })
+            .collect())
     }
 
     /// The program for batches of `n` prepared pictures.

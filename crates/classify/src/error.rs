@@ -54,7 +54,9 @@ pub enum ClassifyError {
         first: String,
     },
     /// The network's answer is not a number.
-    #[error("{image}: the network answers with values that are not finite; its weights are damaged or diverged")]
+    #[error(
+        "{image}: the network answers with values that are not finite; its weights are damaged or diverged"
+    )]
     NotFinite {
         /// Which picture.
         image: String,

@@ -141,7 +141,11 @@ fn foreign(path: PathBuf, named: &NamedTensors, options: &LoadOptions<'_>) -> Re
         describe(&preprocess)
     )];
     if options.head == Head::Keep {
-        notes.push(format!("{}: has no names of classes; numbers from 0 to {}", path.display(), classes.saturating_sub(1)));
+        notes.push(format!(
+            "{}: has no names of classes; numbers from 0 to {}",
+            path.display(),
+            classes.saturating_sub(1)
+        ));
     }
     let info = ModelInfo::new(entry.name.clone(), numbers(classes), preprocess);
     Ok(Loaded { path, model, weights, info, notes })
@@ -169,7 +173,9 @@ fn build(entry: &Entry, named: &NamedTensors, head: Head) -> Result<Model> {
     let weight = head_params(&usual.graph).first().map(|&id| usual.graph.param(id).name.clone());
     let classes = weight.and_then(|name| named.get(&name)?.shape().first().copied());
     match classes {
-        Some(classes) if classes > 0 && classes != usual.graph.output_features() => Ok(entry.build(Some(classes))?),
+        Some(classes) if classes > 0 && classes != usual.graph.output_features() => {
+            Ok(entry.build(Some(classes))?)
+        }
         _ => Ok(usual),
     }
 }

@@ -89,7 +89,10 @@ impl ModelFile {
         let path = path.as_ref();
         let named = safetensors::read(path)?;
         if !is_ours(&named) {
-            return Err(ClassifyError::file(path, "expected a model file of residuum, found no `residuum.architecture`"));
+            return Err(ClassifyError::file(
+                path,
+                "expected a model file of residuum, found no `residuum.architecture`",
+            ));
         }
         Self::from_tensors(&named).map_err(|problem| ClassifyError::file(path, problem))
     }
@@ -152,12 +155,15 @@ impl ModelInfo {
 
     fn from_metadata(metadata: &BTreeMap<String, String>, batches: u64) -> std::result::Result<Self, String> {
         let get = |key: &str| metadata.get(&format!("residuum.{key}"));
-        let require = |key: &str| get(key).ok_or_else(|| format!("expected `residuum.{key}` in the metadata, found none"));
+        let require = |key: &str| {
+            get(key).ok_or_else(|| format!("expected `residuum.{key}` in the metadata, found none"))
+        };
         let name = require("architecture")?;
         let architecture = get("tag").map_or_else(|| name.clone(), |tag| format!("{name}.{tag}"));
         let class_names: Vec<String> = serde_json::from_str(require("class_names")?)
             .map_err(|e| format!("residuum.class_names: expected a JSON list of names: {e}"))?;
-        let preprocess = Preprocess::from_json(require("preprocess")?).map_err(|e| format!("residuum.{e}"))?;
+        let preprocess =
+            Preprocess::from_json(require("preprocess")?).map_err(|e| format!("residuum.{e}"))?;
         Ok(Self {
             architecture,
             class_names,
@@ -176,7 +182,9 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    let read = |text: &String| text.parse().map_err(|e| format!("residuum.{key}: expected a number, found {text:?}: {e}"));
+    let read = |text: &String| {
+        text.parse().map_err(|e| format!("residuum.{key}: expected a number, found {text:?}: {e}"))
+    };
     text.map(read).transpose()
 }
 
@@ -220,8 +228,7 @@ mod tests {
     #[test]
     fn damaged_metadata_are_told_by_key() {
         let good = example().to_tensors();
-        for (key, value) in
-            [("class_names", "cat"), ("preprocess", "{}"), ("epoch", "-1"), ("top1", "good")]
+        for (key, value) in [("class_names", "cat"), ("preprocess", "{}"), ("epoch", "-1"), ("top1", "good")]
         {
             let mut named = good.clone();
             named.metadata.insert(format!("residuum.{key}"), value.to_owned());

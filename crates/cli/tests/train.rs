@@ -8,7 +8,12 @@ const EXE: &str = env!("CARGO_BIN_EXE_residuum");
 
 fn residuum(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(EXE);
-    command.current_dir(folder).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -27,7 +32,8 @@ fn write_data(folder: &Path) -> PathBuf {
     let records = |count: u8| -> Vec<u8> {
         (0..count)
             .flat_map(|i| {
-                let pixels = (0..3072u32).map(move |p| (p.wrapping_mul(7 + u32::from(i)) % 64) as u8 + 128 * (i % 2));
+                let pixels =
+                    (0..3072u32).map(move |p| (p.wrapping_mul(7 + u32::from(i)) % 64) as u8 + 128 * (i % 2));
                 std::iter::once(i % 2).chain(pixels)
             })
             .collect()
@@ -39,7 +45,8 @@ fn write_data(folder: &Path) -> PathBuf {
     data
 }
 
-const SMALL: [&str; 9] = ["train", "data", "--model", "cifar_resnet8", "--recipe", "short", "--batch-size", "8", "--epochs"];
+const SMALL: [&str; 9] =
+    ["train", "data", "--model", "cifar_resnet8", "--recipe", "short", "--batch-size", "8", "--epochs"];
 
 fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&SMALL[..], more].concat()
@@ -57,7 +64,9 @@ fn a_run_ends_with_its_folder_and_refuses_to_be_mixed() {
     assert!(output.status.success(), "{}", errors(&output));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("residuum predict run") && text.contains("of 8 test images"), "{text}");
-    for file in ["recipe.toml", "metrics.jsonl", "summary.csv", "curves.svg", "best.safetensors", "last.safetensors"] {
+    for file in
+        ["recipe.toml", "metrics.jsonl", "summary.csv", "curves.svg", "best.safetensors", "last.safetensors"]
+    {
         assert!(!bytes(&folder.path().join("run"), file).is_empty(), "{file}");
     }
     let before = bytes(&folder.path().join("run"), "last.safetensors");
@@ -95,7 +104,8 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", errors(&output));
         assert!(errors(&output).contains(named), "{arguments:?}: {}", errors(&output));
     }
-    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["bad.toml", "data"]);
 }

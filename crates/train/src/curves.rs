@@ -44,7 +44,9 @@ pub(crate) fn svg(title: &str, history: &[EpochRecord]) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     text(&mut out, (WIDTH / 2.0, 28.0), "middle", &escape(title));
-    charts.iter().for_each(|chart| chart.draw(&mut out));
+    for chart in &charts {
+        chart.draw(&mut out);
+    }
     out.push_str("</svg>\n");
     out
 }

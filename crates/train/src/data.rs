@@ -32,7 +32,8 @@ impl Data {
     pub(crate) fn model(&self, recipe: &Recipe) -> Result<Model> {
         let (train, test) = (self.train.classes(), self.test.classes());
         if train != test {
-            let first = (0..).find(|&i| train.get(i) != test.get(i)).unwrap_or_default();
+            let first =
+                (0..train.len().max(test.len())).find(|&i| train.get(i) != test.get(i)).unwrap_or_default();
             let name =
                 |classes: &[String]| classes.get(first).map_or("none".into(), |name| format!("`{name}`"));
             return Err(TrainError::Recipe(format!(

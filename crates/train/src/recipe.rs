@@ -231,7 +231,9 @@ impl Recipe {
         if epochs == before {
             return None;
         }
-        at.iter_mut().for_each(|step| *step = scale(*step));
+        for step in at.iter_mut() {
+            *step = scale(*step);
+        }
         self.iterations = self.iterations.map(scale);
         Some(format!(
             "the recipe is for {before} epochs: its steps of the learning rate are moved to iterations {at:?}"

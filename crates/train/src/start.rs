@@ -19,9 +19,10 @@ pub(crate) fn weights(
         return Ok(initialise(&model.graph, recipe.seed));
     };
     let classes = data.train.classes();
-    let head = match recipe.replace_head {
-        true => Head::Replace { classes: classes.len(), seed: recipe.seed },
-        false => Head::Keep,
+    let head = if recipe.replace_head {
+        Head::Replace { classes: classes.len(), seed: recipe.seed }
+    } else {
+        Head::Keep
     };
     let loaded = load_model(from, &LoadOptions { model: Some(&recipe.model), head })?;
     if loaded.classes() != classes.len() {

@@ -33,7 +33,7 @@ use crate::saved::Saved;
 use crate::start;
 
 /// A long epoch is saved this often in between.
-const SAVE_EVERY: Duration = Duration::from_secs(600);
+const SAVE_EVERY: Duration = Duration::from_mins(10);
 const LOADER_THREADS: usize = 4;
 
 /// How a run ended.

@@ -63,7 +63,8 @@ fn a_foreign_file_needs_a_name_and_brings_its_number_of_classes() {
     write_foreign(&path, &weights);
     assert!(error(&path, &LoadOptions::default()).contains("--model cifar_resnet14.akamaster"));
     let loaded =
-        load_model(&path, &LoadOptions { model: Some("cifar_resnet14.akamaster"), head: Head::Keep }).unwrap();
+        load_model(&path, &LoadOptions { model: Some("cifar_resnet14.akamaster"), head: Head::Keep })
+            .unwrap();
     assert_eq!((loaded.classes(), &loaded.weights), (7, &weights));
     assert_eq!(loaded.info.preprocess, Preprocess::cifar_imagenet_stats());
     assert_eq!(loaded.notes.len(), 2);

@@ -75,7 +75,17 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     let steps = work.profile();
     let multiply_adds = steps.iter().map(|step| step.multiply_adds).sum();
     let layers = args.layers.then(|| steps.iter().map(|step| Layer::new(step, peak_flops)).collect());
-    let report = Report::new(&engine, &model.name, &args, side, &times, multiply_adds, peak_flops, work.summary(), layers);
+    let report = Report::new(
+        &engine,
+        &model.name,
+        &args,
+        side,
+        &times,
+        multiply_adds,
+        peak_flops,
+        work.summary(),
+        layers,
+    );
     if args.json {
         output::json("bench", report)?;
     } else {

@@ -17,8 +17,10 @@ pub(crate) struct Args {
 }
 
 /// Every environment variable that is read, and what it means.
-const VARIABLES: [(&str, &str); 1] =
-    [("RESIDUUM_ISA", "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is")];
+const VARIABLES: [(&str, &str); 1] = [(
+    "RESIDUUM_ISA",
+    "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is",
+)];
 
 /// Longest file of the system that is read.
 const MAX_SYSTEM_FILE: usize = 4 << 20;
@@ -64,7 +66,8 @@ impl Report {
         let memory = disk::read_text("/proc/meminfo", MAX_SYSTEM_FILE).ok();
         let kib = |key| field(memory.as_deref()?, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok();
         let value = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let variables = VARIABLES.iter().map(|&(name, meaning)| Variable { name, value: value(name), meaning });
+        let variables =
+            VARIABLES.iter().map(|&(name, meaning)| Variable { name, value: value(name), meaning });
         Ok(Self {
             residuum: env!("CARGO_PKG_VERSION"),
             target: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
@@ -74,7 +77,10 @@ impl Report {
             threads: engine.threads().count(),
             peak_gflops_one_thread: one.threads().run(|| peak::peak_flops(isa)) / 1e9,
             peak_gflops: engine.threads().run(|| peak::peak_flops(isa)) / 1e9,
-            read_gbytes_per_second: engine.threads().run(|| peak::memory_bandwidth(isa)).map(|rate| rate / 1e9),
+            read_gbytes_per_second: engine
+                .threads()
+                .run(|| peak::memory_bandwidth(isa))
+                .map(|rate| rate / 1e9),
             memory_bytes: kib("MemTotal").map(|kib| kib * 1024),
             memory_available_bytes: kib("MemAvailable").map(|kib| kib * 1024),
             variables: variables.collect(),
@@ -96,7 +102,8 @@ impl Report {
         facts.pair("memory", self.memory_bytes.map_or_else(unknown, output::mib));
         facts.pair("memory available", self.memory_available_bytes.map_or_else(unknown, output::mib));
         for variable in &self.variables {
-            let value = variable.value.as_ref().map_or_else(|| "unset".to_owned(), |value| format!("{value:?}"));
+            let value =
+                variable.value.as_ref().map_or_else(|| "unset".to_owned(), |value| format!("{value:?}"));
             facts.pair(variable.name, format!("{value} ({})", variable.meaning));
         }
         facts.render()
@@ -111,5 +118,8 @@ fn cpu_name() -> Option<String> {
 
 /// The value of the first line `key: value`.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.trim() == key)
+        .map(|(_, value)| value.trim())
 }

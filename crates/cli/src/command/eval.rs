@@ -255,7 +255,8 @@ impl<'a> Outcome<'a> {
 /// Several models under each other.
 fn comparison(results: &[Outcome<'_>]) -> String {
     let mut table =
-        Table::new(&["model", "network", "images", "correct", "top-1 %", "top-5 %", "loss", "images/s"]).left(&[0, 1]);
+        Table::new(&["model", "network", "images", "correct", "top-1 %", "top-5 %", "loss", "images/s"])
+            .left(&[0, 1]);
     for result in results {
         let e = &result.evaluation;
         table.row([

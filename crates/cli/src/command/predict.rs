@@ -100,7 +100,8 @@ fn find_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             if !folder.canonicalize().is_ok_and(|real| entered.insert(real)) {
                 continue;
             }
-            let (inner, files): (Vec<_>, Vec<_>) = disk::list(&folder)?.into_iter().partition(|entry| entry.is_dir);
+            let (inner, files): (Vec<_>, Vec<_>) =
+                disk::list(&folder)?.into_iter().partition(|entry| entry.is_dir);
             folders.extend(inner.into_iter().rev().map(|entry| entry.path));
             found.extend(files.into_iter().map(|entry| entry.path).filter(|path| is_picture(path)));
         }

@@ -326,7 +326,10 @@ impl Report {
     fn print(&self, is_json: bool) -> Result<()> {
         let run = quoted(&self.run);
         if !self.finished {
-            output::note(&format!("stopped after step {} and saved; go on with: residuum train --resume {run}", self.steps));
+            output::note(&format!(
+                "stopped after step {} and saved; go on with: residuum train --resume {run}",
+                self.steps
+            ));
         }
         if is_json {
             return output::json("train", self);

@@ -1,7 +1,7 @@
 //! The micro-kernel of the gradient of the weights: a sum of outer products, `R` channels of `x` times `V`
 //! vectors of channels of `dy`, pixel by pixel, in registers.
 
-use super::tile::load;
+use super::tile::{LINE, load};
 use crate::isa::{Kernel, Simd, Sink, Source};
 
 /// Pixels at equal distances in both operands.
@@ -79,11 +79,9 @@ unsafe fn outer_tile<S: Simd, const R: usize, const V: usize>(
 ) {
     let width = V * S::LANES;
     let mut acc = [[simd.zero(); V]; R];
-    if !operands.is_first {
-        for r in 0..R {
-            let at = corner.sums + r * operands.sums_stride;
-            // SAFETY: the tile of sums lies inside, by the contract.
-            acc[r] = unsafe { load(simd, operands.sums.source(), at, width) };
+    for r in 0..R {
+        for line in 0..width.div_ceil(LINE) {
+            simd.prefetch_write(operands.sums, corner.sums + r * operands.sums_stride + line * LINE);
         }
     }
     for run in operands.runs {
@@ -107,10 +105,17 @@ unsafe fn outer_tile<S: Simd, const R: usize, const V: usize>(
         }
     }
     for r in 0..R {
+        let at = corner.sums + r * operands.sums_stride;
+        if !operands.is_first {
+            // SAFETY: the tile of sums lies inside, by the contract.
+            let before: [S::V; V] = unsafe { load(simd, operands.sums.source(), at, width) };
+            for v in 0..V {
+                acc[r][v] = simd.add(before[v], acc[r][v]);
+            }
+        }
         for v in 0..V {
-            let at = corner.sums + r * operands.sums_stride + v * S::LANES;
             // SAFETY: the tile of sums lies inside and is ours, by the contract.
-            unsafe { simd.store_at(acc[r][v], operands.sums, at) };
+            unsafe { simd.store_at(acc[r][v], operands.sums, at + v * S::LANES) };
         }
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Rows<'a> {
 }
 
 /// Floats in a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// Computes a tile of `R` rows, as a function of its own.
 ///

@@ -40,6 +40,9 @@ fn what_is_saved_comes_back_to_the_bit() {
     }
 }
 
+/// Source, name and completeness of each folder.
+type Folders<'a> = &'a [(&'a Path, &'a str, bool)];
+
 /// The states of the disk between any two steps of a save, and the iteration that must be found.
 #[test]
 fn every_crash_leaves_the_old_or_the_new_one() {
@@ -49,7 +52,7 @@ fn every_crash_leaves_the_old_or_the_new_one() {
         checkpoint(iteration).write(&folder).unwrap();
         folder
     });
-    let states: [(&[(&Path, &str, bool)], u64); 6] = [
+    let states: [(Folders<'_>, u64); 6] = [
         (&[(&a, FOLDER, true), (&b, NEW, false)], 5),
         (&[(&a, FOLDER, true), (&b, NEW, true)], 6),
         (&[(&a, OLD, true), (&b, NEW, true)], 6),

@@ -50,6 +50,9 @@ impl Recipe {
 
     /// The preset that is meant where none is named: the embedded set has its own; a run whose epochs are
     /// given, or that goes on from a trained model, is short; any other is the paper's.
+    ///
+    /// # Errors
+    /// When there is no network of that name.
     pub fn default_preset(model: &str, data: &str, is_short: bool) -> Result<&'static str> {
         Ok(match residuum_models::find(model)?.family {
             _ if data == "shapes" => "shapes",
@@ -95,15 +98,15 @@ fn base(lr: f64, batch_size: usize, epochs: u64) -> Recipe {
     }
 }
 
-fn warm(iterations: u64) -> Option<WarmUp> {
-    Some(WarmUp { iterations, lr: 0.0, linear: true })
+fn warm(iterations: u64) -> WarmUp {
+    WarmUp { iterations, lr: 0.0, linear: true }
 }
 
 fn shapes(family: Family) -> Recipe {
     let mut recipe = short(family);
     (recipe.batch_size, recipe.optimiser.lr, recipe.epochs) = (64, 0.1, 8);
     recipe.optimiser.weight_decay = 5e-4;
-    recipe.warm_up = warm(100);
+    recipe.warm_up = Some(warm(100));
     (recipe.preprocess.mean, recipe.preprocess.std) = ([0.5; 3], [0.25; 3]);
     recipe
 }
@@ -114,13 +117,13 @@ fn short(family: Family) -> Recipe {
             let mut recipe = base(0.1, 128, 5);
             recipe.optimiser.nesterov = true;
             recipe.optimiser.weight_decay = 5e-4;
-            recipe.warm_up = warm(200);
+            recipe.warm_up = Some(warm(200));
             recipe
         }
         Family::ImageNet => {
             let mut recipe = base(0.0125, 32, 5);
             recipe.optimiser.nesterov = true;
-            recipe.warm_up = warm(200);
+            recipe.warm_up = Some(warm(200));
             recipe.augmentation = Augmentation::Scale { min: 256, max: 480 };
             recipe.preprocess = Preprocess::imagenet();
             recipe

@@ -1,7 +1,9 @@
 //! What is measured: an inference, or a training step, on made-up images.
 
 use anyhow::Result;
-use residuum::engine::{Engine, Inference, InputShape, PlanSummary, SgdStep, StepTime, Training, TrainingOptions};
+use residuum::engine::{
+    Engine, Inference, InputShape, PlanSummary, SgdStep, StepTime, Training, TrainingOptions,
+};
 use residuum::models::{Model, formula, initialise};
 
 /// A compiled program with its input.

@@ -197,7 +197,7 @@ mod tests {
         let names = ["a", "ü \"quoted\"", ""].map(str::to_owned).to_vec();
         let mut info = ModelInfo::new(model.name, names, Preprocess::cifar10());
         info.epoch = Some(17);
-        info.top1 = Some(91.730_000_000_000_004);
+        info.top1 = Some(91.73);
         info.recipe_sha256 = Some("ab".into());
         info.batches = 1234;
         ModelFile { weights: residuum_models::initialise(&model.graph, 1), info }

@@ -18,7 +18,8 @@ pub(crate) fn cross_entropy(logits: &[f32], label: usize) -> f64 {
 /// Classes before `class` in the order of falling logits; of equal ones the first comes first.
 pub(crate) fn rank(logits: &[f32], class: usize) -> usize {
     let own = logits[class];
-    logits.iter().enumerate().filter(|&(i, &x)| x > own || x == own && i < class).count()
+    let [before, after] = [&logits[..class], &logits[class..]];
+    before.iter().filter(|&&x| x >= own).count() + after.iter().filter(|&&x| x > own).count()
 }
 
 /// The `k` classes of the largest logits, the largest first; of equal ones the first comes first.

@@ -1,8 +1,8 @@
 //! Real weights on real images, and real photographs through formula weights, against PyTorch's answers.
 //!
 //! The environment variable `RESIDUUM_DATA` names the folder that holds `data/` and `golden/`.
+#![allow(clippy::print_stdout)] // What was measured is worth reading beside the verdict.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use residuum_classify::{Classifier, EvaluateOptions, Head, LoadOptions, Loaded, load_model, numbers};
@@ -63,7 +63,7 @@ fn real(net: &str, model: &str) {
     let loss = golden["cross_entropy"].as_f64().unwrap();
     let report =
         format!("{net}: {correct} correct, {equal} equal, logits off by {off:.1e}, loss {}", evaluation.loss);
-    writeln!(std::io::stdout(), "{report}").unwrap();
+    println!("{report}");
     assert_eq!(evaluation.images, 10_000);
     assert!((correct - expected).abs() <= 2 && equal >= 9_998 && off < 1e-3, "{report}");
     assert!((evaluation.loss - loss).abs() < 1e-4, "{report}, reference {loss}");
@@ -120,7 +120,7 @@ fn photographs(name: &str, key: &str) {
             }
         }
     }
-    writeln!(std::io::stdout(), "{name}: off by at most {:.1e}, {}", worst.0, worst.1).unwrap();
+    println!("{name}: off by at most {:.1e}, {}", worst.0, worst.1);
     assert_eq!(images.len(), 100);
     assert!(worst.0 < 0.01, "{name}: {worst:?}");
 }

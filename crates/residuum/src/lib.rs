@@ -8,7 +8,7 @@
 //! | [`graph`] | a network as data: operations, parameters, counting, printing |
 //! | [`engine`] | compiles a network for a size of batch, and runs or trains it |
 //! | [`data`] | data sets, decoding, preparation, batches |
-//! | [`formats`] | safetensors, PyTorch's `.pth`, NumPy's arrays; the door to the disk |
+//! | [`formats`] | safetensors, PyTorch's `.pth`, `.npy` arrays; the door to the disk |
 //! | [`classify`] | model files, prediction, evaluation |
 //! | [`train`] | recipes, the training loop, checkpoints, run folders |
 //! | [`tensor`] | dense tensors |

@@ -243,9 +243,9 @@ impl<'a> Outcome<'a> {
         text.push('\n');
         for (class, row) in self.evaluation.classes.iter().zip(&self.evaluation.confusion) {
             text.push_str(&output::csv_field(&class.name));
-            row.iter().for_each(|count| {
+            for count in row {
                 let _ = write!(text, ",{count}");
-            });
+            }
             text.push('\n');
         }
         text

@@ -80,7 +80,7 @@ fn network(spec: &Spec) -> Graph {
         if spec.shortcut != 1 || stride != 1 {
             shortcut = g.subsample("block.sub", shortcut, stride).unwrap();
         }
-        let before = if spec.shortcut == 3 { 1 } else { 0 };
+        let before = usize::from(spec.shortcut == 3);
         shortcut = g.pad_channels("block.pad", shortcut, before, channels - before).unwrap();
     }
     let mut y = g.add("block.add", h, shortcut).unwrap();

@@ -3,6 +3,8 @@
 //! `RESIDUUM_GOLDEN` names another folder; a file's stem is the registered name of its network. Tolerances
 //! come from the error of PyTorch's own `f32` pass, which each file records.
 
+#![allow(clippy::print_stdout, reason = "what was skipped is worth reading")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -59,9 +59,9 @@ mod tests {
             let mut buffer = AlignedBuffer::zeroed(len).unwrap();
             assert_eq!(buffer.len(), len);
             assert_eq!(buffer.as_ptr() as usize % 64, 0);
-            assert!(buffer.iter().all(|&x| x == 0.0));
+            assert!(buffer.iter().all(|x| x.to_bits() == 0));
             buffer.fill(1.0);
-            assert!(buffer.clone().iter().all(|&x| x == 1.0));
+            assert_eq!(buffer.iter().sum::<f32>().to_bits(), (len as f32).to_bits());
         }
     }
 

@@ -86,7 +86,8 @@ mod tests {
         for (h, w, border) in [(1, 1, 1), (3, 2, 1), (2, 4, 3), (5, 5, 0)] {
             let layout = MapLayout::new(2, h, w, 3, border);
             let mut seen = vec![0; layout.len()];
-            layout.for_each_border_run(|start, len| seen[start..start + len].iter_mut().for_each(|s| *s += 1));
+            layout
+                .for_each_border_run(|start, len| seen[start..start + len].iter_mut().for_each(|s| *s += 1));
             for n in 0..2 {
                 for y in 0..h {
                     for x in 0..w {

@@ -1,5 +1,7 @@
 //! ResNet-20 with real weights on real images: one step's gradients and ten steps of SGD, against PyTorch.
 
+#![allow(clippy::print_stdout, reason = "deviations are worth reading")]
+
 use std::path::PathBuf;
 
 use residuum_data::{Dataset, OpenOptions, Preprocess, Split};

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Data set: `shapes`, a folder or a file [default: shapes]
     #[arg(value_name = "DATA")]
     data: Option<String>,
-    /// Name of the network, see `residuum models` [default: cifar_resnet20]
+    /// Name of the network, see `residuum models` [default: `cifar_resnet20`]
     #[arg(long, short, value_name = "NAME")]
     model: Option<String>,
     /// Recipe: a TOML file, or shapes, short, he2015-cifar, he2015-imagenet [default: by model and data]

@@ -136,9 +136,9 @@ fn a_pickle_that_would_run_a_command() {
     let arguments = ["eval", "evil.pth", "--model", "cifar_resnet20", "--data", "shapes"];
     place.refuses(&arguments, &["evil.pth"]);
 
-    // The same behind the two pickles with which PyTorch's older files begin: magic number and version.
-    let mut legacy =
-        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    // The same behind the three pickles with which PyTorch's older files begin: magic number, version, machine.
+    let mut legacy = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec();
+    legacy.extend(b"\x80\x02}X\x0d\x00\x00\x00little_endian\x88s.");
     legacy.extend(pickle);
     place.write("legacy.pth", &legacy);
     let arguments = ["eval", "legacy.pth", "--model", "cifar_resnet20", "--data", "shapes"];

@@ -97,7 +97,7 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
         (vec!["train", "data", "--recipe", "bad.toml"], "batchsize"),
         (vec!["train", "data", "--recipe", "he2051"], "he2015-cifar"),
         (vec!["train", "data", "--batch-size", "4096"], "batch_size"),
-        (vec!["train", "data", "--freeze", "stem.*"], "stem.*"),
+        (vec!["train", "data", "--batch-size", "8", "--freeze", "stem.*"], "stem.*"),
         (vec!["train", "--resume", "data"], "data"),
     ] {
         let output = run(folder.path(), &arguments);

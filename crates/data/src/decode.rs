@@ -80,6 +80,11 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage> {
     let failed = |error: &ImageError| DataError::image(format!("{}: {error}", name(format)));
     let (width, height) = dimensions(bytes, format).map_err(|e| failed(&e))?;
     limits.check(width, height, 3 * u64::from(width) * u64::from(height))?;
+    if format == ImageFormat::Jpeg
+        && let Some(image) = jpeg::decode(bytes, limits)?
+    {
+        return Ok(image);
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.for_decoder());
     let decoder = reader.into_decoder().map_err(|e| failed(&e))?;

@@ -1,8 +1,33 @@
-//! Whether a JPEG file is all there.
+//! JPEG: grey and colour by the decoder that comes closest to libjpeg-turbo, which Pillow uses; and whether
+//! a file is all there.
 //!
 //! Decoders fill what is missing with grey and call it a success. A walk over the markers tells: segments
 //! are stepped over by their length, so that the end marker of an embedded thumbnail is not taken for the
 //! file's own, and compressed data is searched for the next marker.
+
+use jpeg_decoder::{Decoder, PixelFormat};
+
+use super::Limits;
+use crate::error::{DataError, Result};
+use crate::image::RgbImage;
+
+/// Decodes a grey or colour file; nothing for what is neither (CMYK, more than 8 bits).
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Option<RgbImage>> {
+    let failed = |error: jpeg_decoder::Error| DataError::image(format!("JPEG: {error}"));
+    let mut decoder = Decoder::new(bytes);
+    decoder.set_max_decoding_buffer_size(usize::try_from(limits.max_alloc_bytes).unwrap_or(usize::MAX));
+    decoder.read_info().map_err(failed)?;
+    let Some(info) = decoder.info() else { return Ok(None) };
+    if !matches!(info.pixel_format, PixelFormat::L8 | PixelFormat::RGB24) {
+        return Ok(None);
+    }
+    let pixels = decoder.decode().map_err(failed)?;
+    let pixels = match info.pixel_format {
+        PixelFormat::L8 => pixels.iter().flat_map(|&v| [v; 3]).collect(),
+        _ => pixels,
+    };
+    RgbImage::new(info.width.into(), info.height.into(), pixels).map(Some)
+}
 
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;

@@ -15,7 +15,7 @@ const WARM_UP_DEPTH: usize = 110;
 impl Recipe {
     /// Every preset by name, with what it is for.
     pub const PRESETS: [(&str, &str); 4] = [
-        ("shapes", "the embedded data set in a few minutes"),
+        ("shapes", "the embedded data set in about two minutes"),
         ("short", "few epochs on pictures of any kind: warm-up and half a cosine"),
         (
             "he2015-cifar",
@@ -104,7 +104,7 @@ fn warm(iterations: u64) -> WarmUp {
 
 fn shapes(family: Family) -> Recipe {
     let mut recipe = short(family);
-    (recipe.batch_size, recipe.optimiser.lr, recipe.epochs) = (64, 0.1, 8);
+    (recipe.batch_size, recipe.optimiser.lr, recipe.epochs) = (64, 0.1, 4);
     recipe.optimiser.weight_decay = 5e-4;
     recipe.warm_up = Some(warm(100));
     (recipe.preprocess.mean, recipe.preprocess.std) = ([0.5; 3], [0.25; 3]);

@@ -1,7 +1,7 @@
 //! Patterns over names, and the name nearest to a misspelt one.
 
 /// True when `pattern` covers all of `name`: `*` stands for any characters, `?` for one.
-pub(crate) fn glob_matches(pattern: &str, name: &str) -> bool {
+pub fn glob_matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     // `reached[i]`: the pattern read so far covers the first `i` characters of the name.
     let mut reached = vec![false; name.len() + 1];

@@ -16,6 +16,7 @@ mod registry;
 pub mod resnet;
 
 pub use error::ModelError;
+pub use glob::glob_matches;
 pub use init::initialise;
 pub use names::{Difference, MatchError, Matching, fitting, head_params, match_names};
 pub use registry::{Entry, Family, Model, build, entries, find, matching, small_image_warning};

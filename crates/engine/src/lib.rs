@@ -13,6 +13,7 @@
 mod engine;
 mod error;
 mod fuse;
+mod geometry;
 mod inference;
 mod lower;
 mod memory;

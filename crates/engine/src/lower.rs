@@ -12,6 +12,7 @@ use residuum_tensor::{AlignedBuffer, MapLayout};
 use crate::engine::InputShape;
 use crate::error::EngineError;
 use crate::fuse::{Fusion, Group, fuse};
+use crate::geometry::{conv_shape, pool_shape};
 use crate::memory::allocate;
 use crate::plan::Value;
 use crate::step::{Action, Coefficients, Filters, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId};
@@ -112,19 +113,7 @@ impl<'a> Lowering<'a> {
             scratch_len: 0,
             is_training: false,
         };
-        for (index, param) in graph.params().iter().enumerate() {
-            let found = weights.get(&param.name).ok_or_else(|| EngineError::MissingWeight {
-                name: param.name.clone(),
-                shape: param.shape.clone(),
-            })?;
-            if found.shape() != param.shape {
-                return Err(EngineError::WeightShape {
-                    name: graph.params()[index].name.clone(),
-                    expected: param.shape.clone(),
-                    found: found.shape().to_vec(),
-                });
-            }
-        }
+        graph.param_ids().try_for_each(|id| lowering.weight(id).map(|_| ()))?;
         Ok(lowering)
     }
 
@@ -178,11 +167,19 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// The values of a parameter, of the shape that the network wants.
     fn weight(&self, id: ParamId) -> Result<&'a [f32], EngineError> {
         let param = self.graph.param(id);
-        self.weights.get(&param.name).map(residuum_tensor::Tensor::data).ok_or_else(|| {
-            EngineError::MissingWeight { name: param.name.clone(), shape: param.shape.clone() }
-        })
+        let (name, expected) = (&param.name, &param.shape);
+        match self.weights.get(name) {
+            Some(found) if found.shape() == expected => Ok(found.data()),
+            Some(found) => Err(EngineError::WeightShape {
+                name: name.clone(),
+                expected: expected.clone(),
+                found: found.shape().to_vec(),
+            }),
+            None => Err(EngineError::MissingWeight { name: name.clone(), shape: expected.clone() }),
+        }
     }
 
     /// Puts constants into the store, each on a cache line of its own.
@@ -231,9 +228,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn conv_shape(&self, conv: &Conv2d, x: NodeId) -> ConvShape {
-        let [h, w] = self.extents[x.index()];
-        let Conv2d { c_in, c_out, kernel, stride, padding, dilation, groups, .. } = *conv;
-        ConvShape { n: self.n, h, w, c_in, c_out, kernel, stride, padding, dilation, groups }
+        conv_shape(conv, self.n, self.extents[x.index()])
     }
 
     fn linear_shape(&self, linear: &Linear) -> ConvShape {
@@ -252,10 +247,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn pool_shape(&self, pool: &MaxPool, x: NodeId) -> PoolShape {
-        let [h, w] = self.extents[x.index()];
-        let c = self.layout_of(x).c;
-        let MaxPool { kernel, stride, padding, ceil } = *pool;
-        PoolShape { n: self.n, h, w, c, kernel, stride, padding, ceil }
+        pool_shape(pool, self.n, self.layout_of(x).c, self.extents[x.index()])
     }
 
     /// Scale and shift that a norm by running statistics amounts to, computed in `f64`.

@@ -10,6 +10,8 @@ use residuum_graph::{
 use residuum_kernels::plain::{self, Real};
 use residuum_kernels::{ConvShape, PoolShape};
 
+use crate::geometry::{conv_shape, pool_shape};
+
 /// What a graph is evaluated on.
 #[derive(Clone, Debug)]
 pub struct Feed<'a, T> {
@@ -95,25 +97,11 @@ impl<T: Real> Evaluation<'_, T> {
     }
 
     fn conv_shape(&self, conv: &Conv2d, x: NodeId) -> ConvShape {
-        let [h, w] = self.extents[x.index()];
-        ConvShape {
-            n: self.n,
-            h,
-            w,
-            c_in: conv.c_in,
-            c_out: conv.c_out,
-            kernel: conv.kernel,
-            stride: conv.stride,
-            padding: conv.padding,
-            dilation: conv.dilation,
-            groups: conv.groups,
-        }
+        conv_shape(conv, self.n, self.extents[x.index()])
     }
 
     fn pool_shape(&self, pool: &MaxPool, x: NodeId) -> PoolShape {
-        let [h, w] = self.extents[x.index()];
-        let MaxPool { kernel, stride, padding, ceil } = *pool;
-        PoolShape { n: self.n, h, w, c: self.channels(x), kernel, stride, padding, ceil }
+        pool_shape(pool, self.n, self.channels(x), self.extents[x.index()])
     }
 
     fn scale_and_shift(&self, norm: &BatchNorm) -> (Vec<T>, Vec<T>) {

@@ -1,6 +1,6 @@
 //! A network compiled for learning.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use residuum_graph::{Differentiation, Graph, NodeId, ParamId, Role, Weights};
@@ -101,7 +101,7 @@ impl Training {
     ) -> Result<Self, EngineError> {
         let frozen = options.frozen.iter().filter_map(|name| graph.find_param(name)).collect();
         let training = graph.differentiate(&Differentiation { frozen })?;
-        let learned: Vec<ParamId> = training.gradients.iter().map(|gradient| gradient.param).collect();
+        let learned: HashSet<ParamId> = training.gradients.iter().map(|gradient| gradient.param).collect();
         let order = store_order(graph, &learned, options.decay);
         // The training graph keeps the layers' names but not their places.
         let in_training = |id: NodeId| training.graph.find(&graph.node(id).name).unwrap_or(id);
@@ -271,8 +271,8 @@ fn decays(graph: &Graph, id: ParamId, decay: Decay) -> bool {
 }
 
 /// Learned parameters that decay, then learned ones that do not, then the rest: an update is two sweeps.
-fn store_order(graph: &Graph, learned: &[ParamId], decay: Decay) -> Vec<ParamId> {
-    let mut order: Vec<ParamId> = graph.params().iter().filter_map(|p| graph.find_param(&p.name)).collect();
+fn store_order(graph: &Graph, learned: &HashSet<ParamId>, decay: Decay) -> Vec<ParamId> {
+    let mut order: Vec<ParamId> = graph.param_ids().collect();
     order.sort_by_key(|&id| (!learned.contains(&id), !decays(graph, id, decay), id));
     order
 }

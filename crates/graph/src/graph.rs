@@ -121,6 +121,11 @@ impl Graph {
         (0..self.nodes.len() as u32).map(NodeId)
     }
 
+    /// Indices of all parameters in order.
+    pub fn param_ids(&self) -> impl DoubleEndedIterator<Item = ParamId> + use<> {
+        (0..self.params.len() as u32).map(ParamId)
+    }
+
     /// Channels of the images that the network takes.
     pub fn input_channels(&self) -> usize {
         self.nodes

@@ -61,3 +61,8 @@ pub use residuum_graph as graph;
 pub use residuum_models as models;
 pub use residuum_tensor as tensor;
 pub use residuum_train as train;
+
+/// The README's program, compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

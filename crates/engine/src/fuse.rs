@@ -16,6 +16,8 @@ pub(crate) struct Group {
     pub(crate) root: NodeId,
     /// Batch norm by constant statistics, folded into the root's filters.
     pub(crate) norm: Option<BatchNorm>,
+    /// Constant that the root's value is multiplied by, folded like a norm.
+    pub(crate) factor: f32,
     /// The other half of a subsampling with channel padding, or of its gradient.
     pub(crate) partner: Option<NodeId>,
     /// Value added to the root's.
@@ -37,10 +39,19 @@ pub(crate) struct Fusion {
     pub(crate) masked: HashMap<NodeId, (NodeId, NodeId)>,
 }
 
-/// Groups the nodes of `graph`. `kept` are nodes whose values must exist; `folds_norms` says whether
-/// constant batch norms may go into filters (they may not where filters are learned).
-pub(crate) fn fuse(graph: &Graph, kept: &HashSet<NodeId>, folds_norms: bool) -> Fusion {
-    let users = graph.users();
+/// Groups the nodes of `graph`, those left out for which another stands. `kept` are nodes whose values must
+/// exist; `folds_norms` says whether constant batch norms may go into filters (they may not where filters
+/// are learned).
+pub(crate) fn fuse(
+    graph: &Graph,
+    stands_for: &[NodeId],
+    kept: &HashSet<NodeId>,
+    folds_norms: bool,
+) -> Fusion {
+    let mut users = graph.users();
+    for readers in &mut users {
+        readers.retain(|user| stands_for[user.index()] == *user);
+    }
     let mut fuser = Fuser {
         graph,
         folds_norms,
@@ -50,7 +61,7 @@ pub(crate) fn fuse(graph: &Graph, kept: &HashSet<NodeId>, folds_norms: bool) -> 
         groups: Vec::new(),
         group_of: HashMap::new(),
     };
-    for id in graph.ids() {
+    for id in graph.ids().filter(|id| stands_for[id.index()] == *id) {
         fuser.place(id);
     }
     let mut groups = fuser.groups;
@@ -101,6 +112,8 @@ impl Fuser<'_> {
         }
         let joined = match node.op {
             Op::BatchNorm(norm) => self.fold_norm(node.inputs[0], norm),
+            Op::Scale { factor, offset: 0.0 } => self.fold_factor(node.inputs[0], factor),
+            Op::DropPath(path) => self.fold_factor(node.inputs[0], path.evaluation_factor()),
             Op::Add => self.join_addition(node.inputs[0], node.inputs[1]),
             Op::Relu => self.join_relu(node.inputs[0]),
             Op::ReluBackward => self.join_mask(node.inputs[0], node.inputs[1]),
@@ -111,6 +124,7 @@ impl Fuser<'_> {
             self.groups.push(Group {
                 root: id,
                 norm: None,
+                factor: 1.0,
                 partner: None,
                 residual: None,
                 mask: None,
@@ -141,11 +155,22 @@ impl Fuser<'_> {
     fn fold_norm(&mut self, input: NodeId, norm: BatchNorm) -> Option<usize> {
         let (index, root) = self.open_group(input)?;
         let group = &mut self.groups[index];
-        let bare = group.norm.is_none() && group.residual.is_none();
+        let bare = group.norm.is_none() && group.residual.is_none() && group.factor == 1.0;
         if !(self.folds_norms && bare && matches!(root, Op::Conv2d(_))) {
             return None;
         }
         group.norm = Some(norm);
+        Some(index)
+    }
+
+    fn fold_factor(&mut self, input: NodeId, factor: f32) -> Option<usize> {
+        let (index, root) = self.open_group(input)?;
+        let group = &mut self.groups[index];
+        let folds = self.folds_norms && group.residual.is_none();
+        if !(folds && matches!(root, Op::Conv2d(_) | Op::BatchNorm(_))) {
+            return None;
+        }
+        group.factor *= factor;
         Some(index)
     }
 
@@ -159,6 +184,9 @@ impl Fuser<'_> {
                 Op::Conv2d(_)
                     | Op::BatchNorm(_)
                     | Op::Normalize(_)
+                    | Op::Scale { .. }
+                    | Op::DropPath(_)
+                    | Op::Mul
                     | Op::ConvBackwardData { .. }
                     | Op::NormalizeBackward(_)
             );
@@ -172,7 +200,17 @@ impl Fuser<'_> {
 
     fn join_relu(&mut self, input: NodeId) -> Option<usize> {
         let (index, root) = self.open_group(input)?;
-        if !matches!(root, Op::Conv2d(_) | Op::BatchNorm(_) | Op::Normalize(_) | Op::Add) {
+        let ends_in_relu = matches!(
+            root,
+            Op::Conv2d(_)
+                | Op::BatchNorm(_)
+                | Op::Normalize(_)
+                | Op::Scale { .. }
+                | Op::DropPath(_)
+                | Op::Mul
+                | Op::Add
+        );
+        if !ends_in_relu {
             return None;
         }
         self.groups[index].relu = true;

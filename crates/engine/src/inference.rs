@@ -53,7 +53,7 @@ impl Inference {
     /// # Panics
     /// When `images` has another length than the compiled size says.
     pub fn run(&mut self, images: &[f32]) -> &[f32] {
-        self.program.run(&Feed { images, ..Feed::default() });
+        self.program.run(&Feed::images(images));
         self.program.value(self.answer)
     }
 
@@ -67,7 +67,7 @@ impl Inference {
     /// # Panics
     /// As [`Inference::run`].
     pub fn profile(&mut self, images: &[f32]) -> Vec<StepTime> {
-        self.program.profile(&Feed { images, ..Feed::default() })
+        self.program.profile(&Feed::images(images))
     }
 
     /// Memory that the program holds.

@@ -3,24 +3,31 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use residuum_graph::{
-    BatchNorm, Conv2d, Graph, Kind, Linear, MaxPool, NodeId, Op, ParamId, TrainingGraph, Weights,
+    BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, NodeId, Op, ParamId, TrainingGraph,
+    Weights,
 };
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward};
-use residuum_kernels::{ConvShape, Isa, PoolShape};
+use residuum_kernels::{BlurShape, ConvShape, Isa, PoolShape};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
 use crate::engine::InputShape;
 use crate::error::EngineError;
 use crate::fuse::{Fusion, Group, fuse};
-use crate::geometry::{conv_shape, pool_shape};
+use crate::gates::{Idle, gate_index, gates};
+use crate::geometry::{blur_shape, conv_shape, pool_shape};
 use crate::memory::allocate;
-use crate::plan::Value;
-use crate::step::{Action, Coefficients, Filters, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId};
+use crate::plan::{Storage, View};
+use crate::seats::{Seats, slice_of};
+use crate::step::{
+    Action, Coefficients, Filters, Gated, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId, WhenClosed,
+};
 
 /// A network as steps, before its values have places.
 pub(crate) struct Lowered {
     pub(crate) steps: Vec<Step>,
-    pub(crate) values: Vec<Value>,
+    /// Memory that values lie in.
+    pub(crate) storages: Vec<Storage>,
+    pub(crate) views: Vec<View>,
     /// The value of each node that has one.
     pub(crate) value_of: HashMap<NodeId, ValueId>,
     /// Parameters and constants.
@@ -31,6 +38,8 @@ pub(crate) struct Lowered {
     pub(crate) packed: Vec<AlignedBuffer>,
     /// The most scratch memory that a step wants.
     pub(crate) scratch_len: usize,
+    /// Branches with stochastic depth.
+    pub(crate) gates: Vec<DropPath>,
 }
 
 /// Lowers a network for inference: norms folded, everything constant.
@@ -41,8 +50,15 @@ pub(crate) fn lower_inference(
     shape: InputShape,
     kept: &HashSet<NodeId>,
 ) -> Result<Lowered, EngineError> {
-    let fusion = fuse(graph, kept, true);
-    Lowering::new(isa, graph, weights, shape, kept)?.run(&fusion)
+    let is_identity = |op: Op| match op {
+        Op::Dropout(_) => true,
+        Op::DropPath(path) => path.evaluation_factor() == 1.0,
+        _ => false,
+    };
+    let (graph, stands_for) = graph.bypass(|node| is_identity(node.op));
+    let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
+    let fusion = fuse(&graph, &stands_for, &kept, true);
+    Lowering::new(isa, &graph, weights, shape, &kept)?.run(&fusion, &stands_for)
 }
 
 /// Lowers the graph of a training step. `order` lists the parameters as they shall lie in the store.
@@ -54,15 +70,22 @@ pub(crate) fn lower_training(
     order: &[ParamId],
     kept: &HashSet<NodeId>,
 ) -> Result<Lowered, EngineError> {
-    let fusion = fuse(&training.graph, kept, false);
-    let mut lowering = Lowering::new(isa, &training.graph, weights, shape, kept)?;
+    let idle = Idle::new(&training.graph, kept);
+    // A gate that steps are left out for does nothing to what passes it.
+    let (graph, stands_for) = training
+        .graph
+        .bypass(|node| matches!(node.op, Op::Gate(path) if idle.skipping.contains(&path.stream)));
+    let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
+    let fusion = fuse(&graph, &stands_for, &kept, false);
+    let mut lowering = Lowering::new(isa, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
+    lowering.idle = idle;
     lowering.gradients = training.gradients.iter().map(|gradient| gradient.param).collect();
     for &param in order {
         let values = lowering.weight(param)?.to_vec();
         lowering.places[param.index()] = Some(lowering.keep(&values));
     }
-    lowering.run(&fusion)
+    lowering.run(&fusion, &stands_for)
 }
 
 struct Lowering<'a> {
@@ -76,8 +99,13 @@ struct Lowering<'a> {
     gradients: BTreeSet<ParamId>,
     /// Border that the readers of a node's value want around it.
     borders: Vec<usize>,
+    seats: Seats,
+    idle: Idle,
     lowered: Vec<Step>,
-    values: Vec<Value>,
+    storages: Vec<Storage>,
+    /// The storage of each node that is not seated in a concatenation.
+    storage_of: HashMap<NodeId, usize>,
+    views: Vec<View>,
     value_of: HashMap<NodeId, ValueId>,
     store: Vec<f32>,
     places: Vec<Option<Place>>,
@@ -104,8 +132,12 @@ impl<'a> Lowering<'a> {
             kept,
             gradients: BTreeSet::new(),
             borders: vec![0; graph.nodes().len()],
+            seats: Seats::default(),
+            idle: Idle::none(graph),
             lowered: Vec::new(),
-            values: Vec::new(),
+            storages: Vec::new(),
+            storage_of: HashMap::new(),
+            views: Vec::new(),
             value_of: HashMap::new(),
             store: Vec::new(),
             places: vec![None; graph.params().len()],
@@ -117,15 +149,23 @@ impl<'a> Lowering<'a> {
         Ok(lowering)
     }
 
-    fn run(mut self, fusion: &Fusion) -> Result<Lowered, EngineError> {
+    fn run(mut self, fusion: &Fusion, stands_for: &[NodeId]) -> Result<Lowered, EngineError> {
+        self.seats = Seats::new(self.graph, fusion);
         self.measure_borders(fusion);
         for group in &fusion.groups {
             self.group(group, fusion)?;
         }
         self.measure_lifetimes();
+        for id in self.graph.ids() {
+            if let Some(&value) = self.value_of.get(&stands_for[id.index()]) {
+                self.value_of.insert(id, value);
+            }
+        }
         Ok(Lowered {
+            gates: gates(self.graph),
             steps: self.lowered,
-            values: self.values,
+            storages: self.storages,
+            views: self.views,
             value_of: self.value_of,
             store: self.store,
             places: self.places,
@@ -150,19 +190,28 @@ impl<'a> Lowering<'a> {
             let wanted = &mut self.borders[input.index()];
             *wanted = (*wanted).max(border);
         }
+        // The values of one map share its border.
+        let root = |id| self.seats.root(slice_of(self.graph, id)).0.index();
+        let roots: Vec<usize> = self.graph.ids().map(root).collect();
+        for (index, &root) in roots.iter().enumerate() {
+            self.borders[root] = self.borders[root].max(self.borders[index]);
+        }
+        for (index, &root) in roots.iter().enumerate() {
+            self.borders[index] = self.borders[root];
+        }
     }
 
     /// A value lives from its step to its last reader; what was asked for lives to the end.
     fn measure_lifetimes(&mut self) {
         for (index, step) in self.lowered.iter().enumerate() {
-            for value in step.reads() {
-                self.values[value.0].last = index;
+            for value in step.reads().into_iter().chain(step.out) {
+                self.storages[self.views[value.0].storage].last = index;
             }
         }
         let end = self.lowered.len();
         for node in self.kept {
             if let Some(value) = self.value_of.get(node) {
-                self.values[value.0].last = end;
+                self.storages[self.views[value.0].storage].last = end;
             }
         }
     }
@@ -224,7 +273,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn layout(&self, value: ValueId) -> MapLayout {
-        self.values[value.0].layout
+        self.views[value.0].layout
     }
 
     fn conv_shape(&self, conv: &Conv2d, x: NodeId) -> ConvShape {
@@ -250,6 +299,24 @@ impl<'a> Lowering<'a> {
         pool_shape(pool, self.n, self.layout_of(x).c, self.extents[x.index()])
     }
 
+    fn blur_shape(&self, blur: &Blur, x: NodeId) -> BlurShape {
+        blur_shape(blur, self.n, self.layout_of(x).c, self.extents[x.index()])
+    }
+
+    /// Scale and shift per channel that a group's norm and factor amount to, where it has any.
+    fn folded(&self, group: &Group, channels: usize) -> Result<Option<(Vec<f64>, Vec<f64>)>, EngineError> {
+        let factor = f64::from(group.factor);
+        Ok(match &group.norm {
+            Some(norm) => {
+                let (scale, shift) = self.scale_and_shift(norm)?;
+                let times = |values: Vec<f64>| values.into_iter().map(|value| factor * value).collect();
+                Some((times(scale), times(shift)))
+            }
+            None if factor == 1.0 => None,
+            None => Some((vec![factor; channels], vec![0.0; channels])),
+        })
+    }
+
     /// Scale and shift that a norm by running statistics amounts to, computed in `f64`.
     fn scale_and_shift(&self, norm: &BatchNorm) -> Result<(Vec<f64>, Vec<f64>), EngineError> {
         let gamma = self.weight(norm.weight)?;
@@ -269,19 +336,84 @@ impl<'a> Lowering<'a> {
         let makes_value = !matches!(action, Action::ConvBackwardWeights { .. } | Action::BiasBackward { .. });
         let out = makes_value.then(|| self.value_of[&group.last]);
         let name = self.graph.node(group.last).name.clone();
-        self.lowered.push(Step { name, action, out, multiply_adds: multiply_adds as u64 });
+        let gated = self.gated(group);
+        self.lowered.push(Step { name, action, out, multiply_adds: multiply_adds as u64, gated });
     }
 
+    /// What becomes of a group when a gate is closed.
+    fn gated(&self, group: &Group) -> Option<Gated> {
+        let gate = |id: NodeId| self.idle.gate_of(id);
+        let root = self.graph.node(group.root);
+        let closed = |gate, then| Some(Gated { gate, then });
+        if let Some(gate) = gate(group.last) {
+            return closed(gate, WhenClosed::Skip);
+        }
+        if let Some(gate) = gate(group.root) {
+            return closed(gate, WhenClosed::ResidualOnly);
+        }
+        if let Some(gate) = group.residual.and_then(gate) {
+            return closed(gate, WhenClosed::WithoutResidual);
+        }
+        if root.op == Op::Add {
+            let [a, b] = [0, 1].map(|index| root.inputs[index]);
+            let other = |idle: NodeId, other: NodeId| {
+                gate(idle).map(|gate| Gated { gate, then: WhenClosed::Copy(self.value(other)) })
+            };
+            return other(a, b).or_else(|| other(b, a));
+        }
+        None
+    }
+
+    /// The value that a group makes: a storage of its own, or its channels in that of a concatenation.
     fn new_value(&mut self, group: &Group) -> ValueId {
-        let id = ValueId(self.values.len());
-        let (layout, step) = (self.layout_of(group.last), self.lowered.len());
-        self.values.push(Value { layout, first: step, last: step });
-        self.value_of.insert(group.last, id);
-        id
+        let (root, channel) = self.seats.root(group.last);
+        let step = self.lowered.len();
+        let storage = match self.storage_of.get(&root) {
+            Some(&storage) => storage,
+            None => {
+                let layout = self.layout_of(root);
+                self.storages.push(Storage { layout, first: step, last: step });
+                self.storage_of.insert(root, self.storages.len() - 1);
+                self.storages.len() - 1
+            }
+        };
+        let pitch = self.storages[storage].layout.pitch;
+        let layout = MapLayout { pitch, ..self.layout_of(group.last) };
+        self.view(group.last, View { storage, channel, layout })
+    }
+
+    fn view(&mut self, id: NodeId, view: View) -> ValueId {
+        let value = ValueId(self.views.len());
+        self.views.push(view);
+        self.value_of.insert(id, value);
+        value
+    }
+
+    /// Some of the channels of the first input, where they lie.
+    fn look_into(&mut self, group: &Group, channel: usize) {
+        let source = self.views[self.value(self.graph.node(group.root).inputs[0]).0];
+        let layout = MapLayout {
+            pitch: source.layout.pitch,
+            border: source.layout.border,
+            ..self.layout_of(group.last)
+        };
+        self.view(group.last, View { storage: source.storage, channel: source.channel + channel, layout });
     }
 
     fn group(&mut self, group: &Group, fusion: &Fusion) -> Result<(), EngineError> {
         let node = self.graph.node(group.root).clone();
+        match node.op {
+            Op::SliceChannels { start } => {
+                self.look_into(group, start);
+                return Ok(());
+            }
+            Op::Flatten if self.layout(self.value(node.inputs[0])).border == 0 => {
+                self.look_into(group, 0);
+                return Ok(());
+            }
+            Op::Concat => return self.concat(group, &node.inputs),
+            _ => {}
+        }
         if !matches!(node.kind, Kind::Gradient(_)) {
             self.new_value(group);
         }
@@ -301,10 +433,13 @@ impl<'a> Lowering<'a> {
                 self.conv(group, &shape, linear.weight, linear.bias, input(0))?
             }
             Op::BatchNorm(norm) => {
-                let (scale, shift) = self.scale_and_shift(&norm)?;
+                let (mut scale, mut shift) = self.scale_and_shift(&norm)?;
+                scale.iter_mut().chain(&mut shift).for_each(|value| *value *= f64::from(group.factor));
                 let coefficients = self.constant_coefficients(&scale, &shift);
                 Action::Affine { x: self.value(input(0)), coefficients, residual, relu: group.relu }
             }
+            Op::Scale { factor, offset } => self.scale(group, factor, offset, input(0)),
+            Op::DropPath(path) => self.scale(group, path.evaluation_factor(), 0.0, input(0)),
             Op::BatchNormBackward(norm) => {
                 let (scale, _) = self.scale_and_shift(&norm)?;
                 let coefficients = self.constant_coefficients(&scale, &vec![0.0; norm.channels]);
@@ -366,6 +501,31 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
+    /// Copies what does not lie in the concatenation's map already.
+    fn concat(&mut self, group: &Group, inputs: &[NodeId]) -> Result<(), EngineError> {
+        self.new_value(group);
+        let (mut channel, mut parts) = (0, Vec::new());
+        for &input in inputs {
+            let value = self.value(input);
+            if !self.seats.is_seated(input, group.last) {
+                parts.push((value, channel));
+            }
+            channel += self.layout(value).c;
+        }
+        if !parts.is_empty() {
+            self.push(group, Action::Concat { parts }, 0);
+        }
+        Ok(())
+    }
+
+    fn scale(&mut self, group: &Group, factor: f32, offset: f32, x: NodeId) -> Action {
+        let (channels, factor) = (self.layout_of(x).c, f64::from(factor * group.factor));
+        let offset = f64::from(offset);
+        let coefficients = self.constant_coefficients(&vec![factor; channels], &vec![offset; channels]);
+        let residual = group.residual.map(|id| self.value(id));
+        Action::Affine { x: self.value(x), coefficients, residual, relu: group.relu }
+    }
+
     /// Steps without parameters.
     fn simple(&self, group: &Group, op: &Op, inputs: &[NodeId]) -> Action {
         let x = self.value(inputs[0]);
@@ -402,6 +562,20 @@ impl<'a> Lowering<'a> {
                 Action::SubsamplePadBackward { dy: x, stride, before }
             }
             Op::SubsampleBackward { stride, .. } => Action::SubsamplePadBackward { dy: x, stride, before: 0 },
+            Op::Mul => {
+                let residual = group.residual.map(|id| self.value(id));
+                Action::Mul { x, gate: self.value(inputs[1]), residual, relu: group.relu }
+            }
+            Op::MulBackward { .. } => Action::MulBackward { dy: x, x: self.value(inputs[1]) },
+            Op::Sigmoid => Action::Sigmoid { x },
+            Op::SigmoidBackward => Action::SigmoidBackward { dy: x, y: self.value(inputs[1]) },
+            Op::Flatten => Action::Copy { x },
+            Op::Mask(dropout) => Action::Dropout { x, dropout },
+            Op::Gate(path) => Action::ScaleImages { x, gate: gate_index(self.graph, &path) },
+            Op::Blur(blur) => Action::Blur { x, shape: self.blur_shape(&blur, inputs[0]) },
+            Op::BlurBackward { blur, like } => {
+                Action::BlurBackward { dy: x, shape: self.blur_shape(&blur, like) }
+            }
             ref other => unreachable!("{} has parameters", other.name()),
         }
     }
@@ -445,41 +619,45 @@ impl<'a> Lowering<'a> {
     ) -> Result<Action, EngineError> {
         let (x, out) = (self.value(x), self.value(group.last));
         let kernel = ConvForward::new(self.isa, shape, self.layout(x), self.layout(out));
-        let bias = match &group.norm {
-            Some(norm) => Some(self.folded_bias(norm, bias)?),
+        let folded = self.folded(group, shape.c_out)?;
+        let bias = match &folded {
+            Some(folded) => Some(self.folded_bias(folded, bias)?),
             None => bias.map(|bias| self.place(bias)).transpose()?,
         };
         let filters = if self.is_training {
             self.filters(weight, kernel.packed_len())?
         } else {
-            self.constant_filters(&kernel, group.norm.as_ref(), weight)?
+            self.constant_filters(&kernel, folded.map(|(scale, _)| scale), weight)?
         };
         let residual = group.residual.map(|id| self.value(id));
         Ok(Action::Conv { kernel, x, filters, bias, residual, relu: group.relu })
     }
 
     /// The bias that a norm leaves when its scale goes into the filters.
-    fn folded_bias(&mut self, norm: &BatchNorm, bias: Option<ParamId>) -> Result<Place, EngineError> {
-        let (scale, shift) = self.scale_and_shift(norm)?;
+    fn folded_bias(
+        &mut self,
+        (scale, shift): &(Vec<f64>, Vec<f64>),
+        bias: Option<ParamId>,
+    ) -> Result<Place, EngineError> {
         let bias = bias.map(|bias| self.weight(bias)).transpose()?;
-        let folded: Vec<f32> = (0..norm.channels)
+        let folded: Vec<f32> = (0..scale.len())
             .map(|c| (shift[c] + scale[c] * bias.map_or(0.0, |bias| f64::from(bias[c]))) as f32)
             .collect();
         Ok(self.keep(&folded))
     }
 
-    /// Filters that never change, packed now, with the norm behind them folded in (rounded once from `f64`).
+    /// Filters that never change, packed now, with the scale of the norm behind them folded in (rounded once
+    /// from `f64`).
     fn constant_filters(
         &mut self,
         kernel: &ConvForward,
-        norm: Option<&BatchNorm>,
+        scale: Option<Vec<f64>>,
         weight: ParamId,
     ) -> Result<Filters, EngineError> {
         let mut packed = allocate("the packed filters", kernel.packed_len())?;
         let filters = self.weight(weight)?;
-        if let Some(norm) = norm {
-            let scale = self.scale_and_shift(norm)?.0;
-            let taps = filters.len() / norm.channels;
+        if let Some(scale) = scale {
+            let taps = filters.len() / scale.len();
             let scaled = |(filter, &scale): (&[f32], &f64)| {
                 filter.iter().map(|&w| (f64::from(w) * scale) as f32).collect::<Vec<f32>>()
             };

@@ -27,7 +27,7 @@ impl<'a> Others<'a> {
 /// Splits the arena into the value at `slot` and everything else.
 pub(crate) fn write<'a>(arena: &'a mut [f32], slot: &Slot) -> (Others<'a>, &'a mut [f32]) {
     let (before, rest) = arena.split_at_mut(slot.offset);
-    let (value, after) = rest.split_at_mut(slot.layout.len());
+    let (value, after) = rest.split_at_mut(slot.len);
     (Others { before, after, after_start: slot.end() }, value)
 }
 

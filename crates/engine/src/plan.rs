@@ -7,9 +7,9 @@ use crate::step::ValueId;
 /// Values start at multiples of this many floats, a cache line.
 const ALIGNMENT: usize = 16;
 
-/// A value to be given a place.
+/// Memory to be given a place: that of one value, or of several whose channels lie side by side.
 #[derive(Clone, Debug)]
-pub(crate) struct Value {
+pub(crate) struct Storage {
     /// How it lies in memory.
     pub(crate) layout: MapLayout,
     /// The step that makes it.
@@ -18,11 +18,24 @@ pub(crate) struct Value {
     pub(crate) last: usize,
 }
 
+/// A value: some or all of the channels of a storage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// Index of the storage.
+    pub(crate) storage: usize,
+    /// First channel.
+    pub(crate) channel: usize,
+    /// How the value lies in memory, from its first channel on.
+    pub(crate) layout: MapLayout,
+}
+
 /// The place of a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     /// First float in the arena.
     pub(crate) offset: usize,
+    /// Floats to the end of the storage.
+    pub(crate) len: usize,
     /// How it lies in memory.
     pub(crate) layout: MapLayout,
     /// Whether other values use the place too, so that the border has to be zeroed in every run.
@@ -31,7 +44,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) const fn end(&self) -> usize {
-        self.offset + self.layout.len()
+        self.offset + self.len
     }
 }
 
@@ -70,9 +83,26 @@ impl PlanSummary {
     }
 }
 
-/// Places the values, the largest first, each at the lowest offset where it meets no value that lives at
-/// the same time.
-pub(crate) fn plan(values: &[Value]) -> Plan {
+/// Places the storages, the largest first, each at the lowest offset where it meets none that lives at the
+/// same time; and the views in them.
+pub(crate) fn plan(storages: &[Storage], views: &[View]) -> Plan {
+    let Plan { slots: places, arena_len } = plan_storages(storages);
+    let slots = views
+        .iter()
+        .map(|view| {
+            let place = places[view.storage];
+            Slot {
+                offset: place.offset + view.channel,
+                len: place.len - view.channel,
+                layout: view.layout,
+                clears_border: place.clears_border,
+            }
+        })
+        .collect();
+    Plan { slots, arena_len }
+}
+
+fn plan_storages(values: &[Storage]) -> Plan {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(values[index].layout.len()), index));
     let mut offsets: Vec<Option<usize>> = vec![None; values.len()];
@@ -93,7 +123,7 @@ pub(crate) fn plan(values: &[Value]) -> Plan {
                 other != index && offsets[other].unwrap_or(0) < end(index) && offset < end(other)
             });
             let layout = values[index].layout;
-            Slot { offset, layout, clears_border: layout.border > 0 && shared }
+            Slot { offset, len: layout.len(), layout, clears_border: layout.border > 0 && shared }
         })
         .collect();
     Plan { slots, arena_len }
@@ -101,7 +131,7 @@ pub(crate) fn plan(values: &[Value]) -> Plan {
 
 /// The lowest offset at which `value` fits between the values that live when it does; `placed` is sorted
 /// by offset.
-fn lowest_gap(value: &Value, values: &[Value], offsets: &[Option<usize>], placed: &[usize]) -> usize {
+fn lowest_gap(value: &Storage, values: &[Storage], offsets: &[Option<usize>], placed: &[usize]) -> usize {
     let mut offset = 0;
     for &other in placed {
         let (start, neighbour) = (offsets[other].unwrap_or(0), &values[other]);
@@ -121,8 +151,8 @@ fn lowest_gap(value: &Value, values: &[Value], offsets: &[Option<usize>], placed
 mod tests {
     use super::*;
 
-    fn value(len: usize, border: usize, first: usize, last: usize) -> Value {
-        Value { layout: MapLayout::new(1, 1, len, 1, border), first, last }
+    fn value(len: usize, border: usize, first: usize, last: usize) -> Storage {
+        Storage { layout: MapLayout::new(1, 1, len, 1, border), first, last }
     }
 
     #[test]
@@ -132,13 +162,13 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33) % below
         };
-        let values: Vec<Value> = (0..200)
+        let values: Vec<Storage> = (0..200)
             .map(|_| {
                 let first = random(50) as usize;
                 value(1 + random(1000) as usize, random(2) as usize, first, first + random(10) as usize)
             })
             .collect();
-        let plan = plan(&values);
+        let plan = plan_storages(&values);
         for (i, a) in values.iter().enumerate() {
             for (j, b) in values.iter().enumerate().skip(i + 1) {
                 let (x, y) = (&plan.slots[i], &plan.slots[j]);
@@ -153,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_chain_needs_two_places() {
-        let values: Vec<Value> = (0..10).map(|i| value(64, 0, i, i + 1)).collect();
-        assert_eq!(plan(&values).arena_len, 128);
+        let values: Vec<Storage> = (0..10).map(|i| value(64, 0, i, i + 1)).collect();
+        assert_eq!(plan_storages(&values).arena_len, 128);
     }
 }

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use rayon::prelude::*;
-use residuum_kernels::{Isa, rearrange};
+use residuum_graph::DropPath;
+use residuum_kernels::{Draws, Isa, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout, Tensor};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::gates::gate_factors;
 use crate::lower::Lowered;
 use crate::memory::allocate;
 use crate::plan::{Plan, PlanSummary, plan};
@@ -16,12 +18,22 @@ use crate::step::{Action, Run, Step, ValueId};
 use crate::threads::Threads;
 
 /// What goes into one run.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Feed<'a> {
     pub(crate) images: &'a [f32],
     pub(crate) labels: &'a [u32],
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
+    pub(crate) draws: Draws,
+    pub(crate) gates: Option<&'a [bool]>,
+}
+
+impl<'a> Feed<'a> {
+    /// Images to be answered.
+    pub(crate) const fn images(images: &'a [f32]) -> Self {
+        let draws = Draws::new(0, 0);
+        Self { images, labels: &[], label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
+    }
 }
 
 /// A compiled graph with its memory.
@@ -39,12 +51,13 @@ pub(crate) struct Program {
     packed: Vec<AlignedBuffer>,
     scratch: AlignedBuffer,
     images: ValueId,
+    gates: Vec<DropPath>,
 }
 
 impl Program {
     /// Gives every value its place and allocates. The first `learned_len` floats of the store are learned.
     pub(crate) fn new(engine: &Engine, lowered: Lowered, learned_len: usize) -> Result<Self, EngineError> {
-        let plan = plan(&lowered.values);
+        let plan = plan(&lowered.storages, &lowered.views);
         let mut store = allocate("the parameters", lowered.store.len())?;
         store.copy_from_slice(&lowered.store);
         let loads = |step: &&Step| matches!(step.action, Action::Load);
@@ -54,14 +67,20 @@ impl Program {
             isa: engine.isa(),
             steps: lowered.steps,
             arena: allocate("the activations", plan.arena_len)?,
-            unshared_bytes: 4 * lowered.values.iter().map(|value| value.layout.len()).sum::<usize>(),
+            unshared_bytes: 4 * lowered.storages.iter().map(|storage| storage.layout.len()).sum::<usize>(),
             plan,
             store,
             gradients: allocate("the gradients", learned_len)?,
             packed: lowered.packed,
             scratch: allocate("the working memory", lowered.scratch_len)?,
             images,
+            gates: lowered.gates,
         })
+    }
+
+    /// Number of branches with stochastic depth.
+    pub(crate) fn gates(&self) -> usize {
+        self.gates.len()
     }
 
     pub(crate) fn layout(&self, value: ValueId) -> MapLayout {
@@ -143,7 +162,14 @@ impl Program {
         let layout = self.layout(self.images);
         let wanted = layout.pixels() * layout.c;
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
-        let Self { threads, isa, steps, plan, arena, store, gradients, packed, scratch, .. } = self;
+        let Self { threads, isa, steps, plan, arena, store, gradients, packed, scratch, gates, .. } = self;
+        let decided = |index: usize| feed.gates.map(|gates| gates[index]);
+        let n = layout.n;
+        let gates: Vec<Vec<f32>> = gates
+            .iter()
+            .enumerate()
+            .map(|(index, path)| gate_factors(path, feed.draws, decided(index), n))
+            .collect();
         threads.run(|| {
             let mut run = Run {
                 isa: *isa,
@@ -157,6 +183,8 @@ impl Program {
                 labels: feed.labels,
                 label_smoothing: feed.label_smoothing,
                 norm_momentum: feed.norm_momentum,
+                draws: feed.draws,
+                gates: &gates,
                 loss: (0.0, 0),
             };
             for step in steps.iter() {

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use residuum_graph::{
-    AvgPool, BatchNorm, Conv2d, Graph, GraphError, Kind, MaxPool, Node, NodeId, Op, ParamId,
+    AvgPool, BatchNorm, Conv2d, Dropout, Graph, GraphError, Kind, MaxPool, Node, NodeId, Op, ParamId,
 };
 use residuum_kernels::plain::{self, Real};
-use residuum_kernels::{ConvShape, PoolShape};
+use residuum_kernels::{ConvShape, Draws, PoolShape};
 
-use crate::geometry::{conv_shape, pool_shape};
+use crate::gates::{gate_factors, gate_index};
+use crate::geometry::{blur_shape, conv_shape, pool_shape};
 
 /// What a graph is evaluated on.
 #[derive(Clone, Debug)]
@@ -25,6 +26,10 @@ pub struct Feed<'a, T> {
     pub labels: &'a [u32],
     /// Share of the target that is spread over all classes.
     pub label_smoothing: T,
+    /// The step's random numbers.
+    pub draws: Draws,
+    /// Whether each branch with stochastic depth survives, in the order of the nodes, instead of drawn.
+    pub gates: Option<&'a [bool]>,
 }
 
 /// The value of every node, in the graph's order.
@@ -166,6 +171,30 @@ impl<T: Real> Evaluation<'_, T> {
                 let eps = T::from_f64(f64::from(norm.eps));
                 plain::normalize(x, n, norm.channels, h * w, mean, var, eps, gamma, beta, out);
             }
+            Op::Scale { factor, offset } => {
+                plain::scale(x, T::from_f64((*factor).into()), T::from_f64((*offset).into()), out);
+            }
+            Op::DropPath(path) => {
+                plain::scale(x, T::from_f64(path.evaluation_factor().into()), T::ZERO, out);
+            }
+            Op::Mul => plain::mul(x, input(1), n * self.channels(id), out),
+            Op::Sigmoid => plain::sigmoid(x, out),
+            Op::Concat => {
+                let maps: Vec<(&[T], usize)> =
+                    node.inputs.iter().map(|&x| (&values[x.index()][..], self.channels(x))).collect();
+                plain::concat(&maps, n, h * w, out);
+            }
+            Op::Flatten | Op::Dropout(_) => out.copy_from_slice(x),
+            Op::Blur(blur) => plain::blur(x, &blur_shape(blur, n, self.channels(source), [h, w]), out),
+            Op::Mask(Dropout { rate, stream }) => {
+                plain::dropout(self.feed.draws, *stream, *rate, x, n, self.channels(source), h * w, out);
+            }
+            Op::Gate(path) => {
+                let is_open = self.feed.gates.map(|gates| gates[gate_index(self.graph, path)]);
+                let factors = gate_factors(path, self.feed.draws, is_open, n);
+                let factors: Vec<T> = factors.iter().map(|&factor| T::from_f64(factor.into())).collect();
+                plain::scale_images(x, &factors, out);
+            }
             Op::CrossEntropy => {
                 let (labels, smoothing) = (self.feed.labels, self.feed.label_smoothing);
                 out[0] = plain::softmax_cross_entropy(x, labels, self.channels(source), smoothing);
@@ -223,6 +252,15 @@ impl<T: Real> Evaluation<'_, T> {
             Op::SubsampleBackward { stride, .. } => {
                 let [h, w] = self.extents[id.index()];
                 plain::subsample_backward(dy, n * self.channels(id), h, w, *stride, out);
+            }
+            Op::MulBackward { .. } => plain::mul_backward(dy, input(1), n * self.channels(id), out),
+            Op::SigmoidBackward => plain::sigmoid_backward(dy, input(1), out),
+            Op::SliceChannels { start } => {
+                plain::slice_channels(dy, n, self.channels(node.inputs[0]), self.area(id), *start, out);
+            }
+            Op::BlurBackward { blur, like } => {
+                let shape = blur_shape(blur, n, self.channels(*like), self.extents[like.index()]);
+                plain::blur_backward(dy, &shape, out);
             }
             Op::PadChannelsBackward { before, after } => {
                 plain::pad_channels_backward(dy, n, self.channels(id), self.area(id), *before, *after, out);

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use residuum_graph::Dropout;
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
-use residuum_kernels::{Isa, PoolShape, elementwise, loss, norm, pool, rearrange};
+use residuum_kernels::{BlurShape, Draws, Isa, PoolShape, elementwise, gate, loss, norm, pool, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
 use crate::memory::{Others, write};
@@ -141,9 +142,70 @@ pub(crate) enum Action {
         stride: usize,
         before: usize,
     },
+    /// Copies values to their first channels of the output.
+    Concat {
+        parts: Vec<(ValueId, usize)>,
+    },
+    Copy {
+        x: ValueId,
+    },
+    Mul {
+        x: ValueId,
+        gate: ValueId,
+        residual: Option<ValueId>,
+        relu: bool,
+    },
+    MulBackward {
+        dy: ValueId,
+        x: ValueId,
+    },
+    Sigmoid {
+        x: ValueId,
+    },
+    SigmoidBackward {
+        dy: ValueId,
+        y: ValueId,
+    },
+    Dropout {
+        x: ValueId,
+        dropout: Dropout,
+    },
+    /// Multiplies every image by what a gate draws for it.
+    ScaleImages {
+        x: ValueId,
+        gate: usize,
+    },
+    Blur {
+        x: ValueId,
+        shape: BlurShape,
+    },
+    BlurBackward {
+        dy: ValueId,
+        shape: BlurShape,
+    },
     Loss {
         logits: ValueId,
     },
+}
+
+/// What a step does when a branch with stochastic depth is dropped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WhenClosed {
+    /// Nothing; parameters that it would have made gradients of get zeros.
+    Skip,
+    /// Everything but its own computation: what is added to it passes.
+    ResidualOnly,
+    /// Its own computation, to which nothing is added.
+    WithoutResidual,
+    /// The value of the operand that remains passes.
+    Copy(ValueId),
+}
+
+/// The gate that a step waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gated {
+    pub(crate) gate: usize,
+    pub(crate) then: WhenClosed,
 }
 
 /// Filters of a convolution: where they are kept, and the buffer with their packed form.
@@ -160,6 +222,7 @@ pub(crate) struct Step {
     pub(crate) action: Action,
     pub(crate) out: Option<ValueId>,
     pub(crate) multiply_adds: u64,
+    pub(crate) gated: Option<Gated>,
 }
 
 /// What is fed to a run, and what comes out beside the values.
@@ -175,6 +238,9 @@ pub(crate) struct Run<'a> {
     pub(crate) labels: &'a [u32],
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
+    pub(crate) draws: Draws,
+    /// For each gate, what it multiplies the images by.
+    pub(crate) gates: &'a [Vec<f32>],
     /// Mean loss and number of right answers.
     pub(crate) loss: (f64, usize),
 }
@@ -184,6 +250,8 @@ pub(crate) struct Run<'a> {
 struct Inputs<'a> {
     others: Others<'a>,
     plan: &'a Plan,
+    /// Whether what is to be added exists.
+    has_residual: bool,
 }
 
 impl<'a> Inputs<'a> {
@@ -194,6 +262,10 @@ impl<'a> Inputs<'a> {
 
     fn optional(&self, value: Option<ValueId>) -> Option<(&'a [f32], MapLayout)> {
         value.map(|value| self.map(value))
+    }
+
+    fn residual(&self, value: Option<ValueId>) -> Option<(&'a [f32], MapLayout)> {
+        self.optional(value.filter(|_| self.has_residual))
     }
 
     /// Row `index` of a value that holds one row of `c` floats after another.
@@ -239,6 +311,16 @@ impl Step {
             Action::GlobalAvgPoolBackward { .. } => "global average pool backward".into(),
             Action::SubsamplePad { .. } => "subsample and pad".into(),
             Action::SubsamplePadBackward { .. } => "subsample and pad backward".into(),
+            Action::Concat { .. } => "concat".into(),
+            Action::Copy { .. } => "copy".into(),
+            Action::Mul { residual, relu, .. } => format!("multiply{}", fused(residual.is_some(), *relu)),
+            Action::MulBackward { .. } => "multiply backward".into(),
+            Action::Sigmoid { .. } => "sigmoid".into(),
+            Action::SigmoidBackward { .. } => "sigmoid backward".into(),
+            Action::Dropout { .. } => "dropout".into(),
+            Action::ScaleImages { .. } => "drop path".into(),
+            Action::Blur { .. } => "blur".into(),
+            Action::BlurBackward { .. } => "blur backward".into(),
             Action::Loss { .. } => "loss".into(),
         }
     }
@@ -264,16 +346,24 @@ impl Step {
             Action::NormBackward { dy, mask, x, sums, residual } => {
                 some(&[Some(*dy), *mask, Some(*x), Some(*sums), *residual])
             }
-            Action::ReluBackward { dy, y } => vec![*dy, *y],
+            Action::Mul { x, gate, residual, .. } => some(&[Some(*x), Some(*gate), *residual]),
+            Action::ReluBackward { dy, y } | Action::SigmoidBackward { dy, y } => vec![*dy, *y],
             Action::Add { a, b, .. } => vec![*a, *b],
-            Action::MaxPoolBackward { dy, x, .. } => vec![*dy, *x],
+            Action::MaxPoolBackward { dy, x, .. } | Action::MulBackward { dy, x } => vec![*dy, *x],
+            Action::Concat { parts } => parts.iter().map(|(value, _)| *value).collect(),
             Action::Moments { x, .. }
             | Action::Relu { x }
             | Action::MaxPool { x, .. }
             | Action::AvgPool { x, .. }
             | Action::GlobalAvgPool { x }
+            | Action::Copy { x }
+            | Action::Sigmoid { x }
+            | Action::Dropout { x, .. }
+            | Action::ScaleImages { x, .. }
+            | Action::Blur { x, .. }
             | Action::SubsamplePad { x, .. } => vec![*x],
-            Action::BiasBackward { dy, .. }
+            Action::BlurBackward { dy, .. }
+            | Action::BiasBackward { dy, .. }
             | Action::AvgPoolBackward { dy, .. }
             | Action::GlobalAvgPoolBackward { dy }
             | Action::SubsamplePadBackward { dy, .. } => vec![*dy],
@@ -283,14 +373,31 @@ impl Step {
 
     /// Runs the step.
     pub(crate) fn run(&self, run: &mut Run<'_>) {
+        let closed = self.gated.filter(|gated| run.gates[gated.gate].first() == Some(&0.0));
+        let closed = closed.map(|gated| gated.then);
+        if matches!(closed, Some(WhenClosed::Skip)) {
+            return self.clear_gradients(run);
+        }
         let Some(out) = self.out else { return self.run_for_gradients(run) };
         let slot = *run.plan.slot(out);
         let (others, value) = write(run.arena, &slot);
-        let inputs = Inputs { others, plan: run.plan };
+        let has_residual = !matches!(closed, Some(WhenClosed::WithoutResidual));
+        let inputs = Inputs { others, plan: run.plan, has_residual };
         if slot.clears_border {
             rearrange::zero_border(value, slot.layout);
         }
+        if let Some(WhenClosed::ResidualOnly | WhenClosed::Copy(_)) = closed {
+            return self.pass_residual(run.isa, closed, inputs, value, slot.layout);
+        }
         match &self.action {
+            Action::Dropout { x, dropout: Dropout { rate, stream } } => {
+                let (x, xl) = inputs.map(*x);
+                gate::dropout(run.isa, run.draws, *stream, *rate, x, xl, value, slot.layout);
+            }
+            Action::ScaleImages { x, gate } => {
+                let (x, xl) = inputs.map(*x);
+                gate::scale_images(run.isa, x, xl, &run.gates[*gate], value, slot.layout);
+            }
             Action::Load => rearrange::to_map(run.images, value, slot.layout),
             Action::Loss { logits } => {
                 let (logits, layout) = inputs.map(*logits);
@@ -317,6 +424,45 @@ impl Step {
                 }
             }
             _ => self.run_for_value(run.isa, run.store, run.packed, inputs, value, slot.layout),
+        }
+    }
+
+    /// The gradients of a branch that was dropped.
+    fn clear_gradients(&self, run: &mut Run<'_>) {
+        let mut clear = |place: &Place| run.gradients[place.clone()].fill(0.0);
+        match &self.action {
+            Action::ConvBackwardWeights { gradient, .. } | Action::BiasBackward { gradient, .. } => {
+                clear(gradient);
+            }
+            Action::NormSums { weight, bias, .. } => weight.iter().chain(bias).for_each(clear),
+            _ => {}
+        }
+    }
+
+    /// What is left of a step whose own computation belongs to a dropped branch.
+    fn pass_residual(
+        &self,
+        isa: Isa,
+        closed: Option<WhenClosed>,
+        inputs: Inputs<'_>,
+        out: &mut [f32],
+        layout: MapLayout,
+    ) {
+        let (residual, relu, mask) = match &self.action {
+            Action::Conv { residual, relu, .. }
+            | Action::Affine { residual, relu, .. }
+            | Action::Mul { residual, relu, .. } => (*residual, *relu, None),
+            Action::ConvBackwardData { residual, mask, .. } => (*residual, false, *mask),
+            Action::NormBackward { residual, .. } => (*residual, false, None),
+            Action::Add { relu, .. } => (None, *relu, None),
+            _ => (None, false, None),
+        };
+        let operand = if let Some(WhenClosed::Copy(other)) = closed { Some(other) } else { residual };
+        let Some((x, xl)) = inputs.optional(operand) else { unreachable!("{} adds nothing", self.name) };
+        match inputs.optional(mask) {
+            Some((y, yl)) => elementwise::relu_backward(isa, x, xl, y, yl, None, out, layout),
+            None if relu => elementwise::relu(isa, x, xl, out, layout),
+            None => elementwise::copy(isa, x, xl, out, layout),
         }
     }
 
@@ -354,7 +500,7 @@ impl Step {
             Action::Conv { kernel, x, filters, bias, residual, relu } => {
                 let epilogue = Epilogue {
                     bias: bias.as_ref().map(at),
-                    residual: inputs.optional(*residual),
+                    residual: inputs.residual(*residual),
                     relu: *relu,
                     ..Epilogue::default()
                 };
@@ -362,7 +508,7 @@ impl Step {
             }
             Action::ConvBackwardData { kernel, dy, filters, residual, mask } => {
                 let epilogue = Epilogue {
-                    residual: inputs.optional(*residual),
+                    residual: inputs.residual(*residual),
                     mask: inputs.optional(*mask),
                     ..Epilogue::default()
                 };
@@ -376,12 +522,12 @@ impl Step {
                         (inputs.row(*value, 3, xl.c), inputs.row(*value, 4, xl.c))
                     }
                 };
-                norm::affine(isa, x, xl, scale, shift, inputs.optional(*residual), *relu, out, layout);
+                norm::affine(isa, x, xl, scale, shift, inputs.residual(*residual), *relu, out, layout);
             }
             Action::NormBackward { dy, mask, x, sums, residual } => {
                 let ((dy, dyl), (x, xl)) = (inputs.map(*dy), inputs.map(*x));
                 let [a, b, d] = [2, 3, 4].map(|row| inputs.row(*sums, row, xl.c));
-                let (mask, residual) = (inputs.optional(*mask), inputs.optional(*residual));
+                let (mask, residual) = (inputs.optional(*mask), inputs.residual(*residual));
                 norm::norm_backward_apply(isa, dy, dyl, mask, x, xl, a, b, d, residual, None, out, layout);
             }
             Action::Relu { x } => {
@@ -391,6 +537,33 @@ impl Step {
             Action::ReluBackward { dy, y } => {
                 let ((dy, dyl), (y, yl)) = (inputs.map(*dy), inputs.map(*y));
                 elementwise::relu_backward(isa, dy, dyl, y, yl, None, out, layout);
+            }
+            Action::Copy { x } => {
+                let (x, xl) = inputs.map(*x);
+                elementwise::copy(isa, x, xl, out, layout);
+            }
+            Action::Concat { parts } => {
+                for &(part, channel) in parts {
+                    let (x, xl) = inputs.map(part);
+                    let layout = MapLayout { c: xl.c, ..layout };
+                    elementwise::copy(isa, x, xl, &mut out[channel..], layout);
+                }
+            }
+            Action::Mul { x, gate, residual, relu } => {
+                let ((x, xl), (g, gl)) = (inputs.map(*x), inputs.map(*gate));
+                gate::mul(isa, x, xl, g, gl, inputs.residual(*residual), *relu, out, layout);
+            }
+            Action::MulBackward { dy, x } => {
+                let ((dy, dyl), (x, xl)) = (inputs.map(*dy), inputs.map(*x));
+                gate::mul_backward(isa, dy, dyl, x, xl, out, layout);
+            }
+            Action::Sigmoid { x } => {
+                let (x, xl) = inputs.map(*x);
+                gate::sigmoid(x, xl, out, layout);
+            }
+            Action::SigmoidBackward { dy, y } => {
+                let ((dy, dyl), (y, yl)) = (inputs.map(*dy), inputs.map(*y));
+                gate::sigmoid_backward(isa, dy, dyl, y, yl, out, layout);
             }
             Action::Add { a, b, relu } => {
                 let ((a, al), (b, bl)) = (inputs.map(*a), inputs.map(*b));
@@ -421,10 +594,19 @@ impl Step {
             }
             Action::GlobalAvgPool { x } => {
                 let (x, xl) = inputs.map(*x);
-                pool::global_avg_pool(isa, x, xl, out);
+                pool::global_avg_pool(isa, x, xl, out, layout);
             }
             Action::GlobalAvgPoolBackward { dy } => {
-                pool::global_avg_pool_backward(inputs.map(*dy).0, out, layout);
+                let (dy, dyl) = inputs.map(*dy);
+                pool::global_avg_pool_backward(dy, dyl, out, layout);
+            }
+            Action::Blur { x, shape } => {
+                let (x, xl) = inputs.map(*x);
+                pool::blur(isa, x, xl, shape, out, layout);
+            }
+            Action::BlurBackward { dy, shape } => {
+                let (dy, dyl) = inputs.map(*dy);
+                pool::blur_backward(isa, dy, dyl, shape, out, layout);
             }
             Action::SubsamplePad { x, stride, before } => {
                 let (x, xl) = inputs.map(*x);

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use residuum_graph::{Differentiation, Graph, NodeId, ParamId, Role, Weights};
-use residuum_kernels::{SgdStep, sgd_step};
+use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamId, Role, Weights};
+use residuum_kernels::{Draws, SgdStep, sgd_step};
 use residuum_tensor::{AlignedBuffer, Tensor};
 
 use crate::engine::{Engine, InputShape, find_taps};
@@ -40,6 +40,33 @@ pub struct TrainingOptions {
     pub decay: Decay,
     /// Names of layers whose values, and the loss's gradients with respect to them, can be read.
     pub taps: Vec<String>,
+    /// Which values are kept for the backward pass. It changes memory and time, never a bit of the result.
+    pub recompute: Recompute,
+    /// Seed of dropout and stochastic depth.
+    pub seed: u64,
+}
+
+/// Which values are computed again for the backward pass instead of being kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recompute {
+    /// Normalised activations, in networks that concatenate: kept, they would grow with the square of the
+    /// depth there.
+    #[default]
+    WhereConcatenated,
+    /// Normalised activations, in every network.
+    Normalised,
+    /// Nothing.
+    Nothing,
+}
+
+impl Recompute {
+    fn applies_to(self, graph: &Graph) -> bool {
+        match self {
+            Self::WhereConcatenated => graph.nodes().iter().any(|node| node.op == Op::Concat),
+            Self::Normalised => true,
+            Self::Nothing => false,
+        }
+    }
 }
 
 impl Default for TrainingOptions {
@@ -50,6 +77,8 @@ impl Default for TrainingOptions {
             frozen: Vec::new(),
             decay: Decay::All,
             taps: Vec::new(),
+            recompute: Recompute::default(),
+            seed: 0,
         }
     }
 }
@@ -75,6 +104,10 @@ pub struct Training {
     /// Ranges of the store that are updated alike, and whether they decay.
     updates: Vec<(Range<usize>, bool)>,
     taps: HashMap<String, Tap>,
+    /// Steps done, which the random numbers depend on.
+    iteration: u64,
+    /// Whether each branch with stochastic depth survives, where that is not drawn.
+    gates: Option<Vec<bool>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +133,8 @@ impl Training {
         options: &TrainingOptions,
     ) -> Result<Self, EngineError> {
         let frozen = options.frozen.iter().filter_map(|name| graph.find_param(name)).collect();
-        let training = graph.differentiate(&Differentiation { frozen })?;
+        let recomputes = options.recompute.applies_to(graph);
+        let training = graph.differentiate(&Differentiation { frozen, recomputes })?;
         let learned: HashSet<ParamId> = training.gradients.iter().map(|gradient| gradient.param).collect();
         let order = store_order(graph, &learned, options.decay);
         // The training graph keeps the layers' names but not their places.
@@ -137,12 +171,40 @@ impl Training {
         let velocity = allocate("the velocities", learned_end)?;
         let updates = vec![(0..decayed_end, true), (decayed_end..learned_end, false)];
         let program = Program::new(engine, lowered, learned_end)?;
-        Ok(Self { program, options: options.clone(), shape, logits, params, velocity, updates, taps })
+        Ok(Self {
+            program,
+            options: options.clone(),
+            shape,
+            logits,
+            params,
+            velocity,
+            updates,
+            taps,
+            iteration: 0,
+            gates: None,
+        })
     }
 
     /// The size of the batches.
     pub fn shape(&self) -> InputShape {
         self.shape
+    }
+
+    /// Continues at another step: dropout and stochastic depth draw what they would have drawn there.
+    pub fn set_iteration(&mut self, iteration: u64) {
+        self.iteration = iteration;
+    }
+
+    /// Decides which branches with stochastic depth survive, in the order of the network's nodes, from now
+    /// on; `None` leaves it to chance again.
+    ///
+    /// # Panics
+    /// When their number is another one.
+    pub fn set_gates(&mut self, gates: Option<Vec<bool>>) {
+        if let Some(gates) = &gates {
+            assert_eq!(gates.len(), self.program.gates(), "one decision for each branch");
+        }
+        self.gates = gates;
     }
 
     /// Loss and gradients of a batch: `images` is `[n, c, h, w]`, `labels` one class for each. The running
@@ -153,7 +215,9 @@ impl Training {
     pub fn forward_backward(&mut self, images: &[f32], labels: &[u32]) -> StepResult {
         assert_eq!(labels.len(), self.shape.n, "one label for each image");
         self.program.pack_filters();
-        let (loss, correct) = self.program.run(&feed(&self.options, images, labels));
+        let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, labels);
+        let (loss, correct) = self.program.run(&feed);
+        self.iteration += 1;
         StepResult { loss, correct }
     }
 
@@ -243,7 +307,8 @@ impl Training {
     /// As [`Training::forward_backward`].
     pub fn profile(&mut self, images: &[f32], labels: &[u32]) -> Vec<StepTime> {
         self.program.pack_filters();
-        self.program.profile(&feed(&self.options, images, labels))
+        let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, labels);
+        self.program.profile(&feed)
     }
 
     /// Memory that the program holds.
@@ -261,9 +326,15 @@ impl PlacedParam {
     }
 }
 
-fn feed<'a>(options: &TrainingOptions, images: &'a [f32], labels: &'a [u32]) -> Feed<'a> {
-    let TrainingOptions { label_smoothing, norm_momentum, .. } = *options;
-    Feed { images, labels, label_smoothing, norm_momentum }
+fn feed<'a>(
+    options: &TrainingOptions,
+    iteration: u64,
+    gates: Option<&'a [bool]>,
+    images: &'a [f32],
+    labels: &'a [u32],
+) -> Feed<'a> {
+    let TrainingOptions { label_smoothing, norm_momentum, seed, .. } = *options;
+    Feed { images, labels, label_smoothing, norm_momentum, draws: Draws::new(seed, iteration), gates }
 }
 
 fn decays(graph: &Graph, id: ParamId, decay: Decay) -> bool {

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use residuum_engine::{
-    Decay, Engine, EngineError, EngineOptions, InputShape, Isa, SgdStep, Training, TrainingOptions, reference,
+    Decay, Draws, Engine, EngineError, EngineOptions, InputShape, Isa, SgdStep, Training, TrainingOptions,
+    reference,
 };
-use residuum_graph::{AvgPool, Builder, ConvSpec, Differentiation, Graph, MaxPool, Op};
+use residuum_graph::{
+    AvgPool, Blur, Builder, ConvSpec, Differentiation, DropRule, Graph, MaxPool, NodeId, Op,
+};
 use residuum_models::formula;
 
 /// Facts of a small network; every operation of the family occurs in one or the other.
@@ -23,22 +26,27 @@ struct Spec {
     pool: u8,
     shortcut: u8,
     preactivation: bool,
+    extra: u8,
 }
 
 fn specs() -> impl Strategy<Value = Spec> {
     let sizes = (1..5usize, prop::sample::select(vec![1usize, 3]), 1..3usize, 1..3usize, 1..3usize);
-    (sizes, any::<bool>(), any::<bool>(), 0..4u8, 0..4u8, any::<bool>()).prop_map(
-        |((half, kernel, stride, dilation, groups), bias, norm, pool, shortcut, preactivation)| Spec {
-            channels: 2 * half,
-            kernel,
-            stride,
-            dilation,
-            groups,
-            bias,
-            norm,
-            pool,
-            shortcut,
-            preactivation,
+    let kinds = (0..5u8, 0..4u8, any::<bool>(), 0..7u8);
+    (sizes, any::<bool>(), any::<bool>(), kinds).prop_map(
+        |((half, kernel, stride, dilation, groups), bias, norm, (pool, shortcut, preactivation, extra))| {
+            Spec {
+                channels: 2 * half,
+                kernel,
+                stride,
+                dilation,
+                groups,
+                bias,
+                norm,
+                pool,
+                shortcut,
+                preactivation,
+                extra,
+            }
         },
     )
 }
@@ -46,6 +54,7 @@ fn specs() -> impl Strategy<Value = Spec> {
 fn network(spec: &Spec) -> Graph {
     let Spec { channels, kernel, stride, dilation, groups, bias, .. } = *spec;
     let mut g = Builder::new("mixture");
+    let bias = bias.then_some(0.0);
     let conv = |channels, kernel, stride| ConvSpec { bias, ..ConvSpec::new(channels, kernel, stride) };
     let x = g.input(3);
     let mut x = g.conv("stem", x, conv(channels, 3, 1)).unwrap();
@@ -58,6 +67,7 @@ fn network(spec: &Spec) -> Graph {
         0 => g.max_pool("pool", x, window).unwrap(),
         1 => g.max_pool("pool", x, MaxPool { padding: [0; 2], ceil: true, ..window }).unwrap(),
         2 => g.avg_pool("pool", x, AvgPool { window, count_include_pad: true }).unwrap(),
+        3 => g.blur("pool", x, Blur { size: 3, stride: 2 }).unwrap(),
         _ => x,
     };
     let mut h = x;
@@ -73,6 +83,7 @@ fn network(spec: &Spec) -> Graph {
     }
     h = g.relu("block.relu1", h);
     h = g.conv("block.conv2", h, conv(2 * channels, 3, 1)).unwrap();
+    h = branch_end(&mut g, spec.extra, h);
     let mut shortcut = x;
     if spec.shortcut == 0 {
         shortcut = g.conv("block.down", x, conv(2 * channels, 1, stride)).unwrap();
@@ -87,9 +98,59 @@ fn network(spec: &Spec) -> Graph {
     if !spec.preactivation {
         y = g.relu("block.relu2", y);
     }
+    if spec.extra == 5 {
+        y = dense_end(&mut g, y);
+    }
     let pooled = g.global_avg_pool("avgpool", y).unwrap();
     let out = g.linear("fc", pooled, 5).unwrap();
     g.finish(out).unwrap()
+}
+
+/// What families of residual networks do to a branch before it is added.
+fn branch_end(g: &mut Builder, extra: u8, h: NodeId) -> NodeId {
+    let channels = g.channels("block", h).unwrap();
+    match extra {
+        1 => {
+            // Squeeze and excitation.
+            let s = g.global_avg_pool_map("block.se.pool", h).unwrap();
+            let s =
+                g.conv("block.se.fc1", s, ConvSpec { bias: Some(0.0), ..ConvSpec::new(3, 1, 1) }).unwrap();
+            let s = g.relu("block.se.relu", s);
+            let fc2 = ConvSpec { bias: Some(0.0), ..ConvSpec::new(channels, 1, 1) };
+            let s = g.conv("block.se.fc2", s, fc2).unwrap();
+            let s = g.sigmoid("block.se.gate", s);
+            g.mul("block.se.scale", h, s).unwrap()
+        }
+        2 => {
+            // A gate of its own for every position.
+            let s = g.conv("block.gate", h, ConvSpec::new(channels, 1, 1)).unwrap();
+            let s = g.sigmoid("block.gate.sigmoid", s);
+            let s = g.scale("block.gate.rest", s, -1.0, 1.0);
+            let h = g.mul("block.gate.mul", h, s).unwrap();
+            g.scale("block.half", h, 0.5, 0.0)
+        }
+        3 => {
+            let h = g.dropout("block.dropout", h, 0.4).unwrap();
+            g.drop_path("block.drop_path", h, 0.6, DropRule::Sample).unwrap()
+        }
+        4 => g.drop_path("block.drop_path", h, 0.6, DropRule::Batch).unwrap(),
+        6 => g.drop_path("block.drop_path", h, 0.5, DropRule::Paper).unwrap(),
+        _ => h,
+    }
+}
+
+/// Layers that append to their input, as in a dense block.
+fn dense_end(g: &mut Builder, mut y: NodeId) -> NodeId {
+    for layer in 0..3 {
+        let h = g.batch_norm(&format!("dense{layer}.norm"), y).unwrap();
+        let h = g.relu(&format!("dense{layer}.relu"), h);
+        let h = g.conv(&format!("dense{layer}.conv"), h, ConvSpec::new(3, 3, 1)).unwrap();
+        y = g.concat(&format!("dense{layer}.concat"), &[y, h]).unwrap();
+    }
+    // Channels that lie in two concatenations, and one that a step reads beside those it writes.
+    let direct = g.conv("direct", y, ConvSpec::new(2, 3, 1)).unwrap();
+    let both = g.concat("both", &[y, direct]).unwrap();
+    g.concat("twice", &[both, direct, both]).unwrap()
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -128,6 +189,8 @@ proptest! {
             shape: [n, h, w],
             labels: &labels,
             label_smoothing: 0.1,
+            draws: Draws::new(0, 0),
+            gates: None,
         };
         let evaluated = reference::evaluate(&graph, &feed).unwrap();
         let mut trained = reference::evaluate(&training.graph, &feed).unwrap();
@@ -164,7 +227,7 @@ proptest! {
         let (labels, images) = (formula::labels(n, 5), wide(formula::input("input", &[n, 3, side, side]).data()));
         let mut weights = wide_weights(&graph);
         let evaluate = |weights: &BTreeMap<String, Vec<f64>>| {
-            let feed = reference::Feed { weights, images: &images, shape: [n, side, side], labels: &labels, label_smoothing: 0.1 };
+            let feed = reference::Feed { weights, images: &images, shape: [n, side, side], labels: &labels, label_smoothing: 0.1, draws: Draws::new(0, 0), gates: None };
             reference::evaluate(&training.graph, &feed).unwrap()
         };
         let loss = training.graph.output().index();
@@ -198,7 +261,7 @@ fn relus(graph: &Graph) -> Vec<String> {
     graph.nodes().iter().filter(|node| node.op == Op::Relu).map(|node| node.name.clone()).collect()
 }
 
-fn take_sides(graph: &Graph, program: &Training, id: residuum_graph::NodeId, value: &mut [f64]) {
+fn take_sides(graph: &Graph, program: &Training, id: NodeId, value: &mut [f64]) {
     if graph.node(id).op != Op::Relu {
         return;
     }

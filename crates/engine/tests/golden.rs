@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use residuum_engine::{Engine, EngineOptions, InputShape, Training, TrainingOptions, reference};
+use residuum_engine::{Draws, Engine, EngineOptions, InputShape, Training, TrainingOptions, reference};
 use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamGradient};
 use residuum_models::formula;
 use serde_json::Value;
@@ -155,6 +155,8 @@ impl Golden {
             shape: [input[0], input[2], input[3]],
             labels: &formula::labels(input[0], self.classes()),
             label_smoothing: 0.0,
+            draws: Draws::new(0, 0),
+            gates: None,
         };
         reference::evaluate_with(graph, &feed, adjust).unwrap()
     }

@@ -3,7 +3,7 @@
 
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, Node, NodeId, ParamId};
-use crate::op::{AvgPool, BatchNorm, Conv2d, Linear, MaxPool, Op};
+use crate::op::{AvgPool, BatchNorm, Blur, Conv2d, DropPath, DropRule, Dropout, Linear, MaxPool, Op};
 use crate::param::{Fan, Init, Param, Role};
 
 /// A convolution as the papers write it: "3×3, 64, /2".
@@ -21,8 +21,8 @@ pub struct ConvSpec {
     pub dilation: usize,
     /// Independent groups of channels.
     pub groups: usize,
-    /// Whether a bias is learned; batch norm makes it superfluous.
-    pub bias: bool,
+    /// Start value of a bias, where one is learned; batch norm makes it superfluous.
+    pub bias: Option<f32>,
     /// How the filters start.
     pub init: Init,
 }
@@ -38,9 +38,25 @@ impl ConvSpec {
             padding: kernel.saturating_sub(1) / 2,
             dilation: 1,
             groups: 1,
-            bias: false,
+            bias: None,
             init: Init::HeNormal(Fan::In),
         }
+    }
+}
+
+/// What may differ between batch norms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormSpec {
+    /// How the scales start.
+    pub scale: Init,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl Default for NormSpec {
+    /// PyTorch's: scales of 1, eps 1e-5.
+    fn default() -> Self {
+        Self { scale: Init::Constant(1.0), eps: 1e-5 }
     }
 }
 
@@ -50,12 +66,14 @@ pub struct Builder {
     name: String,
     nodes: Vec<Node>,
     params: Vec<Param>,
+    /// Nodes so far that draw random numbers in training.
+    streams: u32,
 }
 
 impl Builder {
     /// An empty network.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), nodes: Vec::new(), params: Vec::new() }
+        Self { name: name.into(), nodes: Vec::new(), params: Vec::new(), streams: 0 }
     }
 
     /// The images: `[n, channels, h, w]`.
@@ -84,8 +102,9 @@ impl Builder {
         let shape = vec![channels, c_in / groups, kernel, kernel];
         let conv = Conv2d {
             weight: self.param(format!("{name}.weight"), shape, Role::ConvWeight, init),
-            bias: bias
-                .then(|| self.param(format!("{name}.bias"), vec![channels], Role::Bias, Init::Constant(0.0))),
+            bias: bias.map(|start| {
+                self.param(format!("{name}.bias"), vec![channels], Role::Bias, Init::Constant(start))
+            }),
             c_in,
             c_out: channels,
             kernel: [kernel; 2],
@@ -97,21 +116,29 @@ impl Builder {
         Ok(self.push(name, Op::Conv2d(conv), &[x], Kind::Map { channels }))
     }
 
-    /// Batch norm with the parameters `name.weight`, `.bias`, `.running_mean`, `.running_var`; eps 1e-5.
+    /// Batch norm with the parameters `name.weight`, `.bias`, `.running_mean`, `.running_var`; eps 1e-5,
+    /// scales that start at 1.
     ///
     /// # Errors
     /// When `x` is no map.
     pub fn batch_norm(&mut self, name: &str, x: NodeId) -> Result<NodeId, GraphError> {
+        self.norm(name, x, NormSpec::default())
+    }
+
+    /// Batch norm, told how it differs from the usual one.
+    ///
+    /// # Errors
+    /// When `x` is no map.
+    pub fn norm(&mut self, name: &str, x: NodeId, spec: NormSpec) -> Result<NodeId, GraphError> {
         let channels = self.channels(name, x)?;
-        let mut param = |local: &str, role, start| {
-            self.param(format!("{name}.{local}"), vec![channels], role, Init::Constant(start))
-        };
+        let mut param =
+            |local: &str, role, init| self.param(format!("{name}.{local}"), vec![channels], role, init);
         let norm = BatchNorm {
-            weight: param("weight", Role::NormWeight, 1.0),
-            bias: param("bias", Role::NormBias, 0.0),
-            running_mean: param("running_mean", Role::RunningMean, 0.0),
-            running_var: param("running_var", Role::RunningVar, 1.0),
-            eps: 1e-5,
+            weight: param("weight", Role::NormWeight, spec.scale),
+            bias: param("bias", Role::NormBias, Init::Constant(0.0)),
+            running_mean: param("running_mean", Role::RunningMean, Init::Constant(0.0)),
+            running_var: param("running_var", Role::RunningVar, Init::Constant(1.0)),
+            eps: spec.eps,
             channels,
         };
         Ok(self.push(name, Op::BatchNorm(norm), &[x], Kind::Map { channels }))
@@ -164,6 +191,24 @@ impl Builder {
         Ok(self.push(name, Op::GlobalAvgPool, &[x], Kind::Vector { features }))
     }
 
+    /// Mean over all positions as a map of one pixel, for layers that go on with convolutions.
+    ///
+    /// # Errors
+    /// When `x` is no map.
+    pub fn global_avg_pool_map(&mut self, name: &str, x: NodeId) -> Result<NodeId, GraphError> {
+        let channels = self.channels(name, x)?;
+        Ok(self.push(name, Op::GlobalAvgPool, &[x], Kind::Map { channels }))
+    }
+
+    /// A map of one pixel as a vector.
+    ///
+    /// # Errors
+    /// When `x` is no map.
+    pub fn flatten(&mut self, name: &str, x: NodeId) -> Result<NodeId, GraphError> {
+        let features = self.channels(name, x)?;
+        Ok(self.push(name, Op::Flatten, &[x], Kind::Vector { features }))
+    }
+
     /// Every `stride`-th row and column.
     ///
     /// # Errors
@@ -191,6 +236,98 @@ impl Builder {
         Ok(self.push(name, Op::PadChannels { before, after }, &[x], Kind::Map { channels }))
     }
 
+    /// `factor · x + offset`.
+    pub fn scale(&mut self, name: &str, x: NodeId, factor: f32, offset: f32) -> NodeId {
+        let kind = self.kind(x);
+        self.push(name, Op::Scale { factor, offset }, &[x], kind)
+    }
+
+    /// `1 / (1 + exp(-x))`.
+    pub fn sigmoid(&mut self, name: &str, x: NodeId) -> NodeId {
+        let kind = self.kind(x);
+        self.push(name, Op::Sigmoid, &[x], kind)
+    }
+
+    /// `x` weighed by a gate of the same channels, one value for each position or, where the gate has one
+    /// pixel, for each channel.
+    ///
+    /// # Errors
+    /// When the two are not maps of the same channels.
+    pub fn mul(&mut self, name: &str, x: NodeId, gate: NodeId) -> Result<NodeId, GraphError> {
+        let channels = self.channels(name, x)?;
+        if self.channels(name, gate)? != channels {
+            let found = self.kind(gate).to_string();
+            return Err(GraphError::new(name, format!("a gate of {channels} channels"), found));
+        }
+        Ok(self.push(name, Op::Mul, &[x, gate], Kind::Map { channels }))
+    }
+
+    /// The channels of all maps, one map after the other.
+    ///
+    /// # Errors
+    /// When there is no map, or one input is none.
+    pub fn concat(&mut self, name: &str, maps: &[NodeId]) -> Result<NodeId, GraphError> {
+        let channels = maps.iter().map(|&x| self.channels(name, x)).sum::<Result<usize, _>>()?;
+        if maps.is_empty() {
+            return Err(GraphError::new(name, "at least one map", "none"));
+        }
+        Ok(self.push(name, Op::Concat, maps, Kind::Map { channels }))
+    }
+
+    /// Dropout of single elements; nothing is added where the rate is 0.
+    ///
+    /// # Errors
+    /// When the rate is not in `[0, 1)`.
+    pub fn dropout(&mut self, name: &str, x: NodeId, rate: f32) -> Result<NodeId, GraphError> {
+        if !(0.0..1.0).contains(&rate) {
+            return Err(GraphError::new(name, "a rate of at least 0 and below 1", rate.to_string()));
+        }
+        if rate == 0.0 {
+            return Ok(x);
+        }
+        let (kind, stream) = (self.kind(x), self.next_stream());
+        Ok(self.push(name, Op::Dropout(Dropout { rate, stream }), &[x], kind))
+    }
+
+    /// Stochastic depth of the branch that ends in `x`; nothing is added where it always survives.
+    ///
+    /// # Errors
+    /// When the probability is not in `(0, 1]`.
+    pub fn drop_path(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        survival: f32,
+        rule: DropRule,
+    ) -> Result<NodeId, GraphError> {
+        if !(survival > 0.0 && survival <= 1.0) {
+            let found = survival.to_string();
+            return Err(GraphError::new(name, "a probability of survival above 0 and at most 1", found));
+        }
+        if survival == 1.0 {
+            return Ok(x);
+        }
+        let (kind, stream) = (self.kind(x), self.next_stream());
+        Ok(self.push(name, Op::DropPath(DropPath { survival, rule, stream }), &[x], kind))
+    }
+
+    /// Low-pass filter and subsampling.
+    ///
+    /// # Errors
+    /// When `x` is no map, or a size is 0.
+    pub fn blur(&mut self, name: &str, x: NodeId, blur: Blur) -> Result<NodeId, GraphError> {
+        let channels = self.channels(name, x)?;
+        if blur.size == 0 || blur.stride == 0 {
+            return Err(GraphError::new(name, "a positive filter and stride", format!("{blur:?}")));
+        }
+        Ok(self.push(name, Op::Blur(blur), &[x], Kind::Map { channels }))
+    }
+
+    fn next_stream(&mut self) -> u32 {
+        self.streams += 1;
+        self.streams - 1
+    }
+
     /// A linear layer with the parameters `name.weight` and `name.bias`; weights start uniform on
     /// ±1/√inputs, the bias at 0.
     ///
@@ -203,7 +340,8 @@ impl Builder {
         if outputs == 0 {
             return Err(GraphError::new(name, "at least one output", "0"));
         }
-        let init = Init::Uniform { bound: 1.0 / (inputs as f32).sqrt() };
+        let bound = 1.0 / (inputs as f32).sqrt();
+        let init = Init::Uniform { low: -bound, high: bound };
         let linear = Linear {
             weight: self.param(format!("{name}.weight"), vec![outputs, inputs], Role::LinearWeight, init),
             bias: Some(self.param(format!("{name}.bias"), vec![outputs], Role::Bias, Init::Constant(0.0))),

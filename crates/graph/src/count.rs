@@ -28,7 +28,9 @@ impl Graph {
         let (mut multiply_adds, mut activations) = (0, 0);
         for id in self.ids() {
             let node = self.node(id);
-            let before = node.inputs.iter().map(|x| depths[x.index()]).max().unwrap_or(0);
+            // A gate's layers are no layers of the path that it weighs.
+            let path = if node.op == Op::Mul { &node.inputs[..1] } else { &node.inputs };
+            let before = path.iter().map(|x| depths[x.index()]).max().unwrap_or(0);
             let weighted = matches!(node.op, Op::Conv2d(_) | Op::Linear(_));
             depths[id.index()] = before + usize::from(weighted);
             multiply_adds += self.multiply_adds(id.index(), extents[id.index()]);

@@ -5,6 +5,8 @@
 //! the gradients. A value that several nodes read collects one contribution from each, added in the order
 //! in which the walk meets them. Nothing is computed for values that no learned parameter lies behind.
 
+use std::collections::HashMap;
+
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, Node, NodeId, ParamId};
 use crate::op::{BatchNorm, Conv2d, Linear, Op};
@@ -15,6 +17,10 @@ pub struct Differentiation {
     /// Parameters that stay as they are. A batch norm whose scale is frozen uses its running statistics
     /// and leaves them alone: a constant affine map.
     pub frozen: Vec<ParamId>,
+    /// Computes normalised activations a second time for the backward pass, so that only the input of the
+    /// normalisation has to be kept (Pleiss et al. 2017, "Memory-efficient implementation of `DenseNets`").
+    /// The values are the same to the bit.
+    pub recomputes: bool,
 }
 
 /// Where a parameter's gradient is to be found.
@@ -66,6 +72,10 @@ struct Walk {
     needed: Vec<bool>,
     /// Gradient contributions that a node has collected.
     contributions: Vec<Vec<NodeId>>,
+    /// Whether normalised activations are computed again.
+    recomputes: bool,
+    /// Second computations so far, by the node that they repeat.
+    again: HashMap<NodeId, NodeId>,
     gradients: Vec<ParamGradient>,
     logits: NodeId,
 }
@@ -78,7 +88,16 @@ impl Walk {
         }
         let graph = Graph { nodes: Vec::new(), ..source.clone() };
         let logits = source.output;
-        Self { graph, learned, needed: Vec::new(), contributions: Vec::new(), gradients: Vec::new(), logits }
+        Self {
+            graph,
+            learned,
+            needed: Vec::new(),
+            contributions: Vec::new(),
+            recomputes: wanted.recomputes,
+            again: HashMap::new(),
+            gradients: Vec::new(),
+            logits,
+        }
     }
 
     fn push(&mut self, name: String, op: Op, inputs: &[NodeId], kind: Kind) -> NodeId {
@@ -111,6 +130,8 @@ impl Walk {
                         self.push(format!("{}.moments", node.name), Op::Moments(norm), &inputs, kind);
                     self.push(node.name.clone(), Op::Normalize(norm), &[inputs[0], moments], node.kind)
                 }
+                Op::Dropout(dropout) => self.push(node.name.clone(), Op::Mask(dropout), &inputs, node.kind),
+                Op::DropPath(path) => self.push(node.name.clone(), Op::Gate(path), &inputs, node.kind),
                 op => self.push(node.name.clone(), op, &inputs, node.kind),
             };
             place.push(id);
@@ -170,9 +191,27 @@ impl Walk {
                 self.give(inputs[0], dy);
                 self.give(inputs[1], dy);
             }
+            Op::Mul => {
+                self.simple(&name, Op::Mul, x, &[dy, inputs[1]]);
+                let (op, kept) = (Op::MulBackward { like: inputs[1] }, self.kept(inputs[0]));
+                self.simple(&format!("{name}.gate"), op, inputs.get(1).copied(), &[dy, kept]);
+            }
+            Op::Concat => self.concat_backward(&name, &inputs, dy),
+            Op::Scale { factor, .. } => {
+                self.simple(&name, Op::Scale { factor, offset: 0.0 }, x, &[dy]);
+            }
+            Op::Sigmoid => self.simple(&name, Op::SigmoidBackward, x, &[dy, id]),
+            Op::Flatten | Op::Mask(_) | Op::Gate(_) => self.simple(&name, op, x, &[dy]),
+            Op::Blur(blur) => self.simple(&name, Op::BlurBackward { blur, like: inputs[0] }, x, &[dy]),
             Op::BatchNorm(norm) => self.simple(&name, Op::BatchNormBackward(norm), x, &[dy]),
-            Op::Relu => self.simple(&name, Op::ReluBackward, x, &[dy, id]),
-            Op::MaxPool(pool) => self.simple(&name, Op::MaxPoolBackward(pool), x, &[dy, inputs[0]]),
+            Op::Relu => {
+                let y = self.kept(id);
+                self.simple(&name, Op::ReluBackward, x, &[dy, y]);
+            }
+            Op::MaxPool(pool) => {
+                let kept = self.kept(inputs[0]);
+                self.simple(&name, Op::MaxPoolBackward(pool), x, &[dy, kept]);
+            }
             Op::AvgPool(pool) => {
                 self.simple(&name, Op::AvgPoolBackward { pool, like: inputs[0] }, x, &[dy]);
             }
@@ -185,7 +224,13 @@ impl Walk {
             Op::PadChannels { before, after } => {
                 self.simple(&name, Op::PadChannelsBackward { before, after }, x, &[dy]);
             }
-            Op::CrossEntropy
+            Op::Dropout(_)
+            | Op::DropPath(_)
+            | Op::MulBackward { .. }
+            | Op::SigmoidBackward
+            | Op::SliceChannels { .. }
+            | Op::BlurBackward { .. }
+            | Op::CrossEntropy
             | Op::CrossEntropyBackward
             | Op::ConvBackwardData { .. }
             | Op::ConvBackwardWeights(_)
@@ -215,6 +260,42 @@ impl Walk {
         self.give(x, gradient);
     }
 
+    /// The node by whose value the backward pass knows a forward node's: itself, or, where memory is to be
+    /// saved, a second computation of a normalised activation from the input of the normalisation.
+    fn kept(&mut self, id: NodeId) -> NodeId {
+        if let Some(&again) = self.again.get(&id) {
+            return again;
+        }
+        let node = self.graph.node(id).clone();
+        let repeats = self.recomputes
+            && match node.op {
+                Op::Normalize(_) => true,
+                Op::Relu => matches!(self.graph.node(node.inputs[0]).op, Op::Normalize(_)),
+                _ => false,
+            };
+        if !repeats {
+            return id;
+        }
+        let mut inputs = node.inputs.clone();
+        if node.op == Op::Relu {
+            inputs[0] = self.kept(inputs[0]);
+        }
+        let again = self.push(format!("{}.again", node.name), node.op, &inputs, node.kind);
+        self.again.insert(id, again);
+        again
+    }
+
+    /// Every input of a concatenation gets its channels of the gradient.
+    fn concat_backward(&mut self, name: &str, inputs: &[NodeId], dy: NodeId) {
+        let mut start = 0;
+        for (index, &x) in inputs.iter().enumerate() {
+            self.simple(&format!("{name}.{index}"), Op::SliceChannels { start }, Some(x), &[dy]);
+            if let Kind::Map { channels } = self.graph.node(x).kind {
+                start += channels;
+            }
+        }
+    }
+
     fn give(&mut self, x: NodeId, gradient: NodeId) {
         if self.needed[x.index()] {
             self.contributions[x.index()].push(gradient);
@@ -230,7 +311,10 @@ impl Walk {
     }
 
     fn conv_backward(&mut self, name: &str, conv: Conv2d, x: NodeId, dy: NodeId) {
-        self.learn(conv.weight, Op::ConvBackwardWeights(conv), &[x, dy]);
+        if self.is_learned(conv.weight) {
+            let kept = self.kept(x);
+            self.learn(conv.weight, Op::ConvBackwardWeights(conv), &[kept, dy]);
+        }
         if let Some(bias) = conv.bias {
             self.learn(bias, Op::BiasBackward { bias }, &[dy]);
         }
@@ -238,7 +322,10 @@ impl Walk {
     }
 
     fn linear_backward(&mut self, name: &str, linear: Linear, x: NodeId, dy: NodeId) {
-        self.learn(linear.weight, Op::LinearBackwardWeights(linear), &[x, dy]);
+        if self.is_learned(linear.weight) {
+            let kept = self.kept(x);
+            self.learn(linear.weight, Op::LinearBackwardWeights(linear), &[kept, dy]);
+        }
         if let Some(bias) = linear.bias {
             self.learn(bias, Op::BiasBackward { bias }, &[dy]);
         }
@@ -317,11 +404,12 @@ mod tests {
         let graph = block();
         let names = ["conv.weight", "bn.weight", "bn.bias"];
         let frozen = names.iter().map(|name| graph.find_param(name).unwrap()).collect();
-        let training = graph.differentiate(&Differentiation { frozen }).unwrap();
+        let training =
+            graph.differentiate(&Differentiation { frozen, ..Differentiation::default() }).unwrap();
         assert!(training.graph.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm(_))));
         assert!(!training.graph.nodes().iter().any(|node| matches!(node.op, Op::Moments(_))));
         assert!(training.graph.find("conv2.backward").is_none());
         let all = graph.params().iter().map(|p| graph.find_param(&p.name).unwrap()).collect();
-        assert!(graph.differentiate(&Differentiation { frozen: all }).is_err());
+        assert!(graph.differentiate(&Differentiation { frozen: all, ..Differentiation::default() }).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! Spatial sizes: from the side of the images to the side of every map.
 
 use crate::error::GraphError;
-use crate::graph::Graph;
-use crate::op::{MaxPool, Op};
+use crate::graph::{Graph, Node};
+use crate::op::{Blur, MaxPool, Op};
 
 /// Number of windows along one side, by PyTorch's rule, or `None` where the window does not fit.
 fn windows(size: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Option<usize> {
@@ -17,6 +17,25 @@ fn pooled(size: usize, i: usize, pool: &MaxPool) -> Option<usize> {
     // A last window counts when rounding up, unless it would start in the right padding.
     let another = pool.ceil && covered < size + 2 * padding && floor * stride < size + padding;
     Some(floor + usize::from(another))
+}
+
+/// A reflected map repeats no edge pixel, so the padding is less than the side.
+fn blurred(size: usize, blur: Blur) -> Option<usize> {
+    (blur.padding() < size).then(|| windows(size, blur.size, blur.stride, blur.padding(), 1)).flatten()
+}
+
+/// `input`, once every other extent was found to fit it.
+fn agree(
+    node: &Node,
+    input: [usize; 2],
+    mut others: impl Iterator<Item = [usize; 2]>,
+    fits: impl Fn([usize; 2]) -> bool,
+) -> Result<[usize; 2], GraphError> {
+    let show = |e: [usize; 2]| format!("{}×{}", e[0], e[1]);
+    match others.find(|&other| !fits(other)) {
+        Some(other) => Err(GraphError::new(&node.name, show(input), show(other))),
+        None => Ok(input),
+    }
 }
 
 impl Graph {
@@ -44,14 +63,16 @@ impl Graph {
                 Op::MaxPool(pool) => both(&|i| pooled(input[i], i, pool))?,
                 Op::AvgPool(pool) => both(&|i| pooled(input[i], i, &pool.window))?,
                 Op::Subsample { stride } => input.map(|side| side.div_ceil(*stride)),
-                Op::Add => {
-                    let other = extents[node.inputs[1].index()];
-                    if other != input {
-                        let show = |e: [usize; 2]| format!("{}×{}", e[0], e[1]);
-                        return Err(GraphError::new(&node.name, show(input), show(other)));
-                    }
-                    input
+                Op::Add | Op::Concat => {
+                    let others = node.inputs.iter().map(|x| extents[x.index()]);
+                    agree(node, input, others, |other| other == input)?
                 }
+                Op::Mul => {
+                    let gate = extents[node.inputs[1].index()];
+                    agree(node, input, [gate].into_iter(), |gate| gate == input || gate == [1, 1])?
+                }
+                Op::Flatten => agree(node, [1, 1], [input].into_iter(), |input| input == [1, 1])?,
+                Op::Blur(blur) => both(&|i| blurred(input[i], *blur))?,
                 Op::BatchNorm(_)
                 | Op::Relu
                 | Op::PadChannels { .. }
@@ -59,10 +80,20 @@ impl Graph {
                 | Op::NormalizeBackward(_)
                 | Op::BatchNormBackward(_)
                 | Op::ReluBackward
+                | Op::Scale { .. }
+                | Op::Sigmoid
+                | Op::SigmoidBackward
+                | Op::Dropout(_)
+                | Op::DropPath(_)
+                | Op::Mask(_)
+                | Op::Gate(_)
+                | Op::SliceChannels { .. }
                 | Op::PadChannelsBackward { .. } => input,
                 Op::ConvBackwardData { like, .. }
                 | Op::AvgPoolBackward { like, .. }
                 | Op::GlobalAvgPoolBackward { like }
+                | Op::MulBackward { like }
+                | Op::BlurBackward { like, .. }
                 | Op::SubsampleBackward { like, .. } => extents[like.index()],
                 Op::MaxPoolBackward(_) => extents[node.inputs[1].index()],
                 Op::GlobalAvgPool

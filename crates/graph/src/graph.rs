@@ -172,6 +172,21 @@ impl Graph {
         users
     }
 
+    /// The same nodes, with every reader of a node that `is_identity` reading that node's first input
+    /// instead; and for each node, the one whose value stands for its own.
+    #[must_use]
+    pub fn bypass(&self, is_identity: impl Fn(&Node) -> bool) -> (Self, Vec<NodeId>) {
+        let mut graph = self.clone();
+        let mut stands_for: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
+        for (id, node) in self.ids().zip(&mut graph.nodes) {
+            node.inputs.iter_mut().for_each(|input| *input = stands_for[input.index()]);
+            let source = node.inputs.first().copied().filter(|_| is_identity(node));
+            stands_for.push(source.unwrap_or(id));
+        }
+        graph.output = stands_for[self.output.index()];
+        (graph, stands_for)
+    }
+
     pub(crate) fn duplicate_name(&self) -> Option<&str> {
         let mut seen = HashSet::new();
         self.nodes.iter().map(|node| node.name.as_str()).find(|name| !seen.insert(*name))

@@ -20,10 +20,10 @@ mod param;
 mod print;
 mod verify;
 
-pub use builder::{Builder, ConvSpec};
+pub use builder::{Builder, ConvSpec, NormSpec};
 pub use count::Counts;
 pub use differentiate::{Differentiation, ParamGradient, TrainingGraph};
 pub use error::GraphError;
 pub use graph::{Graph, Kind, Node, NodeId, ParamId};
-pub use op::{AvgPool, BatchNorm, Conv2d, Linear, MaxPool, Op};
+pub use op::{AvgPool, BatchNorm, Blur, Conv2d, DropPath, DropRule, Dropout, Linear, MaxPool, Op};
 pub use param::{Fan, Init, Param, Role, Weights};

@@ -80,6 +80,69 @@ pub struct Linear {
     pub outputs: usize,
 }
 
+/// Inverted dropout (Hinton et al. 2012): in training every element is zero with probability `rate` and
+/// otherwise divided by `1 - rate`; in evaluation the identity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Probability of zero.
+    pub rate: f32,
+    /// Tells the random numbers of this node from those of the others.
+    pub stream: u32,
+}
+
+/// How the branch of a residual block is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropRule {
+    /// Huang et al. 2016, "Deep networks with stochastic depth", §3: one draw for the mini-batch; a dropped
+    /// branch is not computed, a surviving one is used as it is, and evaluation multiplies by the
+    /// probability of survival.
+    Paper,
+    /// One draw for the mini-batch; a survivor is divided by the probability of survival, and evaluation
+    /// uses the branch as it is.
+    Batch,
+    /// As [`DropRule::Batch`] with one draw for every image.
+    Sample,
+}
+
+/// Stochastic depth of one residual branch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DropPath {
+    /// Probability that the branch survives.
+    pub survival: f32,
+    /// What is drawn, and how it is compensated.
+    pub rule: DropRule,
+    /// Tells the random numbers of this node from those of the others.
+    pub stream: u32,
+}
+
+impl DropPath {
+    /// What evaluation multiplies the branch by.
+    pub const fn evaluation_factor(&self) -> f32 {
+        match self.rule {
+            DropRule::Paper => self.survival,
+            DropRule::Batch | DropRule::Sample => 1.0,
+        }
+    }
+}
+
+/// A fixed low-pass filter before subsampling (Zhang 2019, "Making convolutional networks shift-invariant
+/// again"): the outer product of binomial coefficients, channel by channel, on a map that is padded by
+/// reflection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blur {
+    /// Side of the filter.
+    pub size: usize,
+    /// Step between windows.
+    pub stride: usize,
+}
+
+impl Blur {
+    /// Pixels of reflection around the map.
+    pub const fn padding(&self) -> usize {
+        (self.stride - 1 + self.size - 1) / 2
+    }
+}
+
 /// An operation. Inputs are listed in the order in which a node holds them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
@@ -114,7 +177,32 @@ pub enum Op {
     },
     /// Matrix product.
     Linear(Linear),
+    /// `factor · x + offset`.
+    Scale {
+        /// Multiplies.
+        factor: f32,
+        /// Is added.
+        offset: f32,
+    },
+    /// Product of a map and a gate with the same channels: `x`, gate. A gate of one pixel applies to all.
+    Mul,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// The channels of all inputs, one input after the other.
+    Concat,
+    /// A map of one pixel as a vector, or the other way round.
+    Flatten,
+    /// The identity; differentiation replaces it by [`Op::Mask`].
+    Dropout(Dropout),
+    /// [`DropPath::evaluation_factor`] times the branch; differentiation replaces it by [`Op::Gate`].
+    DropPath(DropPath),
+    /// Fixed low-pass filter and subsampling.
+    Blur(Blur),
 
+    /// Dropout as training does it, and its own gradient: the mask depends on stream and step only.
+    Mask(Dropout),
+    /// Stochastic depth as training does it, and its own gradient.
+    Gate(DropPath),
     /// Mean and biased variance of each channel of the batch: `x` to `[2, c]`.
     Moments(BatchNorm),
     /// Batch norm by the batch's own statistics: `x`, moments.
@@ -170,6 +258,25 @@ pub enum Op {
         /// The subsampling's input, for the size only.
         like: NodeId,
     },
+    /// Gradient of a gate: `dy`, `x`; the sum over all pixels where the gate has one pixel.
+    MulBackward {
+        /// The gate, for the size only.
+        like: NodeId,
+    },
+    /// Gradient of a sigmoid: `dy`, `y`.
+    SigmoidBackward,
+    /// Some of the channels: the gradient of one input of a concatenation.
+    SliceChannels {
+        /// First channel taken.
+        start: usize,
+    },
+    /// Gradient of a blur: `dy`.
+    BlurBackward {
+        /// The blur.
+        blur: Blur,
+        /// Its input, for the size only.
+        like: NodeId,
+    },
     /// Gradient of a channel padding: the carried channels of `dy`.
     PadChannelsBackward {
         /// Channels dropped before.
@@ -194,6 +301,16 @@ impl Op {
             Self::Subsample { .. } => "subsample",
             Self::PadChannels { .. } => "pad channels",
             Self::Linear(_) => "linear",
+            Self::Scale { .. } => "scale",
+            Self::Mul => "multiply",
+            Self::Sigmoid => "sigmoid",
+            Self::Concat => "concat",
+            Self::Flatten => "flatten",
+            Self::Dropout(_) => "dropout",
+            Self::DropPath(_) => "drop path",
+            Self::Blur(_) => "blur",
+            Self::Mask(_) => "dropout mask",
+            Self::Gate(_) => "drop path gate",
             Self::Moments(_) => "moments",
             Self::Normalize(_) => "normalize",
             Self::CrossEntropy => "cross entropy",
@@ -211,6 +328,10 @@ impl Op {
             Self::AvgPoolBackward { .. } => "average pool backward",
             Self::GlobalAvgPoolBackward { .. } => "global average pool backward",
             Self::SubsampleBackward { .. } => "subsample backward",
+            Self::MulBackward { .. } => "multiply backward",
+            Self::SigmoidBackward => "sigmoid backward",
+            Self::SliceChannels { .. } => "slice channels",
+            Self::BlurBackward { .. } => "blur backward",
             Self::PadChannelsBackward { .. } => "pad channels backward",
         }
     }

@@ -49,10 +49,12 @@ pub enum Init {
     Constant(f32),
     /// Normal with mean 0 and standard deviation `sqrt(2 / fan)`.
     HeNormal(Fan),
-    /// Uniform on `[-bound, bound)`.
+    /// Uniform on `[low, high)`.
     Uniform {
-        /// Largest magnitude.
-        bound: f32,
+        /// Least value.
+        low: f32,
+        /// Bound from above.
+        high: f32,
     },
 }
 

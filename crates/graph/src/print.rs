@@ -64,6 +64,11 @@ fn describe(op: &Op) -> String {
         Op::Subsample { stride } => format!("subsample /{stride}"),
         Op::PadChannels { before, after } => format!("pad channels {before}+{after}"),
         Op::Linear(l) => format!("linear {}", l.outputs),
+        Op::Scale { factor, offset: 0.0 } => format!("scale by {factor}"),
+        Op::Scale { factor, offset } => format!("scale by {factor}, add {offset}"),
+        Op::Dropout(dropout) => format!("dropout {}", dropout.rate),
+        Op::DropPath(path) => format!("drop path, survival {}", path.survival),
+        Op::Blur(blur) => format!("blur {0}×{0}, /{1}", blur.size, blur.stride),
         other => other.name().to_owned(),
     }
 }

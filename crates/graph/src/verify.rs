@@ -1,7 +1,7 @@
 //! The laws that every graph obeys, whoever made it.
 
 use crate::error::GraphError;
-use crate::graph::{Graph, Kind, Node, ParamId};
+use crate::graph::{Graph, Kind, Node, NodeId, ParamId};
 use crate::op::Op;
 
 impl Graph {
@@ -24,6 +24,7 @@ impl Graph {
             }
             self.verify_inputs(node)?;
             self.verify_params(node)?;
+            self.verify_channels(node)?;
         }
         if self.output.index() >= self.nodes.len() {
             return Err(GraphError::new(&self.name, "an output that is a node", "none"));
@@ -43,6 +44,37 @@ impl Graph {
         let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         Err(GraphError::new(&node.name, list(&wanted), list(&found)))
+    }
+
+    /// Operations whose output's channels follow from their inputs'.
+    fn verify_channels(&self, node: &Node) -> Result<(), GraphError> {
+        let channels = |id: &NodeId| match self.node(*id).kind {
+            Kind::Map { channels } | Kind::Vector { features: channels } => channels,
+            _ => 0,
+        };
+        let inputs: Vec<usize> = node.inputs.iter().map(channels).collect();
+        let (Kind::Map { channels: made } | Kind::Vector { features: made }) = node.kind else {
+            return Ok(());
+        };
+        let expected = match node.op {
+            Op::Concat => inputs.iter().sum(),
+            Op::PadChannels { before, after } => before + inputs[0] + after,
+            Op::SliceChannels { start } if start + made <= inputs[0] => made,
+            Op::SliceChannels { start } => inputs[0].saturating_sub(start),
+            Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::GlobalAvgPool
+            | Op::Subsample { .. }
+            | Op::Flatten
+            | Op::Blur(_) => inputs[0],
+            Op::Conv2d(c) => c.c_out,
+            Op::Linear(l) => l.outputs,
+            _ => return Ok(()),
+        };
+        if made == expected {
+            return Ok(());
+        }
+        Err(GraphError::new(&node.name, format!("{expected} channels"), made.to_string()))
     }
 
     fn verify_params(&self, node: &Node) -> Result<(), GraphError> {
@@ -97,6 +129,8 @@ impl std::fmt::Display for Wanted {
     }
 }
 
+/// Inputs of an operation, in its node's order. An operation that takes any number of inputs takes as many
+/// as the node has.
 fn input_kinds(node: &Node) -> Vec<Wanted> {
     use Wanted::{AnyMap, Exactly, MapOrVector};
     let map = |channels| Exactly(Kind::Map { channels });
@@ -111,8 +145,19 @@ fn input_kinds(node: &Node) -> Vec<Wanted> {
         Op::NormalizeBackward(b) => {
             vec![map(b.channels), map(b.channels), statistics(b.channels), statistics(b.channels)]
         }
-        Op::Relu | Op::CrossEntropyBackward => vec![Exactly(node.kind)],
-        Op::Add | Op::ReluBackward => vec![Exactly(node.kind), Exactly(node.kind)],
+        Op::Relu
+        | Op::CrossEntropyBackward
+        | Op::Scale { .. }
+        | Op::Sigmoid
+        | Op::Dropout(_)
+        | Op::DropPath(_)
+        | Op::Mask(_)
+        | Op::Gate(_) => vec![Exactly(node.kind)],
+        Op::Concat => node.inputs.iter().map(|_| AnyMap).collect(),
+        Op::Flatten => vec![MapOrVector],
+        Op::Add | Op::ReluBackward | Op::Mul | Op::MulBackward { .. } | Op::SigmoidBackward => {
+            vec![Exactly(node.kind), Exactly(node.kind)]
+        }
         Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
@@ -120,6 +165,9 @@ fn input_kinds(node: &Node) -> Vec<Wanted> {
         | Op::PadChannels { .. }
         | Op::AvgPoolBackward { .. }
         | Op::SubsampleBackward { .. }
+        | Op::Blur(_)
+        | Op::BlurBackward { .. }
+        | Op::SliceChannels { .. }
         | Op::PadChannelsBackward { .. } => vec![AnyMap],
         Op::MaxPoolBackward(_) => vec![AnyMap, Exactly(node.kind)],
         Op::Linear(l) => vec![vector(l.inputs)],

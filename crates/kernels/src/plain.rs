@@ -7,6 +7,7 @@
 
 mod conv;
 mod elementwise;
+mod gate;
 mod linear;
 mod loss;
 mod norm;
@@ -18,6 +19,9 @@ pub use conv::{conv2d, conv2d_backward_data, conv2d_backward_weights};
 pub use elementwise::{
     add, pad_channels, pad_channels_backward, relu, relu_backward, subsample, subsample_backward,
 };
+pub use gate::{
+    concat, dropout, mul, mul_backward, scale, scale_images, sigmoid, sigmoid_backward, slice_channels,
+};
 pub use linear::{linear, linear_backward_bias, linear_backward_data, linear_backward_weights};
 pub use loss::{softmax_cross_entropy, softmax_cross_entropy_backward};
 pub use norm::{
@@ -25,7 +29,8 @@ pub use norm::{
     normalize_backward_sums,
 };
 pub use pool::{
-    avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward, max_pool, max_pool_backward,
+    avg_pool, avg_pool_backward, blur, blur_backward, global_avg_pool, global_avg_pool_backward, max_pool,
+    max_pool_backward,
 };
 pub use real::Real;
 pub use sgd::sgd_step;

@@ -5,11 +5,13 @@
 //! window by window in reading order, so that overlapping windows add up in a fixed order.
 
 mod average;
+mod blur;
 mod global;
 mod max;
 mod window;
 
 pub use average::{avg_pool, avg_pool_backward};
+pub use blur::{BlurShape, blur, blur_backward};
 pub use global::{global_avg_pool, global_avg_pool_backward};
 pub use max::{max_pool, max_pool_backward};
 

@@ -8,9 +8,10 @@ mod maps;
 use maps::{FORMS, assert_close, assert_same_bits, dense, empty, layout, map, shapes, values, widen};
 use proptest::prelude::*;
 use residuum_kernels::elementwise::{add, copy, relu, relu_backward};
+use residuum_kernels::gate::{dropout, mul, mul_backward, scale_images, sigmoid, sigmoid_backward};
 use residuum_kernels::norm::{affine, column_sums, moments, norm_backward_apply, norm_backward_sums};
 use residuum_kernels::rearrange::{from_map, subsample_pad, subsample_pad_backward, to_map, zero_border};
-use residuum_kernels::{Isa, plain};
+use residuum_kernels::{Draws, Isa, plain};
 use residuum_tensor::MapLayout;
 
 /// One case: an instruction set, a shape, the layouts of inputs and output.
@@ -342,4 +343,51 @@ fn a_short_slice_is_refused() {
 fn a_different_shape_is_refused() {
     let (l, other) = (layout([1, 2, 3, 4], 0, 0), layout([1, 2, 3, 5], 0, 0));
     relu(Isa::PLAIN, &[0.0; 24], l, &mut [0.0; 30], other);
+}
+
+fn check_gates(case: &Case) {
+    let (isa, xl, ol, len, [n, c, hw]) = (case.isa, case.xl, case.ol, case.len(), case.planes());
+    let (x, r, dy) = (values(len, 21), values(len, 22), values(len, 23));
+    let (xm, rm, dym) = (map(&x, xl), map(&r, ol), map(&dy, ol));
+    for one_pixel in [false, true] {
+        let gl = if one_pixel { MapLayout { h: 1, w: 1, ..xl } } else { ol };
+        let gate = values(gl.pixels() * c, 24);
+        let gm = map(&gate, gl);
+        let (mut out, mut dgate) = (empty(ol), empty(gl));
+        let mut expected = vec![0.0; len];
+        plain::mul(&widen(&x), &widen(&gate), n * c, &mut expected);
+        mul(isa, &xm, xl, &gm, gl, None, false, &mut out, ol);
+        assert_close(&dense(&out, ol), &expected, 1e-6, &format!("multiply, {}", case.name));
+        expected.iter_mut().zip(&r).for_each(|(y, &r)| *y = (*y + f64::from(r)).max(0.0));
+        mul(isa, &xm, xl, &gm, gl, Some((&rm, ol)), true, &mut out, ol);
+        assert_close(&dense(&out, ol), &expected, 1e-6, &format!("multiply with all, {}", case.name));
+        let mut gradient = vec![0.0; gate.len()];
+        plain::mul_backward(&widen(&dy), &widen(&x), n * c, &mut gradient);
+        mul_backward(isa, &dym, ol, &xm, xl, &mut dgate, gl);
+        assert_close(&dense(&dgate, gl), &gradient, 1e-5, &format!("multiply backward, {}", case.name));
+    }
+
+    let (mut out, mut expected) = (empty(ol), vec![0.0; len]);
+    plain::sigmoid(&widen(&x), &mut expected);
+    sigmoid(&xm, xl, &mut out, ol);
+    assert_close(&dense(&out, ol), &expected, 1e-6, &format!("sigmoid, {}", case.name));
+    plain::sigmoid_backward(&widen(&dy), &widen(&x), &mut expected);
+    let mut dx = empty(ol);
+    sigmoid_backward(isa, &dym, ol, &xm, xl, &mut dx, ol);
+    assert_close(&dense(&dx, ol), &expected, 1e-6, &format!("sigmoid backward, {}", case.name));
+
+    let draws = Draws::new(9, 4);
+    plain::dropout(draws, 3, 0.3, &widen(&x), n, c, hw, &mut expected);
+    dropout(isa, draws, 3, 0.3, &xm, xl, &mut out, ol);
+    assert_close(&dense(&out, ol), &expected, 1e-6, &format!("dropout, {}", case.name));
+
+    let factors: Vec<f32> = (0..n).map(|n| [0.0, 1.5][n % 2]).collect();
+    plain::scale_images(&widen(&x), &widen(&factors), &mut expected);
+    scale_images(isa, &xm, xl, &factors, &mut out, ol);
+    assert_close(&dense(&out, ol), &expected, 1e-6, &format!("images scaled, {}", case.name));
+}
+
+#[test]
+fn gates_and_masks_agree_with_plain() {
+    for_each_case(check_gates);
 }

@@ -5,7 +5,7 @@ mod maps;
 
 use maps::{assert_same_bits, values, widen};
 use proptest::prelude::*;
-use residuum_kernels::{ConvShape, PoolShape, plain};
+use residuum_kernels::{BlurShape, ConvShape, Draws, PoolShape, plain};
 
 /// Half the distance between the two points of a difference.
 const STEP: f64 = 1e-4;
@@ -194,5 +194,46 @@ proptest! {
         check("logits", &logits, &[1.0], &gradient, |logits, loss| {
             loss[0] = plain::softmax_cross_entropy(logits, &labels, classes, smoothing);
         });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn blurs(
+        [n, c, h, w] in [1..3usize, 1..3usize, 4..8usize, 4..8usize],
+        [size, stride] in [1..6usize, 1..3usize],
+    ) {
+        let shape = BlurShape { n, h, w, c, size, stride, padding: (stride + size - 2) / 2 };
+        let (x, dy) = (random(n * c * h * w, 1), random(n * c * shape.out_h() * shape.out_w(), 2));
+        let mut dx = vec![f64::NAN; x.len()];
+        plain::blur_backward(&dy, &shape, &mut dx);
+        check("blur", &x, &dy, &dx, |x, y| plain::blur(x, &shape, y));
+    }
+
+    #[test]
+    fn gates([n, c, hw] in [1..4usize, 1..4usize, 1..6usize], has_one_pixel in any::<bool>(), rate in 0.0..0.9f32) {
+        let (x, dy) = (random(n * c * hw, 1), random(n * c * hw, 2));
+        let gate = random(if has_one_pixel { n * c } else { n * c * hw }, 3);
+        let (mut dx, mut dgate) = (vec![f64::NAN; x.len()], vec![f64::NAN; gate.len()]);
+        plain::mul(&dy, &gate, n * c, &mut dx);
+        check("multiply, x", &x, &dy, &dx, |x, y| plain::mul(x, &gate, n * c, y));
+        plain::mul_backward(&dy, &x, n * c, &mut dgate);
+        check("multiply, gate", &gate, &dy, &dgate, |gate, y| plain::mul(&x, gate, n * c, y));
+
+        let mut y = vec![0.0; x.len()];
+        plain::sigmoid(&x, &mut y);
+        plain::sigmoid_backward(&dy, &y, &mut dx);
+        check("sigmoid", &x, &dy, &dx, plain::sigmoid);
+
+        let draws = Draws::new(5, 6);
+        plain::dropout(draws, 1, rate, &dy, n, c, hw, &mut dx);
+        check("dropout", &x, &dy, &dx, |x, y| plain::dropout(draws, 1, rate, x, n, c, hw, y));
+
+        let mut both = vec![0.0; 2 * x.len()];
+        plain::concat(&[(&x, c), (&dy, c)], n, hw, &mut both);
+        plain::slice_channels(&both, n, 2 * c, hw, c, &mut dx);
+        prop_assert_eq!(dx, dy);
     }
 }

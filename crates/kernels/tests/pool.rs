@@ -8,9 +8,10 @@ mod maps;
 use maps::{FORMS, assert_close, assert_same_bits, dense, empty, layout, map, shapes, values, widen};
 use proptest::prelude::*;
 use residuum_kernels::pool::{
-    avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward, max_pool, max_pool_backward,
+    avg_pool, avg_pool_backward, blur, blur_backward, global_avg_pool, global_avg_pool_backward, max_pool,
+    max_pool_backward,
 };
-use residuum_kernels::{Isa, PoolShape, plain};
+use residuum_kernels::{BlurShape, Isa, PoolShape, plain};
 
 type Form = [(usize, usize); 2];
 
@@ -100,12 +101,13 @@ fn check_global(isa: Isa, shape: [usize; 4], (border, gap): (usize, usize)) {
     let (x, dy) = (values(n * c * h * w, 3), values(n * c, 4));
     let mut expected = vec![0.0; n * c];
     plain::global_avg_pool(&widen(&x), n * c, h * w, &mut expected);
-    let mut out = vec![f32::NAN; n * c];
-    global_avg_pool(isa, &map(&x, l), l, &mut out);
-    assert_close(&out, &expected, 1e-6, &format!("global, {isa}, {l:?}"));
+    let pl = layout([n, 1, 1, c], border, gap);
+    let mut out = empty(pl);
+    global_avg_pool(isa, &map(&x, l), l, &mut out, pl);
+    assert_close(&dense(&out, pl), &expected, 1e-6, &format!("global, {isa}, {l:?}"));
 
     let (mut dx, mut gradient) = (empty(l), vec![f64::NAN; x.len()]);
-    global_avg_pool_backward(&dy, &mut dx, l);
+    global_avg_pool_backward(&map(&dy, pl), pl, &mut dx, l);
     plain::global_avg_pool_backward(&widen(&dy), n * c, h * w, &mut gradient);
     assert_close(&dense(&dx, l), &gradient, 1e-7, &format!("global backward, {l:?}"));
 }
@@ -121,6 +123,45 @@ fn global_average_agrees_with_plain() {
     }
 }
 
+fn check_blur(isa: Isa, [n, h, w, c]: [usize; 4], size: usize, stride: usize, [x_form, out_form]: Form) {
+    let shape = BlurShape { n, h, w, c, size, stride, padding: (stride + size - 2) / 2 };
+    let (oh, ow) = (shape.out_h(), shape.out_w());
+    let (xl, ol) = (layout([n, h, w, c], x_form.0, x_form.1), layout([n, oh, ow, c], out_form.0, out_form.1));
+    let (x, dy) = (values(n * c * h * w, 1), values(n * c * oh * ow, 2));
+    let (mut out, mut dx) = (empty(ol), empty(xl));
+    let (mut expected, mut gradient) = (vec![0.0; dy.len()], vec![f64::NAN; x.len()]);
+    blur(isa, &map(&x, xl), xl, &shape, &mut out, ol);
+    plain::blur(&widen(&x), &shape, &mut expected);
+    assert_close(&dense(&out, ol), &expected, 1e-6, &format!("blur, {isa}, {shape:?}"));
+    blur_backward(isa, &map(&dy, ol), ol, &shape, &mut dx, xl);
+    plain::blur_backward(&widen(&dy), &shape, &mut gradient);
+    assert_close(&dense(&dx, xl), &gradient, 1e-6, &format!("blur backward, {isa}, {shape:?}"));
+}
+
+#[test]
+fn blurs_agree_with_plain() {
+    for isa in Isa::available() {
+        for (index, shape) in
+            [[2, 11, 9, 20], [1, 7, 7, 64], [2, 5, 6, 3], [1, 4, 4, 130]].into_iter().enumerate()
+        {
+            for (size, stride) in [(1, 1), (2, 2), (3, 2), (4, 2), (5, 1), (7, 2)] {
+                check_blur(isa, shape, size, stride, FORMS[index]);
+            }
+        }
+    }
+}
+
+/// Four by four pixels, filter 1 2 1 at stride 2: the border repeats the second pixel, not the first.
+#[test]
+fn a_blur_reflects_without_repeating_the_edge() {
+    let shape = BlurShape { n: 1, h: 4, w: 4, c: 1, size: 3, stride: 2, padding: 1 };
+    let x: Vec<f64> = (0..16).map(|i| f64::from(i % 4)).collect();
+    let mut out = [0.0; 4];
+    plain::blur(&x, &shape, &mut out);
+    // Columns -1, 0, 1 hold 1, 0, 1 and columns 1, 2, 3 hold 1, 2, 3.
+    assert_eq!(out, [0.5, 2.0, 0.5, 2.0]);
+}
+
 #[test]
 fn bits_do_not_depend_on_threads() {
     let shape = pool([3, 20, 18, 150], 3, 2, 1, false);
@@ -134,7 +175,7 @@ fn bits_do_not_depend_on_threads() {
         });
         assert_same_bits("global_avg_pool", || {
             let mut out = vec![0.0; 450];
-            global_avg_pool(isa, &x, xl, &mut out);
+            global_avg_pool(isa, &x, xl, &mut out, layout([3, 1, 1, 150], 0, 0));
             out
         });
     }

@@ -25,10 +25,12 @@ fn start(param: &Param, seed: u64) -> Tensor {
     let shape = param.shape.clone();
     match param.init {
         Init::Constant(value) => Tensor::filled(shape, value),
-        Init::Uniform { bound } => {
+        Init::Uniform { low, high } => {
             // An f32 can round up to the bound itself, which the interval excludes.
-            let below = bound.next_down();
-            Tensor::from_fn(shape, |_| ((f64::from(bound) * stream.signed()) as f32).min(below))
+            let below = high.next_down();
+            let (middle, half) =
+                (f64::midpoint(low.into(), high.into()), (f64::from(high) - f64::from(low)) / 2.0);
+            Tensor::from_fn(shape, |_| ((middle + half * stream.signed()) as f32).min(below))
         }
         Init::HeNormal(fan) => {
             let fan = match fan {

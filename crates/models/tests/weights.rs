@@ -25,7 +25,7 @@ fn start_values_have_the_papers_spread() {
         let deviation = (values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / count).sqrt();
         match param.init {
             Init::Constant(value) => assert!(values.iter().all(|x| x.to_bits() == value.to_bits())),
-            Init::Uniform { bound } => {
+            Init::Uniform { high: bound, .. } => {
                 assert!(values.iter().all(|&x| (-bound..bound).contains(&x)), "{}", param.name);
                 let expected = f64::from(bound) / 3f64.sqrt();
                 assert!((deviation / expected - 1.0).abs() < 0.02, "{}", param.name);

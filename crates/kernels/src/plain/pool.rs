@@ -2,7 +2,7 @@
 
 use super::Real;
 use crate::check;
-use crate::pool::PoolShape;
+use crate::pool::{BlurShape, PoolShape};
 
 /// Maximum of every window. Not-a-number wins over everything, as in PyTorch.
 pub fn max_pool<T: Real>(x: &[T], shape: &PoolShape, out: &mut [T]) {
@@ -88,6 +88,41 @@ fn for_each_window(shape: &PoolShape, x_len: usize, out_len: usize, mut run: imp
             for x in 0..out_w {
                 run(Window { plane, y, x, out: (plane * out_h + y) * out_w + x });
             }
+        }
+    }
+}
+
+/// Weighted mean of every window of a blur.
+pub fn blur<T: Real>(x: &[T], shape: &BlurShape, out: &mut [T]) {
+    out.fill(T::ZERO);
+    for_each_tap(shape, x.len(), out.len(), |at, to, weight: T| out[to] += weight * x[at]);
+}
+
+/// Gradient of [`blur`].
+pub fn blur_backward<T: Real>(dy: &[T], shape: &BlurShape, dx: &mut [T]) {
+    dx.fill(T::ZERO);
+    for_each_tap(shape, dx.len(), dy.len(), |at, to, weight: T| dx[at] += weight * dy[to]);
+}
+
+/// Calls `run(input element, output element, weight)` for every tap of every window.
+fn for_each_tap<T: Real>(
+    shape: &BlurShape,
+    x_len: usize,
+    out_len: usize,
+    mut run: impl FnMut(usize, usize, T),
+) {
+    let planes = shape.n * shape.c;
+    check::length("x", x_len, planes * shape.h * shape.w);
+    check::length("out", out_len, planes * shape.out_h() * shape.out_w());
+    let (rows, columns) = (shape.taps(shape.h), shape.taps(shape.w));
+    let mut to = 0;
+    for plane in 0..planes {
+        for (row, column) in rows.iter().flat_map(|row| columns.iter().map(move |column| (row, column))) {
+            for (&(y, down), &(x, across)) in row.iter().flat_map(|row| column.iter().map(move |c| (row, c)))
+            {
+                run((plane * shape.h + y) * shape.w + x, to, T::from_f64(down * across));
+            }
+            to += 1;
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The mean of every channel of every image.
 
-use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 
 use crate::isa::Source;
@@ -9,29 +8,29 @@ use crate::rearrange::par_rows;
 use crate::sweep::Sweep;
 use crate::{Isa, check};
 
-/// Mean over the pixels of every image: `out` becomes `[n, c]`, dense.
-pub fn global_avg_pool(isa: Isa, x: &[f32], layout: MapLayout, out: &mut [f32]) {
-    check::map("x", x.len(), &layout);
-    check::length("out", out.len(), layout.n * layout.c);
-    if layout.is_empty() {
-        return;
-    }
-    let (sweep, pixels) = (Sweep::new(isa, [layout]), layout.h * layout.w);
-    out.par_chunks_exact_mut(layout.c).enumerate().for_each(|(n, out)| {
+/// Mean over the pixels of every image: a map of one pixel.
+pub fn global_avg_pool(isa: Isa, x: &[f32], xl: MapLayout, out: &mut [f32], ol: MapLayout) {
+    check::map("x", x.len(), &xl);
+    check::map("out", out.len(), &ol);
+    check::shape("out", &ol, [xl.n, 1, 1, xl.c]);
+    let (sweep, pixels) = (Sweep::new(isa, [xl]), xl.h * xl.w);
+    par_rows(out, &ol, |n, _, row| {
         let sums = sweep.reduce_pixels::<1>(ColumnSums { x: Source::new(x) }, n * pixels..(n + 1) * pixels);
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / pixels as f64) as f32);
+        row.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / pixels as f64) as f32);
     });
 }
 
-/// Gradient of [`global_avg_pool`]: `dy` is `[n, c]`, dense.
-pub fn global_avg_pool_backward(dy: &[f32], dx: &mut [f32], layout: MapLayout) {
-    check::length("dy", dy.len(), layout.n * layout.c);
-    check::map("dx", dx.len(), &layout);
-    let pixels = (layout.h * layout.w) as f32;
-    let shares: Vec<f32> = dy.iter().map(|dy| dy / pixels).collect();
-    par_rows(dx, &layout, |n, _, row| {
-        for pixel in row.chunks_mut(layout.pitch).take(layout.w) {
-            pixel[..layout.c].copy_from_slice(&shares[n * layout.c..][..layout.c]);
+/// Gradient of [`global_avg_pool`].
+pub fn global_avg_pool_backward(dy: &[f32], dyl: MapLayout, dx: &mut [f32], dxl: MapLayout) {
+    check::map("dy", dy.len(), &dyl);
+    check::map("dx", dx.len(), &dxl);
+    check::shape("dy", &dyl, [dxl.n, 1, 1, dxl.c]);
+    let pixels = (dxl.h * dxl.w) as f32;
+    par_rows(dx, &dxl, |n, _, row| {
+        let dy = &dy[dyl.offset(n, 0, 0)..][..dyl.c];
+        let shares: Vec<f32> = dy.iter().map(|dy| dy / pixels).collect();
+        for pixel in row.chunks_mut(dxl.pitch).take(dxl.w) {
+            pixel[..dxl.c].copy_from_slice(&shares);
         }
     });
 }

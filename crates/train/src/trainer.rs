@@ -143,10 +143,11 @@ impl Trainer {
         model: Model,
         data: Data,
         folder: RunFolder,
-        training: Training,
+        mut training: Training,
         progress: Progress,
         mut notes: Vec<String>,
     ) -> Result<Self> {
+        training.set_iteration(progress.iteration);
         notes.extend(small_image_warning(&model, identity.recipe.preprocess.crop));
         let metrics = folder.open_metrics(progress.metrics_lines)?;
         let clock = Clock::new(progress.wall_s);
@@ -434,6 +435,7 @@ fn compile(
             Decayed::All => residuum_engine::Decay::All,
             Decayed::Filters => residuum_engine::Decay::Filters,
         },
+        seed: recipe.seed,
         ..TrainingOptions::default()
     };
     let shape = InputShape { n: recipe.batch_size, h: side, w: side };

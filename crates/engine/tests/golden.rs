@@ -155,6 +155,7 @@ impl Golden {
             shape: [input[0], input[2], input[3]],
             labels: &formula::labels(input[0], self.classes()),
             label_smoothing: 0.0,
+            seed: &[],
             draws: Draws::new(0, 0),
             gates: None,
         };

@@ -23,8 +23,8 @@ pub struct SensitivityOptions {
     pub taps: Vec<String>,
     /// What ReLUs do to gradients.
     pub rule: ReluRule,
-    /// Names of layers that no gradient passes, as if their values were constant.
-    pub cut: Vec<String>,
+    /// Operands of additions, by name and place, that no gradient goes on to.
+    pub cut: Vec<(String, usize)>,
 }
 
 /// A network in evaluation mode whose gradients can be followed back: [`Sensitivity::forward`] computes the
@@ -53,7 +53,9 @@ impl Sensitivity {
             Some(name) => find(std::slice::from_ref(name))?[0],
             None => graph.output(),
         };
-        let (to, taps, cut) = (find(&options.to)?, find(&options.taps)?, find(&options.cut)?);
+        let (to, taps) = (find(&options.to)?, find(&options.taps)?);
+        let (names, operands): (Vec<String>, Vec<usize>) = options.cut.iter().cloned().unzip();
+        let cut = find(&names)?.into_iter().zip(operands).collect();
         let wanted = Sensitivities { of, to: to.clone(), rule: options.rule, cut };
         let sensitivity = graph.sensitivity(&wanted)?;
         let gradients = sensitivity.gradients.iter().flatten();

@@ -85,8 +85,8 @@ pub struct Sensitivities {
     pub to: Vec<NodeId>,
     /// What ReLUs do on the way back.
     pub rule: ReluRule,
-    /// Nodes that no gradient passes, as if their values were constant.
-    pub cut: Vec<NodeId>,
+    /// Operands of additions, by node and place, that no gradient goes on to.
+    pub cut: Vec<(NodeId, usize)>,
 }
 
 /// The graph of a sensitivity: a forward pass in evaluation mode, and the gradients of one node's value,
@@ -115,8 +115,9 @@ impl Graph {
         walk.graph.nodes.clone_from(&self.nodes);
         for id in self.ids() {
             let behind = self.node(id).inputs.iter().any(|input| walk.needed[input.index()]);
-            walk.needed.push((behind || to.contains(&id)) && !cut.contains(&id));
+            walk.needed.push(behind || to.contains(&id));
         }
+        walk.cut.clone_from(cut);
         walk.contributions = vec![Vec::new(); self.nodes.len()];
         let seed = walk.push("seed".into(), Op::Seed { like: of }, &[], self.node(of).kind);
         walk.give(of, seed);
@@ -135,6 +136,7 @@ impl Graph {
 struct Walk {
     graph: Graph,
     rule: ReluRule,
+    cut: Vec<(NodeId, usize)>,
     /// Whether a parameter is learned.
     learned: Vec<bool>,
     /// Whether a learned parameter, or a node that is asked for, lies behind a forward node.
@@ -160,6 +162,7 @@ impl Walk {
         Self {
             graph,
             rule: ReluRule::Derivative,
+            cut: Vec::new(),
             learned,
             needed: Vec::new(),
             contributions: Vec::new(),
@@ -264,8 +267,11 @@ impl Walk {
             Op::Linear(linear) => self.linear_backward(&name, linear, inputs[0], dy),
             Op::Normalize(norm) => self.normalize_backward(&name, norm, &inputs, dy),
             Op::Add => {
-                self.give(inputs[0], dy);
-                self.give(inputs[1], dy);
+                for (operand, &x) in inputs.iter().enumerate() {
+                    if !self.cut.contains(&(id, operand)) {
+                        self.give(x, dy);
+                    }
+                }
             }
             Op::Mul => {
                 self.simple(&name, Op::Mul, x, &[dy, inputs[1]]);

@@ -6,7 +6,9 @@
 //! weights from their names alone, for checks against a reference.
 #![forbid(unsafe_code)]
 
+pub mod densenet;
 mod error;
+mod form;
 pub mod formula;
 mod glob;
 mod hash;
@@ -16,6 +18,7 @@ mod registry;
 pub mod resnet;
 
 pub use error::ModelError;
+pub use form::Form;
 pub use glob::glob_matches;
 pub use init::initialise;
 pub use names::{Difference, MatchError, Matching, fitting, head_params, match_names};

@@ -89,7 +89,8 @@ fn dropout_follows_every_convolution_but_the_first_and_nothing_without_it() {
     for variant in [Variant::PLAIN, Variant::B, Variant::C, Variant::BC] {
         let without = Cifar::new(40, 12, variant);
         let graph = Cifar { dropout: 0.2, ..without }.graph("net", 10).unwrap();
-        let is_dropout = |op: &Op| matches!(op, Op::Dropout(dropout) if dropout.rate == 0.2);
+        let is_dropout =
+            |op: &Op| matches!(op, Op::Dropout(dropout) if dropout.rate.to_bits() == 0.2f32.to_bits());
         let dropped = graph.nodes().iter().filter(|node| is_dropout(&node.op));
         let mut convolutions = 0;
         for node in dropped {

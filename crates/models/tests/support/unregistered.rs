@@ -1,7 +1,7 @@
 //! The network of a golden file: by its registered name, or from the tables of its paper.
 
 use residuum_graph::Graph;
-use residuum_models::{build, densenet};
+use residuum_models::{bag_of_tricks, blur_pool, build, densenet, resnetv2, resnext, squeeze_excite};
 
 /// The network that a golden file is named after.
 pub(crate) fn network(name: &str, classes: usize) -> Result<Graph, String> {
@@ -12,6 +12,16 @@ pub(crate) fn network(name: &str, classes: usize) -> Result<Graph, String> {
             })+
         };
     }
-    look_up!(densenet::CIFAR, densenet::IMAGENET);
+    look_up!(
+        densenet::CIFAR,
+        densenet::IMAGENET,
+        resnext::CIFAR,
+        resnext::IMAGENET,
+        squeeze_excite::CIFAR,
+        squeeze_excite::IMAGENET,
+        bag_of_tricks::IMAGENET,
+        blur_pool::IMAGENET,
+        resnetv2::IMAGENET
+    );
     Ok(build(name, Some(classes)).map_err(|error| error.to_string())?.graph)
 }

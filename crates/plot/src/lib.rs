@@ -1,0 +1,35 @@
+//! Line charts, side by side, as SVG for the page, PNG for everything else, and CSV for those who draw
+//! their own.
+//!
+//! A [`Figure`] holds [`Chart`]s, a chart [`Series`] of points over two [`Axis`]es. It is drawn once, by
+//! one layout, on a canvas of which there are two: one writes SVG with text as text, one paints pixels and
+//! writes text in a small line font that this crate brings along, so that no font of the machine is needed.
+//! The same figure gives the same bytes everywhere.
+//!
+//! ```
+//! use residuum_plot::{Axis, Chart, Figure, Line, Series};
+//!
+//! let error = vec![(0.0, 90.0), (100.0, 40.0), (200.0, 25.0)];
+//! let mut chart = Chart::new(Axis::new("iterations"), Axis::new("error in %").from_zero());
+//! chart.series.push(Series::new("resnet20", 0, Line::Solid, error));
+//! let figure = Figure::new("Error of a residual net", vec![chart]);
+//! assert!(figure.svg().starts_with("<svg"));
+//! assert_eq!(&figure.png()?[1..4], b"PNG");
+//! # Ok::<(), residuum_plot::PlotError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod axis;
+mod canvas;
+mod chart;
+mod error;
+mod figure;
+mod font;
+mod legend;
+mod raster;
+mod svg;
+
+pub use axis::{Axis, Scale};
+pub use chart::{Chart, Line, Series};
+pub use error::PlotError;
+pub use figure::Figure;

@@ -1,0 +1,169 @@
+//! The canvas that paints pixels.
+//!
+//! Everything is a stroke of a round pen. How much of a pixel it covers follows from the distance between
+//! the pixel's centre and the stroke: all of it half a pixel inside the edge, nothing half a pixel outside.
+//! A stroke of several pieces covers what its best piece covers, so that joints are not painted twice.
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder as _};
+
+use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, Pen, Point, Style};
+use crate::font;
+
+/// Width of a text's lines in units of its size.
+const TEXT_PEN: f64 = 0.085;
+const BOLD_PEN: f64 = 0.125;
+
+/// A picture being painted.
+pub(crate) struct Raster {
+    /// Pixels for one unit of the figure.
+    scale: f64,
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+impl Raster {
+    /// A white picture of `scale` pixels for one unit of the figure.
+    pub(crate) fn new((width, height): (f64, f64), scale: f64) -> Self {
+        let (width, height) = ((width * scale).round() as usize, (height * scale).round() as usize);
+        Self { scale, width, height, pixels: vec![0xff; 3 * width * height] }
+    }
+
+    /// The picture as a PNG file.
+    pub(crate) fn finish(self) -> image::ImageResult<Vec<u8>> {
+        let mut out = Vec::new();
+        let (width, height) = (self.width as u32, self.height as u32);
+        PngEncoder::new(&mut out).write_image(&self.pixels, width, height, ExtendedColorType::Rgb8)?;
+        Ok(out)
+    }
+
+    /// Paints pieces of lines, given in pixels, as one stroke.
+    fn stroke(&mut self, pieces: &[(Point, Point)], width: f64, colour: Colour) {
+        let reach = width / 2.0 + 0.5;
+        let bounds = |low: f64, high: f64, end: usize| {
+            ((low - reach).floor().max(0.0) as usize, ((high + reach).ceil().max(0.0) as usize).min(end))
+        };
+        let all = || pieces.iter().flat_map(|(a, b)| [a, b]);
+        let low = |part: fn(&Point) -> f64| all().map(part).fold(f64::INFINITY, f64::min);
+        let high = |part: fn(&Point) -> f64| all().map(part).fold(f64::NEG_INFINITY, f64::max);
+        let (left, right) = bounds(low(|p| p.0), high(|p| p.0), self.width);
+        let (top, bottom) = bounds(low(|p| p.1), high(|p| p.1), self.height);
+        if left >= right || top >= bottom {
+            return;
+        }
+        let columns = right - left;
+        let mut cover = vec![0.0f64; columns * (bottom - top)];
+        for &(a, b) in pieces {
+            let (from, to) = bounds(a.0.min(b.0), a.0.max(b.0), self.width);
+            let (first, last) = bounds(a.1.min(b.1), a.1.max(b.1), self.height);
+            for y in first..last {
+                for x in from..to {
+                    let share = (reach - distance((x as f64 + 0.5, y as f64 + 0.5), a, b)).clamp(0.0, 1.0);
+                    let best = &mut cover[(y - top) * columns + x - left];
+                    *best = best.max(share);
+                }
+            }
+        }
+        for (i, share) in cover.into_iter().enumerate().filter(|&(_, share)| share > 0.0) {
+            let at = 3 * ((top + i / columns) * self.width + left + i % columns);
+            for (under, over) in self.pixels[at..at + 3].iter_mut().zip(colour) {
+                let mixed = f64::from(*under) + share * (f64::from(over) - f64::from(*under));
+                *under = mixed.round() as u8;
+            }
+        }
+    }
+
+    fn scaled(&self, (x, y): Point) -> Point {
+        (x * self.scale, y * self.scale)
+    }
+}
+
+impl Canvas for Raster {
+    fn line(&mut self, points: &[Point], pen: &Pen) {
+        let points: Vec<Point> = points.iter().map(|&point| self.scaled(point)).collect();
+        let whole: Vec<(Point, Point)> = points.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        let pieces = if pen.is_dashed { dashes(&whole, DASHES.map(|d| d * self.scale)) } else { whole };
+        self.stroke(&pieces, pen.width * self.scale, pen.colour);
+    }
+
+    fn disc(&mut self, centre: Point, radius: f64, colour: Colour) {
+        let centre = self.scaled(centre);
+        self.stroke(&[(centre, centre)], 2.0 * radius * self.scale, colour);
+    }
+
+    fn text(&mut self, at: Point, text: &str, style: &Style) {
+        let start = match style.anchor {
+            Anchor::Start => 0.0,
+            Anchor::Middle => -font::width(text, style.size) / 2.0,
+            Anchor::End => -font::width(text, style.size),
+        };
+        let place = |(x, y): Point| {
+            let (along, up) = (start + x, y);
+            if style.is_turned { (at.0 - up, at.1 - along) } else { (at.0 + along, at.1 - up) }
+        };
+        let pieces: Vec<(Point, Point)> = font::strokes(text, style.size)
+            .into_iter()
+            .map(|(a, b)| (self.scaled(place(a)), self.scaled(place(b))))
+            .collect();
+        let pen = style.size * if style.is_bold { BOLD_PEN } else { TEXT_PEN };
+        self.stroke(&pieces, pen * self.scale, BLACK);
+    }
+}
+
+/// Distance of a point from the piece of a line between `a` and `b`.
+fn distance(point: Point, a: Point, b: Point) -> f64 {
+    let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+    let square = dx * dx + dy * dy;
+    let along = ((point.0 - a.0) * dx + (point.1 - a.1) * dy) / if square > 0.0 { square } else { 1.0 };
+    let along = along.clamp(0.0, 1.0);
+    let (x, y) = (point.0 - a.0 - along * dx, point.1 - a.1 - along * dy);
+    (x * x + y * y).sqrt()
+}
+
+/// The drawn parts of a dashed line.
+fn dashes(pieces: &[(Point, Point)], lengths: [f64; 2]) -> Vec<(Point, Point)> {
+    let mut drawn = Vec::new();
+    let (mut turn, mut left) = (0, lengths[0]);
+    for &(a, b) in pieces {
+        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+        let length = (dx * dx + dy * dy).sqrt();
+        let at = |s: f64| (a.0 + dx * s / length, a.1 + dy * s / length);
+        let mut done = 0.0;
+        while done < length {
+            let step = left.min(length - done);
+            if turn == 0 {
+                drawn.push((at(done), at(done + step)));
+            }
+            done += step;
+            left -= step;
+            if left <= 0.0 {
+                turn = 1 - turn;
+                left = lengths[turn];
+            }
+        }
+    }
+    drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stroke_covers_its_middle_and_leaves_the_rest_white() {
+        let mut raster = Raster::new((20.0, 10.0), 1.0);
+        let pen = Pen { colour: [0, 0, 0], width: 3.0, is_dashed: false };
+        raster.line(&[(2.0, 5.5), (18.0, 5.5)], &pen);
+        let pixel = |x: usize, y: usize| raster.pixels[3 * (y * 20 + x)];
+        assert_eq!((pixel(10, 5), pixel(10, 4), pixel(10, 6)), (0, 0, 0));
+        assert_eq!((pixel(10, 2), pixel(10, 8), pixel(0, 0)), (255, 255, 255));
+    }
+
+    #[test]
+    fn dashes_leave_gaps_of_their_length() {
+        let drawn = dashes(&[((0.0, 0.0), (10.0, 0.0)), ((10.0, 0.0), (10.0, 7.0))], [4.0, 2.0]);
+        let length: f64 = drawn.iter().map(|(a, b)| (b.0 - a.0).abs() + (b.1 - a.1).abs()).sum();
+        assert!((length - 12.0).abs() < 1e-9, "{drawn:?}");
+    }
+}

@@ -1,0 +1,98 @@
+//! The canvas that writes SVG.
+
+use std::fmt::Write as _;
+
+use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, Pen, Point, Style};
+
+/// An SVG document being written.
+pub(crate) struct Svg {
+    out: String,
+}
+
+impl Svg {
+    /// An empty white page; `title` is what a reader that shows no picture tells.
+    pub(crate) fn new((width, height): (f64, f64), title: &str) -> Self {
+        let title = escape(title);
+        Self {
+            out: format!(
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+                 width=\"{width}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\">\n\
+                 <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+            ),
+        }
+    }
+
+    /// The whole document.
+    pub(crate) fn finish(mut self) -> String {
+        self.out.push_str("</svg>\n");
+        self.out
+    }
+
+    fn push(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a `String` cannot fail.
+        let _ = self.out.write_fmt(line);
+        self.out.push('\n');
+    }
+}
+
+impl Canvas for Svg {
+    fn line(&mut self, points: &[Point], pen: &Pen) {
+        if points.len() < 2 {
+            return;
+        }
+        let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let [dash, gap] = DASHES;
+        let dashes =
+            if pen.is_dashed { format!(" stroke-dasharray=\"{dash} {gap}\"") } else { String::new() };
+        self.push(format_args!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" \
+             stroke-linejoin=\"round\"{dashes}/>",
+            points.join(" "),
+            hex(pen.colour),
+            pen.width
+        ));
+    }
+
+    fn disc(&mut self, (x, y): Point, radius: f64, colour: Colour) {
+        let colour = hex(colour);
+        self.push(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{colour}\"/>"));
+    }
+
+    fn text(&mut self, (x, y): Point, text: &str, style: &Style) {
+        let anchor = match style.anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let weight = if style.is_bold { " font-weight=\"bold\"" } else { "" };
+        let turn =
+            if style.is_turned { format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"") } else { String::new() };
+        self.push(format_args!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{weight}{turn}>\
+             {}</text>",
+            style.size,
+            hex(BLACK),
+            escape(text)
+        ));
+    }
+}
+
+fn hex([red, green, blue]: Colour) -> String {
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// Text as XML takes it; characters that XML has no form for are left out.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,17 +1,19 @@
 //! The papers' networks as code, one file a paper, and the registry of their names.
 //!
 //! The path through the crate: [`build`] finds a name such as `cifar_resnet20` among the [`entries`] and
-//! makes a [`Model`], whose graph the functions of [`resnet`] write; [`initialise`] gives its weights their
+//! makes a [`Model`], whose graph the module of its paper writes ([`resnet`], [`preact`]); [`initialise`] gives its weights their
 //! start values, and [`match_names`] compares a file's tensors with its parameters. [`formula`] makes
 //! weights from their names alone, for checks against a reference.
 #![forbid(unsafe_code)]
 
+mod block;
 mod error;
 pub mod formula;
 mod glob;
 mod hash;
 mod init;
 mod names;
+pub mod preact;
 mod registry;
 pub mod resnet;
 

@@ -1,7 +1,9 @@
 //! Parameters, multiply-adds, depth and layer shapes against the paper's tables, to the unit.
 
 use residuum_graph::{Counts, Graph, Kind};
-use residuum_models::build;
+use residuum_models::preact::{self, Layers, Order, Skip, Stem};
+use residuum_models::resnet::{Shortcut, StrideIn, Zeros};
+use residuum_models::{build, find};
 
 fn count(name: &str, classes: usize, side: usize) -> Counts {
     build(name, Some(classes)).unwrap().graph.count(side, side).unwrap()
@@ -132,4 +134,109 @@ fn stages_have_the_output_sizes_of_the_paper() {
     {
         assert_eq!(shape(&graph, module, 32), expected, "{module}");
     }
+}
+
+const A: Shortcut = Shortcut::ZeroPad(Zeros::After);
+const ORDERS: [Order; 5] =
+    [Order::Original, Order::BnAfterAdd, Order::ReluBeforeAdd, Order::ReluOnlyPreact, Order::FullPreact];
+
+/// Parameters and multiply-adds of a pre-activation net for 10 classes.
+fn cifar(n: usize, layers: Layers, order: Order, shortcut: Shortcut) -> (u64, u64) {
+    let net = preact::Cifar { n, layers, order, shortcut, skip: Skip::Identity };
+    let counts = net.graph("net", 10).unwrap().count(32, 32).unwrap();
+    assert_eq!(counts.depth, net.depth());
+    (counts.parameters, counts.multiply_adds)
+}
+
+/// A bare projection lacks a scale and a shift for each channel it makes.
+const fn is_bare(order: Order) -> bool {
+    matches!(order, Order::BnAfterAdd | Order::FullPreact)
+}
+
+#[test]
+fn units_of_all_orders_have_the_sizes_of_the_sheet() {
+    let bottleneck = |n, order, stride| cifar(n, Layers::Bottleneck(stride), order, Shortcut::Projection);
+    for order in ORDERS {
+        let bare = is_bare(order);
+        assert_eq!(cifar(18, Layers::Basic, order, A), (1_727_962, 252_887_680), "{order:?}");
+        let expected = (if bare { 1_730_522 } else { 1_730_714 }, 253_149_824);
+        assert_eq!(cifar(18, Layers::Basic, order, Shortcut::Projection), expected, "{order:?}");
+        for (n, [normed, plain], [first, middle]) in [
+            (18, [1_704_154, 1_703_258], [244_500_992, 247_646_720]),
+            (111, [10_328_602, 10_327_706], [1_487_849_984, 1_490_995_712]),
+        ] {
+            let parameters = if bare { plain } else { normed };
+            assert_eq!(bottleneck(n, order, StrideIn::First), (parameters, first), "{n} {order:?}");
+            assert_eq!(bottleneck(n, order, StrideIn::Middle), (parameters, middle), "{n} {order:?}");
+        }
+    }
+}
+
+/// Name, then parameters and multiply-adds for 10 classes.
+const CIFAR_2016: [(&str, u64, u64); 13] = [
+    ("cifar_preact20", 269_722, 40_551_040),
+    ("cifar_preact20b", 272_282, 40_813_184),
+    ("cifar_preact110", 1_727_962, 252_887_680),
+    ("cifar_preact110b", 1_730_522, 253_149_824),
+    ("cifar_preact164", 1_703_258, 244_500_992),
+    ("cifar_preact164.relu_only_preact", 1_704_154, 244_500_992),
+    ("cifar_preact1001", 10_327_706, 1_487_849_984),
+    ("cifar_bottleneck1001", 10_328_602, 1_487_849_984),
+    ("cifar_resnet110.constant_0.5_0.5", 1_727_962, 252_887_680),
+    ("cifar_resnet110.exclusive", 1_824_186, 266_781_312),
+    ("cifar_resnet20.shortcut_only", 283_626, 42_648_192),
+    ("cifar_resnet110.conv1x1", 1_826_202, 266_781_312),
+    ("cifar_resnet20.conv1x1", 283_962, 42_648_192),
+];
+
+#[test]
+fn pre_activation_nets_for_cifar_have_the_sizes_of_the_sheet() {
+    for (name, parameters, multiply_adds) in CIFAR_2016 {
+        let counts = count(name, 10, 32);
+        assert_eq!((counts.parameters, counts.multiply_adds), (parameters, multiply_adds), "{name}");
+        assert_eq!(counts.depth, find(name).unwrap().depth, "{name}");
+    }
+    for (name, parameters) in [("cifar_preact164", 1_726_388), ("cifar_preact1001", 10_350_836)] {
+        let (ten, hundred) = (count(name, 10, 32), count(name, 100, 32));
+        assert_eq!(hundred.parameters, parameters, "{name}");
+        assert_eq!(hundred.multiply_adds - ten.multiply_adds, 23_040, "{name}");
+    }
+}
+
+/// Depth, parameters, multiply-adds with the stride in the first 1×1 and in the 3×3.
+const IMAGENET_2016: [(usize, u64, [u64; 2]); 6] = [
+    (18, 11_687_720, [1_814_073_344; 2]),
+    (34, 21_795_880, [3_663_761_408; 2]),
+    (50, 25_549_352, [3_857_973_248, 4_089_184_256]),
+    (101, 44_541_480, [7_570_194_432, 7_801_405_440]),
+    (152, 60_185_128, [11_282_415_616, 11_513_626_624]),
+    (200, 64_666_152, [14_776_270_848, 15_007_481_856]),
+];
+
+#[test]
+fn pre_activation_nets_for_imagenet_have_the_sizes_of_the_sheet() {
+    let size = |net: preact::ImageNet, side| {
+        let counts = net.graph("net", 1000).unwrap().count(side, side).unwrap();
+        assert_eq!(counts.depth, net.depth);
+        (counts.parameters, counts.multiply_adds)
+    };
+    let net = |depth, stride_in, stem| preact::ImageNet { depth, order: Order::FullPreact, stride_in, stem };
+    for (depth, parameters, [first, middle]) in IMAGENET_2016 {
+        for stem in [Stem::Early, Stem::Late] {
+            assert_eq!(size(net(depth, StrideIn::First, stem), 224), (parameters, first), "{depth} {stem:?}");
+            assert_eq!(size(net(depth, StrideIn::Middle, stem), 224), (parameters, middle), "{depth} {stem:?}");
+        }
+        for name in [format!("preact{depth}"), format!("preact{depth}.timm")] {
+            let counts = count(&name, 1000, 224);
+            assert_eq!((counts.parameters, counts.multiply_adds), (parameters, middle), "{name}");
+        }
+    }
+    for (depth, [first, middle]) in
+        [(152, [23_023_206_400, 23_495_065_600]), (200, [30_153_523_200, 30_625_382_400])]
+    {
+        assert_eq!(size(net(depth, StrideIn::First, Stem::Early), 320).1, first);
+        assert_eq!(size(net(depth, StrideIn::Middle, Stem::Early), 320).1, middle);
+    }
+    let original = count("resnet200", 1000, 224);
+    assert_eq!((original.parameters, original.multiply_adds), (64_673_832, 14_776_270_848));
 }

@@ -7,6 +7,8 @@
 mod form;
 mod he2015;
 mod he2016;
+mod stochastic;
+mod wide;
 
 use std::sync::LazyLock;
 
@@ -172,6 +174,6 @@ pub(crate) fn candidates(n: usize) -> impl Iterator<Item = Entry> {
 
 /// The tables of all papers.
 fn forms() -> impl Iterator<Item = &'static Form> {
-    static TABLES: &[&[Form]] = &[he2015::FORMS, he2016::FORMS];
+    static TABLES: &[&[Form]] = &[he2015::FORMS, he2016::FORMS, wide::FORMS, stochastic::FORMS];
     TABLES.iter().copied().flatten()
 }

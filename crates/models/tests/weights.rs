@@ -131,6 +131,7 @@ fn tensors_tell_which_networks_they_fit() {
     assert_eq!(names("cifar_resnet26b", 100), ["cifar_resnet26b"]);
     assert_eq!(names("cifar_preact20", 10), ["cifar_preact20"]);
     assert_eq!(names("preact50", 10), ["preact50"]);
+    assert_eq!(names("wrn_16_4", 10), ["wrn_16_4", "wrn_16_4.dropout", "wrn_16_4.dropout_0.4"]);
     assert_eq!(names("cifar_resnet32.akamaster", 10), ["cifar_resnet32.akamaster"]);
     assert_eq!(names("resnet50", 5), ["resnet50", "resnet50.tv", "resnet50.caffe"]);
     assert_eq!(names("resnet18c", 1000), ["resnet18c"]);

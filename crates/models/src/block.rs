@@ -85,13 +85,7 @@ impl Block {
     }
 
     /// Option A: the rows and columns 0, 2, 4 …, without averaging, and `extra` channels of zeros.
-    fn zero_pad(
-        &self,
-        g: &mut Builder,
-        x: NodeId,
-        extra: usize,
-        zeros: Zeros,
-    ) -> Result<NodeId, GraphError> {
+    fn zero_pad(&self, g: &mut Builder, x: NodeId, extra: usize, zeros: Zeros) -> Result<NodeId, GraphError> {
         let s = match self.stride {
             1 => x,
             stride => g.subsample(&self.part("downsample.subsample"), x, stride)?,
@@ -184,11 +178,7 @@ pub(crate) fn check_blocks(name: &str, n: usize) -> Result<(), GraphError> {
     if n > 0 {
         return Ok(());
     }
-    Err(GraphError {
-        node: name.into(),
-        expected: "at least one block a stage".into(),
-        found: "none".into(),
-    })
+    Err(GraphError { node: name.into(), expected: "at least one block a stage".into(), found: "none".into() })
 }
 
 /// Blocks of the four stages of an ImageNet net.

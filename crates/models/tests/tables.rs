@@ -225,7 +225,11 @@ fn pre_activation_nets_for_imagenet_have_the_sizes_of_the_sheet() {
     for (depth, parameters, [first, middle]) in IMAGENET_2016 {
         for stem in [Stem::Early, Stem::Late] {
             assert_eq!(size(net(depth, StrideIn::First, stem), 224), (parameters, first), "{depth} {stem:?}");
-            assert_eq!(size(net(depth, StrideIn::Middle, stem), 224), (parameters, middle), "{depth} {stem:?}");
+            assert_eq!(
+                size(net(depth, StrideIn::Middle, stem), 224),
+                (parameters, middle),
+                "{depth} {stem:?}"
+            );
         }
         for name in [format!("preact{depth}"), format!("preact{depth}.timm")] {
             let counts = count(&name, 1000, 224);

@@ -79,9 +79,7 @@ pub(super) const FORMS: &[Form] = &[
         ..cifar(
             "cifar_resnet#.akamaster",
             "shortcut option A, zeros on both sides, as in akamaster's weights",
-            |n, name, classes| {
-                of_depth(n, Shortcut::ZeroPad(Zeros::Around), "linear").graph(name, classes)
-            },
+            |n, name, classes| of_depth(n, Shortcut::ZeroPad(Zeros::Around), "linear").graph(name, classes),
         )
     },
     Form {

@@ -132,21 +132,15 @@ pub(super) const FORMS: &[Form] = &[
             basic(n, Order::ReluOnlyPreact).graph(name, classes)
         })
     },
-    deep(
-        "cifar_preact#.bn_after_add",
-        "batch norm after the addition, bottlenecks",
-        |n, name, classes| bottlenecks(n, Order::BnAfterAdd).graph(name, classes),
-    ),
-    deep(
-        "cifar_preact#.relu_before_add",
-        "ReLU before the addition, bottlenecks",
-        |n, name, classes| bottlenecks(n, Order::ReluBeforeAdd).graph(name, classes),
-    ),
-    deep(
-        "cifar_preact#.relu_only_preact",
-        "ReLU-only pre-activation, bottlenecks",
-        |n, name, classes| bottlenecks(n, Order::ReluOnlyPreact).graph(name, classes),
-    ),
+    deep("cifar_preact#.bn_after_add", "batch norm after the addition, bottlenecks", |n, name, classes| {
+        bottlenecks(n, Order::BnAfterAdd).graph(name, classes)
+    }),
+    deep("cifar_preact#.relu_before_add", "ReLU before the addition, bottlenecks", |n, name, classes| {
+        bottlenecks(n, Order::ReluBeforeAdd).graph(name, classes)
+    }),
+    deep("cifar_preact#.relu_only_preact", "ReLU-only pre-activation, bottlenecks", |n, name, classes| {
+        bottlenecks(n, Order::ReluOnlyPreact).graph(name, classes)
+    }),
     Form {
         aliases: &["cifar_bottleneck#.original", "bottleneck#.original"],
         listed: &[&[164], &[1001]],
@@ -189,11 +183,9 @@ pub(super) const FORMS: &[Form] = &[
     Form {
         paper: RESULTS,
         admits: BY_ONE,
-        ..cifar(
-            "cifar_resnet#.single",
-            "original order, shortcuts around every layer",
-            |n, name, classes| single(n, Order::Original).graph(name, classes),
-        )
+        ..cifar("cifar_resnet#.single", "original order, shortcuts around every layer", |n, name, classes| {
+            single(n, Order::Original).graph(name, classes)
+        })
     },
     Form {
         paper: RESULTS,
@@ -220,11 +212,9 @@ pub(super) const FORMS: &[Form] = &[
     },
     Form {
         aliases: &["cifar_resnet#.exclusive_-6", "skip#.exclusive"],
-        ..shortcut(
-            "cifar_resnet#.exclusive",
-            "exclusive gating, biases start at −6",
-            |n, name, classes| skip(n, Skip::Exclusive { bias: -6.0 }).graph(name, classes),
-        )
+        ..shortcut("cifar_resnet#.exclusive", "exclusive gating, biases start at −6", |n, name, classes| {
+            skip(n, Skip::Exclusive { bias: -6.0 }).graph(name, classes)
+        })
     },
     shortcut("cifar_resnet#.exclusive_0", "exclusive gating, biases start at 0", |n, name, classes| {
         skip(n, Skip::Exclusive { bias: 0.0 }).graph(name, classes)
@@ -275,13 +265,8 @@ pub(super) const FORMS: &[Form] = &[
         "batch norm after the addition, bottlenecks",
         |n, name, classes| for_imagenet(n, Order::BnAfterAdd, Stem::Early).graph(name, classes),
     ),
-    imagenet(
-        "resnet#",
-        &[&[200]],
-        "bottlenecks, stride in the first 1×1",
-        |n, name, classes| {
-            let net = for_imagenet(n, Order::Original, Stem::Early);
-            ImageNet { stride_in: StrideIn::First, ..net }.graph(name, classes)
-        },
-    ),
+    imagenet("resnet#", &[&[200]], "bottlenecks, stride in the first 1×1", |n, name, classes| {
+        let net = for_imagenet(n, Order::Original, Stem::Early);
+        ImageNet { stride_in: StrideIn::First, ..net }.graph(name, classes)
+    }),
 ];

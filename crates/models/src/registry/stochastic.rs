@@ -45,12 +45,9 @@ pub(super) const FORMS: &[Form] = &[
             |n, name, classes| of_depth(n, Survival::PAPER, DropRule::Paper).graph(name, classes),
         )
     },
-    cifar(
-        "sd_resnet#.uniform",
-        &[&[110]],
-        "stochastic depth, 0.5 everywhere",
-        |n, name, classes| of_depth(n, UNIFORM, DropRule::Paper).graph(name, classes),
-    ),
+    cifar("sd_resnet#.uniform", &[&[110]], "stochastic depth, 0.5 everywhere", |n, name, classes| {
+        of_depth(n, UNIFORM, DropRule::Paper).graph(name, classes)
+    }),
     cifar(
         "sd_resnet#.sample",
         &[&[110]],

@@ -86,13 +86,9 @@ pub(super) const FORMS: &[Form] = &[
     ),
     Form {
         aliases: &["wrn_#_#_b131"],
-        ..wrn(
-            "wrn_#_#.b131",
-            BLOCKS,
-            &[&[40, 2]],
-            "wide, blocks of 1×1, 3×3, 1×1",
-            |n, name, classes| cifar(n, &[1, 3, 1], 0.0).graph(name, classes),
-        )
+        ..wrn("wrn_#_#.b131", BLOCKS, &[&[40, 2]], "wide, blocks of 1×1, 3×3, 1×1", |n, name, classes| {
+            cifar(n, &[1, 3, 1], 0.0).graph(name, classes)
+        })
     },
     Form {
         aliases: &["wrn_#_#_b31"],
@@ -108,23 +104,15 @@ pub(super) const FORMS: &[Form] = &[
     },
     Form {
         aliases: &["wrn_#_#_b311"],
-        ..wrn(
-            "wrn_#_#.b311",
-            BLOCKS,
-            &[&[40, 2]],
-            "wide, blocks of 3×3, 1×1, 1×1",
-            |n, name, classes| cifar(n, &[3, 1, 1], 0.0).graph(name, classes),
-        )
+        ..wrn("wrn_#_#.b311", BLOCKS, &[&[40, 2]], "wide, blocks of 3×3, 1×1, 1×1", |n, name, classes| {
+            cifar(n, &[3, 1, 1], 0.0).graph(name, classes)
+        })
     },
     Form {
         aliases: &["wrn_#_#_b313"],
-        ..wrn(
-            "wrn_#_#.b313",
-            BLOCKS,
-            &[&[22, 2]],
-            "wide, blocks of 3×3, 1×1, 3×3",
-            |n, name, classes| cifar(n, &[3, 1, 3], 0.0).graph(name, classes),
-        )
+        ..wrn("wrn_#_#.b313", BLOCKS, &[&[22, 2]], "wide, blocks of 3×3, 1×1, 3×3", |n, name, classes| {
+            cifar(n, &[3, 1, 3], 0.0).graph(name, classes)
+        })
     },
     Form {
         aliases: &["wrn_#_#_b3"],
@@ -144,29 +132,21 @@ pub(super) const FORMS: &[Form] = &[
             cifar(n, &[3, 3, 3, 3], 0.0).graph(name, classes)
         })
     },
-    imagenet(
-        "wide_resnet#_1.5",
-        BASIC,
-        &[&[18], &[34]],
-        "all widths times 1.5",
-        |n, name, classes| ImageNet { depth: n[0], widen: Widen::All(1.5) }.graph(name, classes),
-    ),
+    imagenet("wide_resnet#_1.5", BASIC, &[&[18], &[34]], "all widths times 1.5", |n, name, classes| {
+        ImageNet { depth: n[0], widen: Widen::All(1.5) }.graph(name, classes)
+    }),
     imagenet(
         "wide_resnet#_#",
         BASIC,
         &[&[18, 2], &[18, 3], &[34, 2]],
         "all widths multiplied",
-        |n, name, classes| {
-            ImageNet { depth: n[0], widen: Widen::All(n[1] as f32) }.graph(name, classes)
-        },
+        |n, name, classes| ImageNet { depth: n[0], widen: Widen::All(n[1] as f32) }.graph(name, classes),
     ),
     imagenet(
         "wide_resnet#_#",
         BOTTLENECK,
         &[&[50, 2], &[101, 2]],
         "bottlenecks of twice the inner width, stride in the 3×3, as in torchvision",
-        |n, name, classes| {
-            ImageNet { depth: n[0], widen: Widen::Inner(n[1]) }.graph(name, classes)
-        },
+        |n, name, classes| ImageNet { depth: n[0], widen: Widen::Inner(n[1]) }.graph(name, classes),
     ),
 ];

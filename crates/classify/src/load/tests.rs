@@ -73,7 +73,7 @@ fn a_foreign_file_needs_a_name_and_brings_its_number_of_classes() {
 #[test]
 fn the_published_models_read_colours_from_0_to_255() {
     let preset = |name| preset(&find(name).unwrap());
-    assert_eq!(preset("resnet50.caffe").std, [1.0 / 255.0; 3]);
+    assert_eq!(preset("resnet101.caffe"), Preprocess::caffe(224, Preprocess::CAFFE_MEAN));
     assert_eq!(preset("resnet50.tv"), Preprocess::imagenet());
 }
 

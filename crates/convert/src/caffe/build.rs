@@ -271,7 +271,7 @@ impl<'a> Maker<'a> {
 
     fn sum(&mut self, index: usize, eltwise: &Eltwise) -> Result<Value> {
         let step = &self.flow.steps[index];
-        let is_plain = eltwise.coefficients.iter().all(|&coefficient| coefficient == 1.0);
+        let is_plain = eltwise.coefficients.iter().all(|coefficient| coefficient.total_cmp(&1.0).is_eq());
         if eltwise.operation != EltwiseOperation::Sum || !is_plain {
             let problem = "of the ways to join inputs only the sum with coefficients 1 is converted";
             return Err(ConvertError::layer(&step.layer.name, problem));

@@ -125,7 +125,7 @@ impl Filler<'_> {
             _ => None,
         });
         match ours {
-            Some(ours) if ours != eps as f32 => eps - f64::from(ours),
+            Some(ours) if ours.to_bits() != (eps as f32).to_bits() => eps - f64::from(ours),
             _ => 0.0,
         }
     }

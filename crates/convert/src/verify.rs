@@ -63,7 +63,9 @@ fn images(preprocess: &Preprocess) -> Tensor {
     for (plane, colour) in planes.zip((0..3).cycle()) {
         let (mean, std) = (preprocess.mean[colour], preprocess.std[colour]);
         // The formula's numbers lie in [−2, 2).
-        plane.iter_mut().for_each(|x| *x = ((*x + 2.0) / 4.0 - mean) / std);
+        for x in plane {
+            *x = ((*x + 2.0) / 4.0 - mean) / std;
+        }
     }
     images
 }

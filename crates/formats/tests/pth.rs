@@ -331,7 +331,8 @@ fn what_is_written_comes_back_whatever_the_type_and_shape() {
     let mut archive = zip::ZipArchive::new(Cursor::new(first)).unwrap();
     for index in 0..archive.len() {
         let record = archive.by_index(index).unwrap();
-        assert!(record.name().starts_with("archive/"), "{}", record.name());
-        assert_eq!(record.data_start().unwrap() % 64, 0, "{} can be mapped", record.name());
+        let name = record.name().unwrap();
+        assert!(name.starts_with("archive/"), "{name}");
+        assert_eq!(record.data_start().unwrap() % 64, 0, "{name} can be mapped");
     }
 }

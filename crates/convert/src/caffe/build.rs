@@ -235,13 +235,11 @@ impl<'a> Maker<'a> {
         if (scale.axis, scale.axes) != (1, Some(1)) {
             return Err(ConvertError::layer(&step.layer.name, "expected a factor for each channel (axis 1)"));
         }
-        match before {
-            Some(Operation::BatchNorm { .. } | Operation::Convolution(_)) => Ok(x),
-            _ => {
-                let problem = "expected a batch norm or a convolution in front of it that nothing else reads";
-                Err(ConvertError::layer(&step.layer.name, problem))
-            }
+        if matches!(before, Some(Operation::BatchNorm { .. } | Operation::Convolution(_))) {
+            return Ok(x);
         }
+        let problem = "expected a batch norm or a convolution in front of it that nothing else reads";
+        Err(ConvertError::layer(&step.layer.name, problem))
     }
 
     fn pooling(&mut self, index: usize, pooling: &Pooling, x: Value) -> Result<Value> {

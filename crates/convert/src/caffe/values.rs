@@ -47,7 +47,9 @@ impl Filler<'_> {
             let (factors, shifts) = self.scale(scale, channels)?;
             let per_channel = filters.len() / channels;
             for (filter, factor) in filters.chunks_exact_mut(per_channel).zip(&factors) {
-                filter.iter_mut().for_each(|weight| *weight *= factor);
+                for weight in filter {
+                    *weight *= factor;
+                }
             }
             for ((bias, factor), shift) in bias.iter_mut().zip(&factors).zip(&shifts) {
                 *bias = *bias * factor + shift;

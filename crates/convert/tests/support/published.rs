@@ -184,11 +184,12 @@ impl Author<'_> {
     }
 
     fn define(&mut self, name: &str, kind: &str, bottoms: &[&str], top: &str, param: &str) {
-        let bottoms: String = bottoms.iter().map(|bottom| format!("\tbottom: \"{bottom}\"\n")).collect();
-        let _ = write!(
-            self.text,
-            "\nlayer {{\n{bottoms}\ttop: \"{top}\"\n\tname: \"{name}\"\n\ttype: \"{kind}\"\n\t{param}\n}}\n"
-        );
+        self.text.push_str("\nlayer {\n");
+        for bottom in bottoms {
+            let _ = writeln!(self.text, "\tbottom: \"{bottom}\"");
+        }
+        let _ =
+            write!(self.text, "\ttop: \"{top}\"\n\tname: \"{name}\"\n\ttype: \"{kind}\"\n\t{param}\n}}\n");
     }
 
     fn store(&mut self, name: &str, kind: &str, blobs: Vec<(Vec<usize>, Vec<f32>)>) {

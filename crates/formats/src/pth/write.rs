@@ -76,7 +76,9 @@ fn strides(shape: &[usize]) -> Vec<usize> {
 
 fn push_tuple(program: &mut Vec<u8>, numbers: &[usize]) {
     program.push(b'(');
-    numbers.iter().for_each(|&number| push_number(program, number));
+    for &number in numbers {
+        push_number(program, number);
+    }
     program.push(b't');
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod convert;
 mod doctor;
 mod eval;
 mod models;
@@ -17,7 +18,7 @@ use residuum::engine::{Engine, EngineOptions};
 use crate::exit::ExitStatus;
 use crate::output;
 
-/// Residual networks: train, evaluate, predict, on a CPU.
+/// Residual networks: train, evaluate, predict, convert, on a CPU.
 ///
 /// DATA is `shapes` (embedded) or a folder or file that is recognised by looking: CIFAR in binary or Python
 /// batches, parquet as on Hugging Face, a folder of pictures per class. MODEL is a run folder, a model file of
@@ -37,6 +38,7 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Predict(predict::Args),
+    Convert(convert::Args),
     Models(models::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
@@ -50,6 +52,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Predict(args) => predict::run(args),
+            Command::Convert(args) => convert::run(args),
             Command::Models(args) => models::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),

@@ -49,6 +49,22 @@ impl Preprocess {
         Self { resize: Some(256), crop: 224, mean: IMAGENET_MEAN, std: IMAGENET_STD, ..Self::cifar10() }
     }
 
+    /// Mean blue, green and red, 0 to 255, of the mean image that comes with the authors' Caffe models.
+    pub const CAFFE_MEAN: [f64; 3] = [103.0626, 115.9029, 123.1516];
+
+    /// Caffe's preparation for a network that reads red, green, blue and images of `side` x `side`: the
+    /// shorter side brought to 8/7 of it (256 for 224), the centre cropped, the colours from 0 to 255 minus
+    /// `mean`, which lists blue, green, red as Caffe does.
+    ///
+    /// The authors subtract a mean image after the crop. It is smooth, and its mean for each colour is their own
+    /// substitute for it at other sizes; here it is taken at all sizes.
+    pub fn caffe(side: usize, mean: [f64; 3]) -> Self {
+        const LARGEST: f64 = 255.0;
+        let [b, g, r] = mean.map(|mean| (mean / LARGEST) as f32);
+        let std = [(1.0 / LARGEST) as f32; 3];
+        Self { resize: Some(side + side / 7), crop: side, mean: [r, g, b], std, ..Self::imagenet() }
+    }
+
     /// 32 x 32 as it is, with CIFAR-10's own mean and deviation.
     pub fn cifar10() -> Self {
         Self {

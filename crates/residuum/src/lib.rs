@@ -1,4 +1,4 @@
-//! Residual networks in Rust: build, train, evaluate, predict, on a CPU.
+//! Residual networks in Rust: build, train, evaluate, predict, convert, on a CPU.
 //!
 //! This crate is the one API that is promised: it re-exports the rooms of the house and adds nothing.
 //!
@@ -8,8 +8,9 @@
 //! | [`graph`] | a network as data: operations, parameters, counting, printing |
 //! | [`engine`] | compiles a network for a size of batch, and runs or trains it |
 //! | [`data`] | data sets, decoding, preparation, batches |
-//! | [`formats`] | safetensors, PyTorch's `.pth`, `.npy` arrays; the door to the disk |
+//! | [`formats`] | safetensors, PyTorch's `.pth`, Caffe's files, `.npy` arrays; the door to the disk |
 //! | [`classify`] | model files, prediction, evaluation |
+//! | [`convert`] | other programs' models to ours and back, verified by numbers |
 //! | [`train`] | recipes, the training loop, checkpoints, run folders |
 //! | [`tensor`] | dense tensors |
 //!
@@ -54,6 +55,7 @@
 #![forbid(unsafe_code)]
 
 pub use residuum_classify as classify;
+pub use residuum_convert as convert;
 pub use residuum_data as data;
 pub use residuum_engine as engine;
 pub use residuum_formats as formats;

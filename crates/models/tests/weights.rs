@@ -133,7 +133,7 @@ fn tensors_tell_which_networks_they_fit() {
     assert_eq!(names("preact50", 10), ["preact50"]);
     assert_eq!(names("wrn_16_4", 10), ["wrn_16_4", "wrn_16_4.dropout", "wrn_16_4.dropout_0.4"]);
     assert_eq!(names("cifar_resnet32.akamaster", 10), ["cifar_resnet32.akamaster"]);
-    assert_eq!(names("resnet50", 5), ["resnet50", "resnet50.tv", "resnet50.caffe"]);
+    assert_eq!(names("resnet50", 5), ["resnet50", "resnet50.tv", "resnet50.caffe", "resnetblur50"]);
     assert_eq!(names("resnet18c", 1000), ["resnet18c"]);
     assert!(fitting([("conv1.weight", [64, 3, 11, 11].as_slice())]).is_empty());
     let graph = build("resnet18", None).unwrap().graph;

@@ -133,7 +133,10 @@ impl Classifier {
 const MAX_IMAGE_BYTES: usize = 512 << 20;
 
 /// Reads and decodes the picture of a file.
-fn read_image(path: &(impl AsRef<Path> + Sync)) -> Result<RgbImage> {
+///
+/// # Errors
+/// When the file cannot be read or holds no picture; the file is named.
+pub fn read_image(path: &(impl AsRef<Path> + Sync)) -> Result<RgbImage> {
     let path = path.as_ref();
     let bytes = disk::read(path, MAX_IMAGE_BYTES)?;
     let image = decode(&bytes, &Limits::default()).map_err(|error| match error {

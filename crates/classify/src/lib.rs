@@ -15,7 +15,7 @@ mod model_file;
 mod score;
 
 pub use classes::{are_numbers, numbers};
-pub use classifier::{Classifier, Prediction};
+pub use classifier::{Classifier, Prediction, read_image};
 pub use error::{ClassifyError, Result};
 pub use evaluation::{ClassResult, EvaluateOptions, Evaluation, Progress};
 pub use load::{Head, LoadOptions, Loaded, load_model};

@@ -5,6 +5,7 @@ mod completions;
 mod convert;
 mod doctor;
 mod eval;
+mod explain;
 mod models;
 mod predict;
 mod train;
@@ -37,6 +38,7 @@ pub(crate) struct Cli {
 enum Command {
     Train(train::Args),
     Eval(eval::Args),
+    Explain(explain::Args),
     Predict(predict::Args),
     Convert(convert::Args),
     Models(models::Args),
@@ -51,6 +53,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
         Ok(cli) => match cli.command {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Explain(args) => explain::run(args),
             Command::Predict(args) => predict::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Models(args) => models::run(args),
@@ -114,11 +117,16 @@ enum OnBadImage {
     Skip,
 }
 
-/// Loads a model, tells what there is to tell about it, and puts it on the engine.
+/// Loads a model and puts it on the engine.
 fn classifier(engine: &Engine, path: &str, model: Option<&str>) -> Result<Classifier> {
+    Ok(Classifier::new(engine.clone(), load(path, model)?))
+}
+
+/// Loads a model and tells what there is to tell about it.
+fn load(path: &str, model: Option<&str>) -> Result<Loaded> {
     let loaded = load_model(path, &LoadOptions { model, head: Head::Keep })?;
     tell(&loaded);
-    Ok(Classifier::new(engine.clone(), loaded))
+    Ok(loaded)
 }
 
 fn tell(loaded: &Loaded) {

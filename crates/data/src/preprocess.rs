@@ -146,6 +146,22 @@ impl Preprocess {
         Cow::Owned(resize_window(image, width, height, window, self.interpolation))
     }
 
+    /// The picture that prepared values stand for, rounded to whole colours: what the network sees.
+    ///
+    /// # Panics
+    /// When there are not [`Preprocess::len`] values.
+    pub fn restore(&self, values: &[f32]) -> RgbImage {
+        assert_eq!(values.len(), self.len(), "values of one picture");
+        let area = self.crop * self.crop;
+        RgbImage::from_fn(self.crop, self.crop, |x, y| {
+            [0, 1, 2].map(|colour| {
+                let plane = if self.channels == ChannelOrder::Rgb { colour } else { 2 - colour };
+                let value = values[plane * area + y * self.crop + x];
+                (255.0 * (value * self.std[colour] + self.mean[colour])).round().clamp(0.0, 255.0) as u8
+            })
+        })
+    }
+
     /// Prepares a picture: `(value / 255 - mean) / std` of its [`Preprocess::view`], as planes (CHW).
     ///
     /// # Panics

@@ -307,7 +307,7 @@ fn the_engine_computes_what_pytorch_computes() {
 /// PyTorch's to the digits that the files keep. Large networks are left to the test above.
 #[test]
 fn the_reference_agrees_with_pytorch_in_f64() {
-    const MOST_PARAMETERS: u64 = 500_000;
+    const MOST_PARAMETERS: u64 = 1_000_000;
     const DIGITS: f64 = 1e-7;
     let mut complaints = Vec::new();
     let goldens: Vec<Golden> = Golden::all()

@@ -36,3 +36,5 @@ pub use axis::{Axis, Scale};
 pub use chart::{Chart, Line, Series};
 pub use error::PlotError;
 pub use figure::Figure;
+pub use picture::Picture;
+pub use sheet::Sheet;

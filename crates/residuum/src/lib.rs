@@ -11,6 +11,8 @@
 //! | [`formats`] | safetensors, PyTorch's `.pth`, Caffe's files, `.npy` arrays; the door to the disk |
 //! | [`classify`] | model files, prediction, evaluation |
 //! | [`convert`] | other programs' models to ours and back, verified by numbers |
+//! | [`explain`] | looking inside: attributions, class maps, lesions, landscapes |
+//! | [`plot`] | charts, pictures and contact sheets |
 //! | [`train`] | recipes, the training loop, checkpoints, run folders |
 //! | [`tensor`] | dense tensors |
 //!
@@ -58,9 +60,11 @@ pub use residuum_classify as classify;
 pub use residuum_convert as convert;
 pub use residuum_data as data;
 pub use residuum_engine as engine;
+pub use residuum_explain as explain;
 pub use residuum_formats as formats;
 pub use residuum_graph as graph;
 pub use residuum_models as models;
+pub use residuum_plot as plot;
 pub use residuum_tensor as tensor;
 pub use residuum_train as train;
 

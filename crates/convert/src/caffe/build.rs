@@ -182,7 +182,7 @@ impl<'a> Maker<'a> {
             padding: square("pad", conv.pad)?,
             dilation: square("dilation", conv.dilation)?,
             groups: conv.group,
-            bias: keeps_bias,
+            bias: keeps_bias.then_some(0.0),
             ..ConvSpec::new(conv.outputs, square("kernel", conv.kernel)?, 1)
         };
         let name = self.module(layer);

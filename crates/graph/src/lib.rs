@@ -14,6 +14,7 @@ mod count;
 mod differentiate;
 mod error;
 mod extent;
+mod fully_convolutional;
 mod graph;
 mod op;
 mod param;

@@ -190,7 +190,8 @@ pub fn evaluate(
     mut on_progress: impl FnMut(Progress),
 ) -> Result<Evaluations> {
     let seats = seats(members, data)?;
-    let first = members.first().ok_or_else(|| ClassifyError::Classes("expected a network, found none".into()))?;
+    let first =
+        members.first().ok_or_else(|| ClassifyError::Classes("expected a network, found none".into()))?;
     let pictures = options.pictures(data.len());
     let loading = LoaderOptions {
         on_bad_image: options.on_bad_image,
@@ -218,7 +219,10 @@ pub fn evaluate(
             let scores = answering.answer(member, stacks, batch.indices.len())?;
             tallies[i].add(&batch.indices, &batch.labels, &scores)?;
             if together.is_some() {
-                means.iter_mut().zip(&scores).for_each(|(mean, scores)| mean.add(&seat.in_common_order(scores)));
+                means
+                    .iter_mut()
+                    .zip(&scores)
+                    .for_each(|(mean, scores)| mean.add(&seat.in_common_order(scores)));
             }
             own[i] += begin.elapsed().as_secs_f64();
         }
@@ -231,7 +235,8 @@ pub fn evaluate(
     let seconds = start.elapsed().as_secs_f64();
     let loading = seconds - own.iter().sum::<f64>();
     let skipped = loader.skipped();
-    let members = tallies.into_iter().zip(own).map(|(tally, own)| tally.finish(skipped.to_vec(), loading + own));
+    let members =
+        tallies.into_iter().zip(own).map(|(tally, own)| tally.finish(skipped.to_vec(), loading + own));
     Ok(Evaluations {
         members: members.collect::<Result<_>>()?,
         ensemble: together.map(|tally| tally.finish(skipped.to_vec(), seconds)).transpose()?,

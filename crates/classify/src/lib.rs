@@ -17,9 +17,7 @@ mod score;
 pub use classes::{are_numbers, numbers};
 pub use classifier::{Classifier, Prediction};
 pub use error::{ClassifyError, Result};
-pub use evaluation::{
-    ClassResult, EvaluateOptions, Evaluation, Evaluations, Positions, Progress, evaluate,
-};
+pub use evaluation::{ClassResult, EvaluateOptions, Evaluation, Evaluations, Positions, Progress, evaluate};
 pub use load::{Head, LoadOptions, Loaded, load_model};
 pub use model_file::{ModelFile, ModelInfo};
 pub use score::Average;

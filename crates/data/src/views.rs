@@ -116,14 +116,13 @@ impl Views {
             Crops::One => vec![Frame::centre(preprocess, width, height)],
             Crops::Ten => {
                 let middle = Frame::centre(preprocess, width, height);
-                let (right, bottom) = (middle.resized.0 - preprocess.crop, middle.resized.1 - preprocess.crop);
+                let (right, bottom) =
+                    (middle.resized.0 - preprocess.crop, middle.resized.1 - preprocess.crop);
                 let corners = [(0, 0), (right, 0), (0, bottom), (right, bottom)];
                 let corner = |(left, top)| Frame { window: Window { left, top, ..middle.window }, ..middle };
                 corners.map(corner).into_iter().chain([middle]).collect()
             }
-            Crops::Scales(scales) => {
-                scales.iter().map(|&scale| Frame::whole(width, height, scale)).collect()
-            }
+            Crops::Scales(scales) => scales.iter().map(|&scale| Frame::whole(width, height, scale)).collect(),
         }
     }
 

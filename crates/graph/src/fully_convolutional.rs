@@ -23,7 +23,11 @@ impl Graph {
         window: [usize; 2],
     ) -> Result<(Self, Weights), GraphError> {
         if window.contains(&0) {
-            return Err(GraphError::new(&self.name, "a window of at least one position", format!("{window:?}")));
+            return Err(GraphError::new(
+                &self.name,
+                "a window of at least one position",
+                format!("{window:?}"),
+            ));
         }
         if !self.nodes.iter().any(|node| node.op == Op::GlobalAvgPool) {
             return Err(GraphError::new(&self.name, "a global average pool before the answer", "none"));
@@ -39,7 +43,8 @@ impl Graph {
                     let param = &mut graph.params[linear.weight.index()];
                     let shape = vec![linear.outputs, linear.inputs, 1, 1];
                     let matrix = weights.remove(&param.name).filter(|matrix| matrix.len() == param.len());
-                    let filters = matrix.and_then(|matrix| Tensor::new(shape.clone(), matrix.into_data()).ok());
+                    let filters =
+                        matrix.and_then(|matrix| Tensor::new(shape.clone(), matrix.into_data()).ok());
                     let Some(filters) = filters else {
                         let expected = format!("values of shape {:?}", param.shape);
                         return Err(GraphError::new(&param.name, expected, "none or others"));

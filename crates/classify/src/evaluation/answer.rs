@@ -83,7 +83,8 @@ impl Answering {
     fn over_positions(&self, map: &[f32], positions: usize) -> Vec<f64> {
         let mut mean = Mean::new(self.average);
         for position in 0..positions {
-            let scores: Vec<f64> = map.iter().skip(position).step_by(positions).map(|&x| f64::from(x)).collect();
+            let scores: Vec<f64> =
+                map.iter().skip(position).step_by(positions).map(|&x| f64::from(x)).collect();
             mean.add(&scores);
         }
         mean.scores()

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result};
 use crate::image::RgbImage;
-use crate::resize::{Interpolation, centre_crop, resize_window, short_side};
+use crate::resize::Interpolation;
+use crate::views::Frame;
 
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
@@ -141,9 +142,8 @@ impl Preprocess {
         if self.resize.is_none() && (image.width(), image.height()) == (self.crop, self.crop) {
             return Cow::Borrowed(image);
         }
-        let (width, height) = short_side(image.width(), image.height(), self.resize.unwrap_or(self.crop));
-        let window = centre_crop(width, height, self.crop);
-        Cow::Owned(resize_window(image, width, height, window, self.interpolation))
+        let frame = Frame::centre(self, image.width(), image.height());
+        Cow::Owned(frame.cut(image, self.interpolation))
     }
 
     /// The picture that prepared values stand for, rounded to whole colours: what the network sees.

@@ -32,6 +32,7 @@ pub use error::EngineError;
 pub use inference::Inference;
 pub use plan::PlanSummary;
 pub use profile::StepTime;
+pub use residuum_kernels::loss::{Mixed, Targets};
 pub use residuum_kernels::{Draws, Isa, SgdStep, peak};
 pub use threads::Threads;
 pub use training::{Decay, Recompute, StepResult, Training, TrainingOptions};

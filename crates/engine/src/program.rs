@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use residuum_graph::DropPath;
+use residuum_kernels::loss::Targets;
 use residuum_kernels::{Draws, Isa, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout, Tensor};
 
@@ -21,7 +22,7 @@ use crate::threads::Threads;
 #[derive(Clone, Copy)]
 pub(crate) struct Feed<'a> {
     pub(crate) images: &'a [f32],
-    pub(crate) labels: &'a [u32],
+    pub(crate) targets: Targets<'a>,
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
     pub(crate) draws: Draws,
@@ -32,7 +33,8 @@ impl<'a> Feed<'a> {
     /// Images to be answered.
     pub(crate) const fn images(images: &'a [f32]) -> Self {
         let draws = Draws::new(0, 0);
-        Self { images, labels: &[], label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
+        let targets = Targets { labels: &[], mixed: None };
+        Self { images, targets, label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
     }
 }
 
@@ -180,7 +182,7 @@ impl Program {
                 packed,
                 scratch,
                 images: feed.images,
-                labels: feed.labels,
+                targets: feed.targets,
                 label_smoothing: feed.label_smoothing,
                 norm_momentum: feed.norm_momentum,
                 draws: feed.draws,

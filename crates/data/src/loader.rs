@@ -6,7 +6,7 @@
 //! reader   takes batch k when it is ready, in order
 //! ```
 //! A batch depends on the seed, the epoch and its number only: each sample's random stream is keyed by
-//! (seed, epoch, index of the sample). Who prepared it, and when, cannot be told from it.
+//! (seed, epoch, index of the sample), and what a batch is mixed by is keyed by (seed, epoch, number). Who prepared it, and when, cannot be told from it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,9 @@ use residuum_tensor::Tensor;
 
 use crate::augment::Augment;
 use crate::dataset::Dataset;
+use crate::distortion::Distortion;
 use crate::error::{DataError, Result};
+use crate::mix::{Mix, MixedIn};
 use crate::preprocess::Preprocess;
 use crate::random::{Purpose, Stream};
 
@@ -49,6 +51,10 @@ pub struct LoaderOptions {
     pub first_batch: usize,
     /// Random change of each picture.
     pub augment: Augment,
+    /// Random change of its colours and content.
+    pub distortion: Distortion,
+    /// How the pictures of a batch are mixed.
+    pub mix: Mix,
     /// What to do with a picture that cannot be read.
     pub on_bad_image: OnBadImage,
     /// Threads that prepare; at least 1.
@@ -68,6 +74,8 @@ impl LoaderOptions {
             epoch: 0,
             first_batch: 0,
             augment: Augment::None,
+            distortion: Distortion::default(),
+            mix: Mix::default(),
             on_bad_image: OnBadImage::Fail,
             threads: 2,
             prefetch: 4,
@@ -89,6 +97,8 @@ pub struct Batch {
     pub images: Tensor<f32>,
     /// Class of each.
     pub labels: Vec<u32>,
+    /// What was mixed into them, where [`LoaderOptions::mix`] asks for it.
+    pub mixed: Option<MixedIn>,
     /// Index of each in the data set.
     pub indices: Vec<usize>,
 }
@@ -146,6 +156,8 @@ impl Loader {
     pub fn new(data: &Dataset, preprocess: &Preprocess, options: LoaderOptions) -> Result<Self> {
         preprocess.check()?;
         options.augment.check(preprocess)?;
+        options.distortion.check()?;
+        options.mix.check()?;
         let end = options.check(data.len())?;
         let threads = options.threads.min(end - options.first_batch);
         let state = State {
@@ -310,7 +322,8 @@ impl Shared {
     }
 
     fn prepare(&self, number: usize) -> Result<Prepared> {
-        let LoaderOptions { batch_size, seed, epoch, augment, on_bad_image, .. } = self.options;
+        let LoaderOptions { batch_size, seed, epoch, augment, distortion, mix, on_bad_image, .. } =
+            self.options;
         let start = number * batch_size;
         let samples = &self.order[start..self.order.len().min(start + batch_size)];
         let (len, crop) = (self.preprocess.len(), self.preprocess.crop);
@@ -324,7 +337,7 @@ impl Shared {
                 Ok(image) => {
                     let out = &mut pixels[labels.len() * len..][..len];
                     let mut random = Stream::new(seed, Purpose::Augment, epoch, index as u64);
-                    augment.apply_into(&image, &self.preprocess, &mut random, out);
+                    augment.apply_into(&distortion, &image, &self.preprocess, &mut random, out);
                     labels.push(self.data.label(index));
                     indices.push(index);
                 }
@@ -333,8 +346,10 @@ impl Shared {
             }
         }
         pixels.truncate(labels.len() * len);
+        let mut random = Stream::new(seed, Purpose::Mix, epoch, number as u64);
+        let mixed = mix.apply(&mut pixels, &labels, crop, &mut random);
         let images = Tensor::new([labels.len(), 3, crop, crop], pixels).expect("one picture for each label");
-        Ok(Prepared { batch: Batch { number, images, labels, indices }, skipped })
+        Ok(Prepared { batch: Batch { number, images, labels, mixed, indices }, skipped })
     }
 }
 

@@ -5,6 +5,8 @@
 //! planes   AlexNet's colour shift; then random erasing
 //! ```
 
+use serde::{Deserialize, Serialize};
+
 use crate::erasing::Erasing;
 use crate::error::{DataError, Result};
 use crate::image::RgbImage;
@@ -14,7 +16,8 @@ use crate::random::Stream;
 use crate::trivial;
 
 /// Random changes of colour and content; none by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Distortion {
     /// Whether one operation of `TrivialAugment`'s wide space is applied (Müller and Hutter 2021).
     pub trivial_augment: bool,
@@ -25,6 +28,7 @@ pub struct Distortion {
     /// (Krizhevsky et al. 2012, §4.1: 0.1); 0 is none.
     pub colour_shift: f32,
     /// Random erasing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub erasing: Option<Erasing>,
 }
 

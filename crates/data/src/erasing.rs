@@ -8,11 +8,14 @@
 //! ```
 //! The prepared picture is erased, after it was normalised.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{DataError, Result};
 use crate::random::Stream;
 
 /// What an erased place holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Erased {
     /// Zero: the mean colour.
     #[default]
@@ -24,11 +27,13 @@ pub enum Erased {
 }
 
 /// Random erasing of training pictures.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Erasing {
     /// Share of the pictures.
     pub probability: f32,
     /// What the place holds.
+    #[serde(default)]
     pub value: Erased,
 }
 

@@ -13,11 +13,14 @@
 //! Beta numbers by Jöhnk's method (1964): with U and V uniform, X = U^(1/α) and Y = V^(1/α) are drawn until
 //! X + Y ≤ 1; then X / (X + Y) has exactly the distribution Beta(α, α). In logarithms nothing underflows.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{DataError, Result};
 use crate::random::Stream;
 
 /// How batches are mixed. Nothing where both are 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Mix {
     /// α of mixup; 0 is none.
     pub mixup: f64,

@@ -8,6 +8,7 @@ mod eval;
 mod explain;
 mod models;
 mod predict;
+mod recipes;
 mod train;
 
 use anyhow::Result;
@@ -42,6 +43,7 @@ enum Command {
     Predict(predict::Args),
     Convert(convert::Args),
     Models(models::Args),
+    Recipes(recipes::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -57,6 +59,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Predict(args) => predict::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Models(args) => models::run(args),
+            Command::Recipes(args) => recipes::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),
             Command::Completions(args) => completions::run(args),

@@ -116,6 +116,11 @@ pub struct DropPath {
 }
 
 impl DropPath {
+    /// Whether evaluation uses the branch as it is.
+    pub const fn is_identity_in_evaluation(&self) -> bool {
+        matches!(self.rule, DropRule::Batch | DropRule::Sample)
+    }
+
     /// What evaluation multiplies the branch by.
     pub const fn evaluation_factor(&self) -> f32 {
         match self.rule {

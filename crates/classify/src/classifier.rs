@@ -143,14 +143,13 @@ impl Classifier {
     /// The program of a form for batches of a size.
     pub(crate) fn program_of(&mut self, form: Form, shape: InputShape) -> Result<&mut Inference> {
         let key = (form, shape);
-        let found = match self.programs.iter().position(|(other, _)| *other == key) {
-            Some(place) => self.programs.remove(place),
-            None => {
-                if self.programs.len() == PROGRAMS {
-                    self.programs.remove(0);
-                }
-                (key, self.compile(form, shape)?)
+        let found = if let Some(place) = self.programs.iter().position(|(other, _)| *other == key) {
+            self.programs.remove(place)
+        } else {
+            if self.programs.len() == PROGRAMS {
+                self.programs.remove(0);
             }
+            (key, self.compile(form, shape)?)
         };
         self.programs.push(found);
         Ok(&mut self.programs.last_mut().expect("it has just been put there").1)

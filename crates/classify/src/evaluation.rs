@@ -219,10 +219,9 @@ pub fn evaluate(
             let scores = answering.answer(member, stacks, batch.indices.len())?;
             tallies[i].add(&batch.indices, &batch.labels, &scores)?;
             if together.is_some() {
-                means
-                    .iter_mut()
-                    .zip(&scores)
-                    .for_each(|(mean, scores)| mean.add(&seat.in_common_order(scores)));
+                for (mean, scores) in means.iter_mut().zip(&scores) {
+                    mean.add(&seat.in_common_order(scores));
+                }
             }
             own[i] += begin.elapsed().as_secs_f64();
         }

@@ -457,23 +457,11 @@ impl<'a> Lowering<'a> {
                 multiply_adds = shape.macs();
                 self.conv(group, &shape, linear.weight, linear.bias, input(0))?
             }
-            Op::BatchNorm(norm) => {
-                let (mut scale, mut shift) = self.scale_and_shift(&norm)?;
-                scale.iter_mut().chain(&mut shift).for_each(|value| *value *= f64::from(group.factor.unwrap_or(1.0)));
-                let coefficients = self.constant_coefficients(&scale, &shift);
-                Action::Affine { x: self.value(input(0)), coefficients, residual, relu: group.relu }
-            }
-            Op::Scale { factor, offset } => self.scale(group, factor, offset, input(0)),
-            Op::DropPath(path) => self.scale(group, path.evaluation_factor(), 0.0, input(0)),
-            Op::BatchNormBackward(norm) => {
-                let (scale, _) = self.scale_and_shift(&norm)?;
-                let coefficients = self.constant_coefficients(&scale, &vec![0.0; norm.channels]);
-                Action::Affine { x: self.value(input(0)), coefficients, residual, relu: false }
-            }
-            Op::Normalize(_) => {
-                let coefficients = Coefficients::Moments(self.value(input(1)));
-                Action::Affine { x: self.value(input(0)), coefficients, residual, relu: group.relu }
-            }
+            Op::BatchNorm(_)
+            | Op::BatchNormBackward(_)
+            | Op::Normalize(_)
+            | Op::Scale { .. }
+            | Op::DropPath(_) => self.affine(group, &node)?,
             Op::Moments(norm) => self.moments(&node.name, &norm, input(0))?,
             Op::ConvBackwardData { conv, like } => {
                 let shape = self.conv_shape(&conv, like);
@@ -542,12 +530,26 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn scale(&mut self, group: &Group, factor: f32, offset: f32, x: NodeId) -> Action {
-        let (channels, factor) = (self.layout_of(x).c, f64::from(factor * group.factor.unwrap_or(1.0)));
-        let offset = f64::from(offset);
-        let coefficients = self.constant_coefficients(&vec![factor; channels], &vec![offset; channels]);
+    /// A scale and a shift for each channel, constant or by the moments of the batch.
+    fn affine(&mut self, group: &Group, node: &Node) -> Result<Action, EngineError> {
+        let channels = self.layout_of(node.inputs[0]).c;
+        let alike = |value: f32| vec![f64::from(value); channels];
+        let constants = match node.op {
+            Op::BatchNorm(norm) => Some(self.scale_and_shift(&norm)?),
+            Op::BatchNormBackward(norm) => Some((self.scale_and_shift(&norm)?.0, alike(0.0))),
+            Op::Scale { factor, offset } => Some((alike(factor), alike(offset))),
+            Op::DropPath(path) => Some((alike(path.evaluation_factor()), alike(0.0))),
+            _ => None,
+        };
+        let coefficients = if let Some((mut scale, mut shift)) = constants {
+            let factor = group.factor.map_or(1.0, f64::from);
+            scale.iter_mut().chain(&mut shift).for_each(|value| *value *= factor);
+            self.constant_coefficients(&scale, &shift)
+        } else {
+            Coefficients::Moments(self.value(node.inputs[1]))
+        };
         let residual = group.residual.map(|id| self.value(id));
-        Action::Affine { x: self.value(x), coefficients, residual, relu: group.relu }
+        Ok(Action::Affine { x: self.value(node.inputs[0]), coefficients, residual, relu: group.relu })
     }
 
     /// Steps without parameters.

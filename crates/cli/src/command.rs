@@ -2,17 +2,24 @@
 
 mod bench;
 mod completions;
+mod deepen;
 mod doctor;
 mod eval;
+mod fold;
 mod models;
 mod predict;
+mod rewrite;
 mod train;
+mod unfold;
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use residuum::classify::{Classifier, Head, LoadOptions, Loaded, load_model};
 use residuum::engine::{Engine, EngineOptions};
+use residuum::formats::disk;
 
 use crate::exit::ExitStatus;
 use crate::output;
@@ -37,6 +44,9 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Predict(predict::Args),
+    Fold(fold::Args),
+    Unfold(unfold::Args),
+    Deepen(deepen::Args),
     Models(models::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
@@ -50,6 +60,9 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Predict(args) => predict::run(args),
+            Command::Fold(args) => fold::run(&args),
+            Command::Unfold(args) => unfold::run(&args),
+            Command::Deepen(args) => deepen::run(&args),
             Command::Models(args) => models::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),
@@ -113,9 +126,27 @@ enum OnBadImage {
 
 /// Loads a model, tells what there is to tell about it, and puts it on the engine.
 fn classifier(engine: &Engine, path: &str, model: Option<&str>) -> Result<Classifier> {
+    Ok(Classifier::new(engine.clone(), load(path, model)?))
+}
+
+/// Loads a model and tells what there is to tell about it.
+fn load(path: &str, model: Option<&str>) -> Result<Loaded> {
     let loaded = load_model(path, &LoadOptions { model, head: Head::Keep })?;
     tell(&loaded);
-    Ok(Classifier::new(engine.clone(), loaded))
+    Ok(loaded)
+}
+
+/// Refuses a file that exists already or whose folder does not, before the work starts.
+fn check_new_file(path: &Path) -> Result<()> {
+    if disk::exists(path) {
+        bail!("{}: exists already; choose another name or remove it", path.display());
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            bail!("{}: there is no such folder", folder.display())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn tell(loaded: &Loaded) {

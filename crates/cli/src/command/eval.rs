@@ -10,7 +10,7 @@ use residuum::data::{self, Dataset, OpenOptions};
 use residuum::formats::disk;
 use serde::Serialize;
 
-use super::{EngineArgs, OnBadImage, batch_size, classifier};
+use super::{EngineArgs, OnBadImage, batch_size, check_new_file, classifier};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table};
 use crate::progress::Progress;
@@ -95,15 +95,7 @@ fn check_output(args: &Args) -> Result<()> {
     if args.models.len() > 1 {
         bail!("--confusion: expected one model, found {}", args.models.len());
     }
-    if disk::exists(path) {
-        bail!("{}: exists already; choose another name or remove it", path.display());
-    }
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            bail!("{}: there is no such folder", folder.display())
-        }
-        _ => Ok(()),
-    }
+    check_new_file(path)
 }
 
 fn evaluate(classifier: &mut Classifier, data: &Dataset, args: &Args) -> Result<Evaluation> {

@@ -13,7 +13,7 @@ use super::layer::{Carry, Layer};
 use super::matrix::Matrix;
 use super::shortcut::{Shortcut, Unit, read_by};
 use super::source::{Affine, Source, refusal};
-use crate::graph::{Graph, Kind, NodeId};
+use crate::graph::{Graph, Kind, Node, NodeId};
 use crate::op::{Conv2d, Linear, Op};
 use crate::param::Weights;
 
@@ -99,8 +99,7 @@ impl<'a, T: Element> Walk<'a, T> {
         let node = self.source.node(id);
         let name = &node.name;
         if let Some(affine) = self.source.affine(node)? {
-            self.affine(name, &affine);
-            return Ok(());
+            return self.affine(node, &affine);
         }
         match &node.op {
             Op::Conv2d(conv) => self.convolve(name, conv),
@@ -119,14 +118,23 @@ impl<'a, T: Element> Walk<'a, T> {
         }
     }
 
-    fn affine(&mut self, name: &str, affine: &Affine) {
+    fn affine(&mut self, node: &Node, affine: &Affine) -> Result<(), RewriteError> {
+        if affine.is_identity() {
+            return Ok(());
+        }
         match &mut self.signal {
             Signal::Pending(layer) => layer.scale(&affine.scale, &affine.shift),
+            Signal::Read { .. } if !matches!(node.kind, Kind::Map { .. }) => {
+                let reason = format!("{} of what is no map", node.op.name());
+                return Err(RewriteError::new(&node.name, reason));
+            }
             Signal::Read { matrix, .. } => {
-                let layer = Layer::pointwise(name, &matrix.scaled(&affine.scale), affine.shift.clone());
+                let matrix = matrix.scaled(&affine.scale);
+                let layer = Layer::pointwise(&node.name, &matrix, affine.shift.clone());
                 self.signal = Signal::Pending(layer);
             }
         }
+        Ok(())
     }
 
     fn convolve(&mut self, name: &str, conv: &Conv2d) -> Result<(), RewriteError> {

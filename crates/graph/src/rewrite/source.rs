@@ -14,6 +14,12 @@ pub(crate) struct Affine {
     pub(crate) shift: Vec<f64>,
 }
 
+impl Affine {
+    pub(crate) fn is_identity(&self) -> bool {
+        self.scale.iter().all(|&scale| scale == 1.0) && self.shift.iter().all(|&shift| shift == 0.0)
+    }
+}
+
 /// A graph, its weights, and who reads each node on the way to the output.
 pub(crate) struct Source<'a> {
     pub(crate) graph: &'a Graph,

@@ -210,7 +210,7 @@ pub fn evaluate(
     let tally = |seat: &Seat| Tally::new(data, seat.corresponding.clone(), seat.names.clone());
     let mut tallies: Vec<Tally<'_>> = seats.iter().map(tally).collect();
     let mut together = (members.len() > 1).then(|| tally(&seats[0]));
-    while let Some(batch) = loader.next() {
+    for batch in loader.by_ref() {
         let mut batch = batch?;
         let mut means = vec![Mean::new(Average::Probabilities); batch.indices.len()];
         for (i, (member, seat)) in members.iter_mut().zip(&seats).enumerate() {

@@ -129,8 +129,9 @@ mod tests {
     #[test]
     fn the_place_holds_what_was_asked_for() {
         let sample = |value| erase(Erasing { probability: 1.0, value }, 4);
-        let erased =
-            |picture: &[f32]| -> Vec<f32> { picture.iter().copied().filter(|x| (*x - 7.0).abs() > 0.0).collect() };
+        let erased = |picture: &[f32]| -> Vec<f32> {
+            picture.iter().copied().filter(|x| (*x - 7.0).abs() > 0.0).collect()
+        };
         assert!(erased(&sample(Erased::Zero)).iter().all(|x| *x == 0.0));
         let colours = erased(&sample(Erased::Colour));
         let mut distinct = colours.clone();

@@ -204,12 +204,7 @@ impl Loader<Vec<Vec<Stack>>> {
 }
 
 impl<I: Send + 'static> Loader<I> {
-    fn start(
-        data: &Dataset,
-        make: Box<Make<I>>,
-        mix: Box<Blend<I>>,
-        options: LoaderOptions,
-    ) -> Result<Self> {
+    fn start(data: &Dataset, make: Box<Make<I>>, mix: Box<Blend<I>>, options: LoaderOptions) -> Result<Self> {
         let end = options.check(data.len())?;
         let threads = options.threads.min(end - options.first_batch);
         let state = State {

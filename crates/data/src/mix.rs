@@ -234,7 +234,8 @@ mod tests {
         for number in 0..50 {
             let mut pixels = batch();
             let mixed = mix.apply(&mut pixels, &[0, 1, 2, 3], SIDE, &mut stream(number)).unwrap();
-            let is_pasted: Vec<bool> = pixels.iter().zip(batch()).map(|(a, b)| (*a - b).abs() > 0.0).collect();
+            let is_pasted: Vec<bool> =
+                pixels.iter().zip(batch()).map(|(a, b)| (*a - b).abs() > 0.0).collect();
             for (i, &found) in pixels.iter().enumerate() {
                 let from = if is_pasted[i] { (i + 3 * LEN) % (4 * LEN) } else { i };
                 assert_eq!(found.to_bits(), batch()[from].to_bits());

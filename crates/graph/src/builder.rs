@@ -387,7 +387,7 @@ impl Builder {
     }
 }
 
-fn check_window(name: &str, pool: &MaxPool) -> Result<(), GraphError> {
+pub(crate) fn check_window(name: &str, pool: &MaxPool) -> Result<(), GraphError> {
     let sides = [pool.kernel, pool.stride].concat();
     if sides.contains(&0) {
         return Err(GraphError::new(name, "a positive kernel and stride", format!("{sides:?}")));

@@ -3,6 +3,8 @@
 //! The first group is what networks are written in; the second appears only in graphs that
 //! differentiation made. Formulas and layouts are PyTorch's.
 
+use serde::{Deserialize, Serialize};
+
 use crate::graph::{NodeId, ParamId};
 
 /// A convolution: `[n, c_in, h, w]` to `[n, c_out, h', w']`, filters OIHW.
@@ -46,7 +48,8 @@ pub struct BatchNorm {
 }
 
 /// Maximum over windows; what lies outside the map never wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MaxPool {
     /// Rows and columns of a window.
     pub kernel: [usize; 2],

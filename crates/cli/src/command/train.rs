@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use residuum::classify::{Head, LoadOptions, Loaded, load_model};
 use residuum::engine::Engine;
 use residuum::formats::disk;
@@ -177,7 +177,12 @@ fn recipe(args: &Args) -> Result<Recipe> {
 
 /// The model to begin with, for what it says about itself.
 fn source(args: &Args, from: &str) -> Result<Loaded> {
-    Ok(load_model(from, &LoadOptions { model: args.model.as_deref(), head: Head::Keep })?)
+    let loaded = load_model(from, &LoadOptions { model: args.model.as_deref(), head: Head::Keep })?;
+    if loaded.info.graph.is_some() {
+        let name = &loaded.model.name;
+        bail!("{from}: expected a registered network to train, found `{name}`; see `residuum models`");
+    }
+    Ok(loaded)
 }
 
 /// Puts what the flags say into the recipe.

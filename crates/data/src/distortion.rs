@@ -82,7 +82,9 @@ impl Distortion {
             for (plane, out) in out.chunks_exact_mut(side * side).enumerate() {
                 let colour = preprocess.colour_of(plane);
                 let shift = shift(shares)[colour] / preprocess.std[colour];
-                out.iter_mut().for_each(|value| *value += shift);
+                for value in out {
+                    *value += shift;
+                }
             }
         }
         if let Some(erasing) = &self.erasing {

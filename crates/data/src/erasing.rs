@@ -54,7 +54,7 @@ impl Erasing {
     }
 
     /// Erases a part of a picture of three planes, `side` x `side` each.
-    pub(crate) fn apply(&self, picture: &mut [f32], side: usize, random: &mut Stream) {
+    pub(crate) fn apply(self, picture: &mut [f32], side: usize, random: &mut Stream) {
         if random.unit() >= self.probability {
             return;
         }
@@ -82,6 +82,7 @@ impl Erasing {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is not erased stays to the bit")]
 mod tests {
     use super::*;
     use crate::random::Purpose;

@@ -1,4 +1,4 @@
-//! TrivialAugment (Müller and Hutter 2021, arXiv 2103.10158, §3) in its wide space: one operation of 14,
+//! `TrivialAugment` (Müller and Hutter 2021, arXiv 2103.10158, §3) in its wide space: one operation of 14,
 //! each as likely as another, its strength one of 31 as likely ones, half of those with a direction reversed.
 //!
 //! ```text

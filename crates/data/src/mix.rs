@@ -160,6 +160,7 @@ fn with_partners(pixels: &mut [f32], len: usize, mut change: impl FnMut(&mut [f3
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is not pasted stays to the bit")]
 mod tests {
     use super::*;
     use crate::random::Purpose;

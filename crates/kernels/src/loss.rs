@@ -124,8 +124,11 @@ impl<'a> Row<'a> {
     }
 
     fn loss(&self, smoothing: f64) -> f64 {
-        let [first, second] = self.labels.map(|label| self.normaliser - f64::from(self.logits[label]));
-        let own = if self.share >= 1.0 { first } else { self.share * first + (1.0 - self.share) * second };
+        let of = |label: usize| self.normaliser - f64::from(self.logits[label]);
+        let own = match self.labels {
+            [first, second] if first == second => of(first),
+            [first, second] => self.share * of(first) + (1.0 - self.share) * of(second),
+        };
         if smoothing == 0.0 {
             return own;
         }

@@ -32,4 +32,4 @@ mod svg;
 pub use axis::{Axis, Scale};
 pub use chart::{Chart, Line, Series};
 pub use error::PlotError;
-pub use figure::Figure;
+pub use figure::{Figure, csv_field};

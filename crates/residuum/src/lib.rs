@@ -11,6 +11,8 @@
 //! | [`formats`] | safetensors, PyTorch's `.pth`, `.npy` arrays; the door to the disk |
 //! | [`classify`] | model files, prediction, evaluation |
 //! | [`train`] | recipes, the training loop, checkpoints, run folders |
+//! | [`experiments`] | the papers' experiments end to end |
+//! | [`plot`] | line charts as SVG and PNG |
 //! | [`tensor`] | dense tensors |
 //!
 //! # A network in memory
@@ -56,9 +58,11 @@
 pub use residuum_classify as classify;
 pub use residuum_data as data;
 pub use residuum_engine as engine;
+pub use residuum_experiments as experiments;
 pub use residuum_formats as formats;
 pub use residuum_graph as graph;
 pub use residuum_models as models;
+pub use residuum_plot as plot;
 pub use residuum_tensor as tensor;
 pub use residuum_train as train;
 

@@ -6,6 +6,7 @@ mod doctor;
 mod eval;
 mod models;
 mod predict;
+mod reproduce;
 mod train;
 
 use anyhow::Result;
@@ -38,6 +39,7 @@ enum Command {
     Eval(eval::Args),
     Predict(predict::Args),
     Models(models::Args),
+    Reproduce(reproduce::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -51,6 +53,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Eval(args) => eval::run(args),
             Command::Predict(args) => predict::run(args),
             Command::Models(args) => models::run(args),
+            Command::Reproduce(args) => reproduce::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),
             Command::Completions(args) => completions::run(args),

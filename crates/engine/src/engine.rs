@@ -5,6 +5,7 @@ use residuum_kernels::Isa;
 
 use crate::error::EngineError;
 use crate::inference::Inference;
+use crate::sensitivity::{Sensitivity, SensitivityOptions};
 use crate::threads::Threads;
 use crate::training::{Training, TrainingOptions};
 
@@ -87,6 +88,21 @@ impl Engine {
         taps: &[String],
     ) -> Result<Inference, EngineError> {
         Inference::compile(self, graph, weights, shape, taps)
+    }
+
+    /// Compiles a network for looking inside: gradients of one layer's value with respect to other layers or
+    /// the images, in evaluation mode.
+    ///
+    /// # Errors
+    /// As [`Engine::inference`].
+    pub fn sensitivity(
+        &self,
+        graph: &Graph,
+        weights: &Weights,
+        shape: InputShape,
+        options: &SensitivityOptions,
+    ) -> Result<Sensitivity, EngineError> {
+        Sensitivity::compile(self, graph, weights, shape, options)
     }
 
     /// Compiles a network for learning: forward pass, loss, gradients and update.

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`Engine`] holds the threads and the instruction set and compiles; [`Inference`] answers; [`Training`]
-//! does whole steps: forward, backward, update. [`mod@reference`] evaluates the same graphs node by node
+//! does whole steps: forward, backward, update; [`Sensitivity`]
+//! follows gradients of any layer back to others. [`mod@reference`] evaluates the same graphs node by node
 //! with the plain kernels, in `f64` if wanted: what everything else here is compared with.
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ mod profile;
 mod program;
 pub mod reference;
 mod seats;
+mod sensitivity;
 mod step;
 mod threads;
 mod training;
@@ -32,6 +34,8 @@ pub use error::EngineError;
 pub use inference::Inference;
 pub use plan::PlanSummary;
 pub use profile::StepTime;
+pub use residuum_graph::ReluRule;
 pub use residuum_kernels::{Draws, Isa, SgdStep, peak};
+pub use sensitivity::{Sensitivity, SensitivityOptions};
 pub use threads::Threads;
 pub use training::{Decay, Recompute, StepResult, Training, TrainingOptions};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use residuum_graph::{
-    BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, NodeId, Op, ParamId, TrainingGraph,
-    Weights,
+    BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, Node, NodeId, Op, ParamId,
+    TrainingGraph, Weights,
 };
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward};
 use residuum_kernels::{BlurShape, ConvShape, Isa, PoolShape};
@@ -50,15 +50,36 @@ pub(crate) fn lower_inference(
     shape: InputShape,
     kept: &HashSet<NodeId>,
 ) -> Result<Lowered, EngineError> {
-    let is_identity = |op: Op| match op {
+    let (graph, stands_for) = graph.bypass(identity);
+    let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
+    let fusion = fuse(&graph, &stands_for, &kept, true);
+    Lowering::new(isa, &graph, weights, shape, &kept)?.run(&fusion, &stands_for)
+}
+
+/// The input that stands for a node which evaluation leaves as it is.
+fn identity(node: &Node) -> Option<usize> {
+    let is_identity = match node.op {
         Op::Dropout(_) => true,
         Op::DropPath(path) => path.evaluation_factor() == 1.0,
         _ => false,
     };
-    let (graph, stands_for) = graph.bypass(|node| is_identity(node.op));
+    is_identity.then_some(0)
+}
+
+/// Lowers the graph of a sensitivity: constant norms stay norms, since their gradients are asked for.
+pub(crate) fn lower_sensitivity(
+    isa: Isa,
+    graph: &Graph,
+    weights: &Weights,
+    shape: InputShape,
+    kept: &HashSet<NodeId>,
+) -> Result<Lowered, EngineError> {
+    let (graph, stands_for) = graph.bypass(identity);
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
-    let fusion = fuse(&graph, &stands_for, &kept, true);
-    Lowering::new(isa, &graph, weights, shape, &kept)?.run(&fusion, &stands_for)
+    let fusion = fuse(&graph, &stands_for, &kept, false);
+    let mut lowering = Lowering::new(isa, &graph, weights, shape, &kept)?;
+    lowering.is_training = true;
+    lowering.run(&fusion, &stands_for)
 }
 
 /// Lowers the graph of a training step. `order` lists the parameters as they shall lie in the store.
@@ -72,9 +93,8 @@ pub(crate) fn lower_training(
 ) -> Result<Lowered, EngineError> {
     let idle = Idle::new(&training.graph, kept);
     // A gate that steps are left out for does nothing to what passes it.
-    let (graph, stands_for) = training
-        .graph
-        .bypass(|node| matches!(node.op, Op::Gate(path) if idle.skipping.contains(&path.stream)));
+    let skips = |node: &Node| matches!(node.op, Op::Gate(path) if idle.skipping.contains(&path.stream));
+    let (graph, stands_for) = training.graph.bypass(|node| skips(node).then_some(0));
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let fusion = fuse(&graph, &stands_for, &kept, false);
     let mut lowering = Lowering::new(isa, &graph, weights, shape, &kept)?;
@@ -422,6 +442,7 @@ impl<'a> Lowering<'a> {
         let mut multiply_adds = 0;
         let action = match node.op {
             Op::Input => Action::Load,
+            Op::Seed { .. } => Action::LoadSeed,
             Op::Conv2d(conv) => {
                 let shape = self.conv_shape(&conv, input(0));
                 multiply_adds = shape.macs();

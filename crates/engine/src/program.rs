@@ -1,5 +1,6 @@
 //! Steps, their places and their memory: what inference and training have in common.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -21,6 +22,7 @@ use crate::threads::Threads;
 #[derive(Clone, Copy)]
 pub(crate) struct Feed<'a> {
     pub(crate) images: &'a [f32],
+    pub(crate) seed: &'a [f32],
     pub(crate) labels: &'a [u32],
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
@@ -32,7 +34,7 @@ impl<'a> Feed<'a> {
     /// Images to be answered.
     pub(crate) const fn images(images: &'a [f32]) -> Self {
         let draws = Draws::new(0, 0);
-        Self { images, labels: &[], label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
+        Self { images, seed: &[], labels: &[], label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
     }
 }
 
@@ -135,13 +137,18 @@ impl Program {
 
     /// Runs all steps; mean loss and right answers where there are labels.
     pub(crate) fn run(&mut self, feed: &Feed<'_>) -> (f64, usize) {
-        self.run_each(feed, Step::run)
+        self.run_steps(feed, 0..usize::MAX)
+    }
+
+    /// Runs some of the steps, as far as there are any.
+    pub(crate) fn run_steps(&mut self, feed: &Feed<'_>, steps: Range<usize>) -> (f64, usize) {
+        self.run_each(feed, steps, Step::run)
     }
 
     /// Runs all steps and times each.
     pub(crate) fn profile(&mut self, feed: &Feed<'_>) -> Vec<StepTime> {
         let mut times = Vec::with_capacity(self.steps.len());
-        self.run_each(feed, |step, run| {
+        self.run_each(feed, 0..usize::MAX, |step, run| {
             let start = Instant::now();
             step.run(run);
             times.push(StepTime {
@@ -157,10 +164,11 @@ impl Program {
     fn run_each(
         &mut self,
         feed: &Feed<'_>,
+        range: Range<usize>,
         mut each: impl FnMut(&Step, &mut Run<'_>) + Send,
     ) -> (f64, usize) {
         let layout = self.layout(self.images);
-        let wanted = layout.pixels() * layout.c;
+        let wanted = if range.start == 0 { layout.pixels() * layout.c } else { 0 };
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
         let Self { threads, isa, steps, plan, arena, store, gradients, packed, scratch, gates, .. } = self;
         let decided = |index: usize| feed.gates.map(|gates| gates[index]);
@@ -180,6 +188,7 @@ impl Program {
                 packed,
                 scratch,
                 images: feed.images,
+                seed: feed.seed,
                 labels: feed.labels,
                 label_smoothing: feed.label_smoothing,
                 norm_momentum: feed.norm_momentum,
@@ -187,7 +196,7 @@ impl Program {
                 gates: &gates,
                 loss: (0.0, 0),
             };
-            for step in steps.iter() {
+            for step in &steps[range.start..range.end.min(steps.len())] {
                 each(step, &mut run);
             }
             run.loss

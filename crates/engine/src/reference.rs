@@ -26,6 +26,8 @@ pub struct Feed<'a, T> {
     pub labels: &'a [u32],
     /// Share of the target that is spread over all classes.
     pub label_smoothing: T,
+    /// What sensitivities start from, in the order of the value that is looked at; empty elsewhere.
+    pub seed: &'a [T],
     /// The step's random numbers.
     pub draws: Draws,
     /// Whether each branch with stochastic depth survives, in the order of the nodes, instead of drawn.
@@ -124,6 +126,8 @@ impl<T: Real> Evaluation<'_, T> {
         let mut out = vec![T::ZERO; self.len(id)];
         if node.op == Op::Input {
             out.copy_from_slice(self.feed.images);
+        } else if matches!(node.op, Op::Seed { .. }) {
+            out.copy_from_slice(self.feed.seed);
         } else if !self.forward(id, node, values, &mut out) {
             self.backward(id, node, values, &mut out);
         }

@@ -45,6 +45,7 @@ pub(crate) struct NormPlaces {
 #[derive(Debug)]
 pub(crate) enum Action {
     Load,
+    LoadSeed,
     Conv {
         kernel: ConvForward,
         x: ValueId,
@@ -235,6 +236,7 @@ pub(crate) struct Run<'a> {
     pub(crate) packed: &'a [AlignedBuffer],
     pub(crate) scratch: &'a mut [f32],
     pub(crate) images: &'a [f32],
+    pub(crate) seed: &'a [f32],
     pub(crate) labels: &'a [u32],
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
@@ -282,6 +284,7 @@ impl Step {
         };
         match &self.action {
             Action::Load => "load images".into(),
+            Action::LoadSeed => "load seed".into(),
             Action::Conv { kernel, residual, relu, .. } => {
                 format!("conv, {}{}", kernel.algorithm(), fused(residual.is_some(), *relu))
             }
@@ -329,7 +332,7 @@ impl Step {
     pub(crate) fn reads(&self) -> Vec<ValueId> {
         let some = |values: &[Option<ValueId>]| values.iter().flatten().copied().collect();
         match &self.action {
-            Action::Load => Vec::new(),
+            Action::Load | Action::LoadSeed => Vec::new(),
             Action::Conv { x, residual, .. } => some(&[Some(*x), *residual]),
             Action::ConvBackwardData { dy, residual, mask, .. } => some(&[Some(*dy), *residual, *mask]),
             Action::ConvBackwardWeights { x, dy, .. } => vec![*x, *dy],
@@ -399,6 +402,7 @@ impl Step {
                 gate::scale_images(run.isa, x, xl, &run.gates[*gate], value, slot.layout);
             }
             Action::Load => rearrange::to_map(run.images, value, slot.layout),
+            Action::LoadSeed => rearrange::to_map(run.seed, value, slot.layout),
             Action::Loss { logits } => {
                 let (logits, layout) = inputs.map(*logits);
                 let smoothing = run.label_smoothing;

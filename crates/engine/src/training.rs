@@ -334,7 +334,15 @@ fn feed<'a>(
     labels: &'a [u32],
 ) -> Feed<'a> {
     let TrainingOptions { label_smoothing, norm_momentum, seed, .. } = *options;
-    Feed { images, labels, label_smoothing, norm_momentum, draws: Draws::new(seed, iteration), gates }
+    Feed {
+        images,
+        seed: &[],
+        labels,
+        label_smoothing,
+        norm_momentum,
+        draws: Draws::new(seed, iteration),
+        gates,
+    }
 }
 
 fn decays(graph: &Graph, id: ParamId, decay: Decay) -> bool {

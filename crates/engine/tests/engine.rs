@@ -189,7 +189,7 @@ proptest! {
             shape: [n, h, w],
             labels: &labels,
             label_smoothing: 0.1,
-            draws: Draws::new(0, 0),
+            seed: &[], draws: Draws::new(0, 0),
             gates: None,
         };
         let evaluated = reference::evaluate(&graph, &feed).unwrap();
@@ -227,7 +227,7 @@ proptest! {
         let (labels, images) = (formula::labels(n, 5), wide(formula::input("input", &[n, 3, side, side]).data()));
         let mut weights = wide_weights(&graph);
         let evaluate = |weights: &BTreeMap<String, Vec<f64>>| {
-            let feed = reference::Feed { weights, images: &images, shape: [n, side, side], labels: &labels, label_smoothing: 0.1, draws: Draws::new(0, 0), gates: None };
+            let feed = reference::Feed { weights, images: &images, shape: [n, side, side], labels: &labels, label_smoothing: 0.1, seed: &[], draws: Draws::new(0, 0), gates: None };
             reference::evaluate(&training.graph, &feed).unwrap()
         };
         let loss = training.graph.output().index();

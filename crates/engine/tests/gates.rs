@@ -80,6 +80,7 @@ fn in_f64(graph: &Graph, gates: &[bool]) -> (f64, BTreeMap<String, Vec<f64>>) {
         shape: [SHAPE.n, SHAPE.h, SHAPE.w],
         labels: &formula::labels(SHAPE.n, 5),
         label_smoothing: 0.0,
+        seed: &[],
         draws: Draws::new(0, 0),
         gates: Some(gates),
     };
@@ -153,7 +154,7 @@ fn evaluation_multiplies_by_the_probability_of_survival() {
         program.run(&images()).to_vec()
     };
     // By the paper's rule, p·f; the same as f with the last norm's scale and shift multiplied by p.
-    let (plain, _) = graph.bypass(|node| matches!(node.op, Op::DropPath(_)));
+    let (plain, _) = graph.bypass(|node| matches!(node.op, Op::DropPath(_)).then_some(0));
     let mut halved = weights.clone();
     for (name, tensor) in &mut halved {
         if name.contains(".bn2.weight") || name.contains(".bn2.bias") {

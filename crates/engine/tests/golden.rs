@@ -5,6 +5,9 @@
 
 #![allow(clippy::print_stdout, reason = "what was skipped is worth reading")]
 
+#[path = "../../models/tests/support/unregistered.rs"]
+mod unregistered;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -61,7 +64,7 @@ impl Golden {
     }
 
     fn graph(&self) -> Graph {
-        residuum_models::build(&self.name, Some(self.classes())).expect("the file's stem is a network").graph
+        unregistered::network(&self.name, self.classes()).expect("the file's stem is a network")
     }
 
     fn matrix(&self, key: &str) -> Vec<f64> {
@@ -155,6 +158,7 @@ impl Golden {
             shape: [input[0], input[2], input[3]],
             labels: &formula::labels(input[0], self.classes()),
             label_smoothing: 0.0,
+            seed: &[],
             draws: Draws::new(0, 0),
             gates: None,
         };

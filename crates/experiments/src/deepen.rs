@@ -9,17 +9,18 @@
 use residuum_classify::Loaded;
 use residuum_data::Dataset;
 use residuum_engine::Engine;
+use residuum_explain::Subject;
 use residuum_graph::Weights;
 use residuum_models::Model;
 use residuum_tensor::Tensor;
 
 use crate::error::{ExperimentError, Result};
+use crate::sample::sample;
 
 /// What a batch norm adds to a variance.
 const EPSILON: f64 = 1e-5;
 /// Pictures that the statistics are taken over.
-const SAMPLE: usize = 1024;
-const BATCH: usize = 64;
+const SAMPLE: usize = 256;
 
 /// Weights of the plain net `deep` that answers as the trained plain net `shallow` does; statistics are
 /// taken over the first pictures of `data`.
@@ -116,38 +117,29 @@ fn dirac(shape: &[usize]) -> Option<Tensor> {
 
 /// Moments of the channels of some layers.
 fn moments(engine: &Engine, net: &Loaded, layers: &[String], data: &Dataset) -> Result<Vec<Moments>> {
-    let mut sums: Vec<Vec<(f64, f64)>> = vec![Vec::new(); layers.len()];
-    let mut counts = vec![0.0; layers.len()];
-    crate::responses::each_batch(
-        engine,
-        net,
-        layers,
-        data,
-        SAMPLE.min(data.len()),
-        BATCH,
-        |layer, value| {
-            let &[_, channels, ..] = value.shape() else { return };
-            sums[layer].resize(channels, (0.0, 0.0));
-            let size = value.len() / channels / value.shape()[0];
-            counts[layer] += (value.shape()[0] * size) as f64;
-            for (i, map) in value.data().chunks_exact(size).enumerate() {
-                let (sum, squares) = &mut sums[layer][i % channels];
-                for &x in map {
-                    *sum += f64::from(x);
-                    *squares += f64::from(x) * f64::from(x);
-                }
-            }
-        },
-    )?;
-    let moment = |(sum, squares): (f64, f64), count: f64| {
+    let images = sample(data, &net.info.preprocess, SAMPLE)?;
+    let subject = Subject { engine, graph: &net.model.graph, weights: &net.weights };
+    let values = subject.values(&images, layers)?;
+    Ok(values.iter().map(channel_moments).collect())
+}
+
+/// Mean and variance of each channel of `[n, c, h, w]`.
+fn channel_moments(value: &Tensor) -> Moments {
+    let &[images, channels, height, width] = value.shape() else { return Moments::new() };
+    let mut sums = vec![(0.0, 0.0); channels];
+    for (i, map) in value.data().chunks_exact(height * width).enumerate() {
+        let (sum, squares) = &mut sums[i % channels];
+        for &x in map {
+            *sum += f64::from(x);
+            *squares += f64::from(x) * f64::from(x);
+        }
+    }
+    let count = (images * height * width) as f64;
+    let moment = |(sum, squares): (f64, f64)| {
         let mean = sum / count;
         (mean, (squares / count - mean * mean).max(0.0))
     };
-    Ok(sums
-        .into_iter()
-        .zip(counts)
-        .map(|(sums, count)| sums.into_iter().map(|sums| moment(sums, count)).collect())
-        .collect())
+    sums.into_iter().map(moment).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use residuum_classify::ClassifyError;
 use residuum_data::DataError;
 use residuum_engine::EngineError;
+use residuum_explain::ExplainError;
 use residuum_formats::FormatError;
 use residuum_graph::GraphError;
 use residuum_models::ModelError;
@@ -56,6 +57,9 @@ pub enum ExperimentError {
     /// A trained network cannot be loaded or evaluated.
     #[error(transparent)]
     Classify(#[from] ClassifyError),
+    /// A trained network cannot be looked into.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// The engine refuses the network, the size or the machine.
     #[error(transparent)]
     Engine(#[from] EngineError),

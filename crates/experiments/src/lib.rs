@@ -29,7 +29,7 @@ mod papers;
 mod record;
 mod report;
 mod reproduction;
-mod responses;
+mod sample;
 mod setting;
 mod table;
 
@@ -39,6 +39,5 @@ pub use observer::{Observer, RunNote, RunState};
 pub use record::Record;
 pub use report::Report;
 pub use reproduction::{Options, Outcome, Reproduction, Results, RunResult};
-pub use responses::layer_responses;
 pub use setting::{Scale, Setting};
 pub use table::Table;

@@ -64,11 +64,82 @@ impl Graph {
     }
 }
 
+/// What a ReLU does to the gradient that comes back (Springenberg et al. 2014, "Striving for simplicity", §3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReluRule {
+    /// The derivative: passes where the ReLU's output is positive.
+    #[default]
+    Derivative,
+    /// Passes what is positive itself, wherever (Zeiler & Fergus 2013, deconvolution).
+    Deconvolution,
+    /// Both: passes what is positive, where the ReLU's output is (guided backpropagation).
+    Guided,
+}
+
+/// Which gradients of which value are wanted.
+#[derive(Clone, Debug)]
+pub struct Sensitivities {
+    /// The node that is looked at.
+    pub of: NodeId,
+    /// Nodes with respect to whose values the gradients are taken.
+    pub to: Vec<NodeId>,
+    /// What ReLUs do on the way back.
+    pub rule: ReluRule,
+    /// Operands of additions, by node and place, that no gradient goes on to.
+    pub cut: Vec<(NodeId, usize)>,
+}
+
+/// The graph of a sensitivity: a forward pass in evaluation mode, and the gradients of one node's value,
+/// weighed by a seed, with respect to others.
+#[derive(Clone, Debug)]
+pub struct SensitivityGraph {
+    /// Forward nodes, the seed, gradients.
+    pub graph: Graph,
+    /// The node that stands for the gradient of the value that is looked at; it is fed like the images.
+    pub seed: NodeId,
+    /// The gradient with respect to each node asked for, or `None` where it has no influence.
+    pub gradients: Vec<Option<NodeId>>,
+}
+
+impl Graph {
+    /// The gradient of `Σ seed · value(of)` with respect to other values, with running statistics.
+    ///
+    /// # Errors
+    /// When the graph already holds operations of training.
+    pub fn sensitivity(&self, wanted: &Sensitivities) -> Result<SensitivityGraph, GraphError> {
+        let Sensitivities { of, to, rule, cut } = wanted;
+        let of = *of;
+        let mut walk =
+            Walk::new(self, &Differentiation { frozen: self.param_ids().collect(), recomputes: false });
+        walk.rule = *rule;
+        walk.graph.nodes.clone_from(&self.nodes);
+        for id in self.ids() {
+            let behind = self.node(id).inputs.iter().any(|input| walk.needed[input.index()]);
+            walk.needed.push(behind || to.contains(&id));
+        }
+        walk.cut.clone_from(cut);
+        walk.contributions = vec![Vec::new(); self.nodes.len()];
+        let seed = walk.push("seed".into(), Op::Seed { like: of }, &[], self.node(of).kind);
+        walk.give(of, seed);
+        for index in (0..=of.index()).rev() {
+            let id = NodeId(index as u32);
+            if let Some(gradient) = walk.collect(id) {
+                walk.node_backward(id, gradient)?;
+            }
+        }
+        let gradients = to.iter().map(|id| walk.contributions[id.index()].first().copied()).collect();
+        walk.graph.verify()?;
+        Ok(SensitivityGraph { graph: walk.graph, seed, gradients })
+    }
+}
+
 struct Walk {
     graph: Graph,
+    rule: ReluRule,
+    cut: Vec<(NodeId, usize)>,
     /// Whether a parameter is learned.
     learned: Vec<bool>,
-    /// Whether a learned parameter lies behind a forward node.
+    /// Whether a learned parameter, or a node that is asked for, lies behind a forward node.
     needed: Vec<bool>,
     /// Gradient contributions that a node has collected.
     contributions: Vec<Vec<NodeId>>,
@@ -90,6 +161,8 @@ impl Walk {
         let logits = source.output;
         Self {
             graph,
+            rule: ReluRule::Derivative,
+            cut: Vec::new(),
             learned,
             needed: Vec::new(),
             contributions: Vec::new(),
@@ -184,12 +257,21 @@ impl Walk {
         let x = inputs.first().copied();
         match op {
             Op::Input | Op::Moments(_) => {}
+            // In evaluation these are the identity and a constant factor.
+            Op::Dropout(_) => self.give(inputs[0], dy),
+            Op::DropPath(path) => {
+                let op = Op::Scale { factor: path.evaluation_factor(), offset: 0.0 };
+                self.simple(&name, op, x, &[dy]);
+            }
             Op::Conv2d(conv) => self.conv_backward(&name, conv, inputs[0], dy),
             Op::Linear(linear) => self.linear_backward(&name, linear, inputs[0], dy),
             Op::Normalize(norm) => self.normalize_backward(&name, norm, &inputs, dy),
             Op::Add => {
-                self.give(inputs[0], dy);
-                self.give(inputs[1], dy);
+                for (operand, &x) in inputs.iter().enumerate() {
+                    if !self.cut.contains(&(id, operand)) {
+                        self.give(x, dy);
+                    }
+                }
             }
             Op::Mul => {
                 self.simple(&name, Op::Mul, x, &[dy, inputs[1]]);
@@ -204,10 +286,7 @@ impl Walk {
             Op::Flatten | Op::Mask(_) | Op::Gate(_) => self.simple(&name, op, x, &[dy]),
             Op::Blur(blur) => self.simple(&name, Op::BlurBackward { blur, like: inputs[0] }, x, &[dy]),
             Op::BatchNorm(norm) => self.simple(&name, Op::BatchNormBackward(norm), x, &[dy]),
-            Op::Relu => {
-                let y = self.kept(id);
-                self.simple(&name, Op::ReluBackward, x, &[dy, y]);
-            }
+            Op::Relu => self.relu_backward(&name, id, inputs[0], dy),
             Op::MaxPool(pool) => {
                 let kept = self.kept(inputs[0]);
                 self.simple(&name, Op::MaxPoolBackward(pool), x, &[dy, kept]);
@@ -224,8 +303,7 @@ impl Walk {
             Op::PadChannels { before, after } => {
                 self.simple(&name, Op::PadChannelsBackward { before, after }, x, &[dy]);
             }
-            Op::Dropout(_)
-            | Op::DropPath(_)
+            Op::Seed { .. }
             | Op::MulBackward { .. }
             | Op::SigmoidBackward
             | Op::SliceChannels { .. }
@@ -300,6 +378,22 @@ impl Walk {
         if self.needed[x.index()] {
             self.contributions[x.index()].push(gradient);
         }
+    }
+
+    fn relu_backward(&mut self, name: &str, y: NodeId, x: NodeId, dy: NodeId) {
+        if !self.needed[x.index()] {
+            return;
+        }
+        let kind = self.graph.node(x).kind;
+        let mut gradient = dy;
+        if self.rule != ReluRule::Deconvolution {
+            let y = self.kept(y);
+            gradient = self.push(format!("{name}.backward"), Op::ReluBackward, &[gradient, y], kind);
+        }
+        if self.rule != ReluRule::Derivative {
+            gradient = self.push(format!("{name}.backward.positive"), Op::Relu, &[gradient], kind);
+        }
+        self.give(x, gradient);
     }
 
     fn learn(&mut self, param: ParamId, op: Op, inputs: &[NodeId]) {
@@ -397,6 +491,25 @@ mod tests {
         let training = block().differentiate(&Differentiation::default()).unwrap();
         let sum = training.graph.find("relu.grad").expect("relu is read twice");
         assert_eq!(training.graph.node(sum).op, Op::Add);
+    }
+
+    #[test]
+    fn relu_rules_differ_in_what_relus_do_and_in_nothing_else() {
+        let graph = block();
+        let [of, input] = ["fc", "input"].map(|name| graph.find(name).unwrap());
+        let count = |rule, wanted: fn(&Op) -> bool| {
+            let wanted = Sensitivities { of, to: vec![input], rule, cut: Vec::new() };
+            let sensitivity = graph.sensitivity(&wanted).unwrap();
+            let after = &sensitivity.graph.nodes()[sensitivity.seed.index()..];
+            after.iter().filter(|node| wanted(&node.op)).count()
+        };
+        let masks = |op: &Op| *op == Op::ReluBackward;
+        let positive = |op: &Op| *op == Op::Relu;
+        assert_eq!((count(ReluRule::Derivative, masks), count(ReluRule::Derivative, positive)), (1, 0));
+        assert_eq!((count(ReluRule::Guided, masks), count(ReluRule::Guided, positive)), (1, 1));
+        assert_eq!((count(ReluRule::Deconvolution, masks), count(ReluRule::Deconvolution, positive)), (0, 1));
+        let weights = |op: &Op| matches!(op, Op::ConvBackwardWeights(_));
+        assert_eq!(count(ReluRule::Derivative, weights), 0, "no parameter is learned");
     }
 
     #[test]

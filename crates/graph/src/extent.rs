@@ -57,6 +57,7 @@ impl Graph {
             };
             extents.push(match &node.op {
                 Op::Input => [h, w],
+                Op::Seed { like } => extents[like.index()],
                 Op::Conv2d(c) => {
                     both(&|i| windows(input[i], c.kernel[i], c.stride[i], c.padding[i], c.dilation[i]))?
                 }

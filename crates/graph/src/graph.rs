@@ -172,15 +172,16 @@ impl Graph {
         users
     }
 
-    /// The same nodes, with every reader of a node that `is_identity` reading that node's first input
-    /// instead; and for each node, the one whose value stands for its own.
+    /// The same nodes, where for some of them one of their inputs stands: every reader of a node for which
+    /// `by` names an input reads that input instead. Beside the graph, for each node the one whose value
+    /// stands for its own.
     #[must_use]
-    pub fn bypass(&self, is_identity: impl Fn(&Node) -> bool) -> (Self, Vec<NodeId>) {
+    pub fn bypass(&self, by: impl Fn(&Node) -> Option<usize>) -> (Self, Vec<NodeId>) {
         let mut graph = self.clone();
         let mut stands_for: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
         for (id, node) in self.ids().zip(&mut graph.nodes) {
             node.inputs.iter_mut().for_each(|input| *input = stands_for[input.index()]);
-            let source = node.inputs.first().copied().filter(|_| is_identity(node));
+            let source = by(node).and_then(|index| node.inputs.get(index).copied());
             stands_for.push(source.unwrap_or(id));
         }
         graph.output = stands_for[self.output.index()];

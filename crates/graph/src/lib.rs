@@ -22,7 +22,9 @@ mod verify;
 
 pub use builder::{Builder, ConvSpec, NormSpec};
 pub use count::Counts;
-pub use differentiate::{Differentiation, ParamGradient, TrainingGraph};
+pub use differentiate::{
+    Differentiation, ParamGradient, ReluRule, Sensitivities, SensitivityGraph, TrainingGraph,
+};
 pub use error::GraphError;
 pub use graph::{Graph, Kind, Node, NodeId, ParamId};
 pub use op::{AvgPool, BatchNorm, Blur, Conv2d, DropPath, DropRule, Dropout, Linear, MaxPool, Op};

@@ -199,6 +199,11 @@ pub enum Op {
     /// Fixed low-pass filter and subsampling.
     Blur(Blur),
 
+    /// The gradient of the value whose sensitivities are asked for: given from outside.
+    Seed {
+        /// The value.
+        like: NodeId,
+    },
     /// Dropout as training does it, and its own gradient: the mask depends on stream and step only.
     Mask(Dropout),
     /// Stochastic depth as training does it, and its own gradient.
@@ -309,6 +314,7 @@ impl Op {
             Self::Dropout(_) => "dropout",
             Self::DropPath(_) => "drop path",
             Self::Blur(_) => "blur",
+            Self::Seed { .. } => "seed",
             Self::Mask(_) => "dropout mask",
             Self::Gate(_) => "drop path gate",
             Self::Moments(_) => "moments",

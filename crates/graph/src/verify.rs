@@ -137,7 +137,7 @@ fn input_kinds(node: &Node) -> Vec<Wanted> {
     let vector = |features| Exactly(Kind::Vector { features });
     let statistics = |channels| Exactly(Kind::Statistics { channels });
     match node.op {
-        Op::Input => vec![],
+        Op::Input | Op::Seed { .. } => vec![],
         Op::Conv2d(c) => vec![map(c.c_in)],
         Op::BatchNorm(b) | Op::Moments(b) | Op::BatchNormBackward(b) => vec![map(b.channels)],
         Op::Normalize(b) => vec![map(b.channels), statistics(b.channels)],

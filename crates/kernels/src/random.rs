@@ -15,10 +15,15 @@ impl Draws {
         Self { key: mix64(mix64(seed).wrapping_add(step)) }
     }
 
+    /// Uniform on `[0, 1)`, drawn for place `index` by the node with this stream.
+    pub fn uniform(&self, stream: u32, index: usize) -> f64 {
+        let bits = mix64(self.stream(stream) ^ mix64(index as u64)) >> 11;
+        bits as f64 / (1u64 << 53) as f64
+    }
+
     /// True with probability `probability`, drawn for image `image` by the node with this stream.
     pub fn happens(&self, stream: u32, image: usize, probability: f32) -> bool {
-        let bits = mix64(self.stream(stream) ^ mix64(image as u64)) >> 11;
-        (bits as f64) < f64::from(probability) * (1u64 << 53) as f64
+        self.uniform(stream, image) < f64::from(probability)
     }
 
     /// True where dropout keeps channel `channel` of pixel `pixel`, counted over the batch.

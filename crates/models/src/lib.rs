@@ -6,16 +6,25 @@
 //! weights from their names alone, for checks against a reference.
 #![forbid(unsafe_code)]
 
+pub mod bag_of_tricks;
+pub mod blur_pool;
+pub mod densenet;
 mod error;
+mod form;
 pub mod formula;
 mod glob;
 mod hash;
 mod init;
+pub mod kin;
 mod names;
 mod registry;
 pub mod resnet;
+pub mod resnetv2;
+pub mod resnext;
+pub mod squeeze_excite;
 
 pub use error::ModelError;
+pub use form::Form;
 pub use glob::glob_matches;
 pub use init::initialise;
 pub use names::{Difference, MatchError, Matching, fitting, head_params, match_names};

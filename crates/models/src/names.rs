@@ -58,13 +58,15 @@ pub fn fitting<'a>(found: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> V
     fitting_names(&tensors(found))
 }
 
-/// The parameters of a network's last linear layer, which fine-tuning for other classes replaces.
+/// The parameters of a network's last layer, which fine-tuning for other classes replaces: a linear layer, or
+/// the 1×1 convolution that stands for one.
 pub fn head_params(graph: &Graph) -> Vec<ParamId> {
     let last = graph.nodes().iter().rev().find_map(|node| match node.op {
-        Op::Linear(linear) => Some(linear),
+        Op::Linear(linear) => Some((linear.weight, linear.bias)),
+        Op::Conv2d(conv) => Some((conv.weight, conv.bias)),
         _ => None,
     });
-    last.into_iter().flat_map(|linear| std::iter::once(linear.weight).chain(linear.bias)).collect()
+    last.into_iter().flat_map(|(weight, bias)| std::iter::once(weight).chain(bias)).collect()
 }
 
 impl Matching {

@@ -3,6 +3,9 @@
 //! The files lie in `tests/golden/formula` and are named after the registered name of their network; the
 //! environment variable `RESIDUUM_GOLDEN` names another folder.
 
+#[path = "support/unregistered.rs"]
+mod unregistered;
+
 use std::path::PathBuf;
 
 use residuum_models::{build, formula};
@@ -24,9 +27,9 @@ fn fault(name: &str, golden: &Value) -> Option<String> {
     else {
         return Some("the file has no classes or no gradients".into());
     };
-    let graph = match build(name, Some(classes as usize)) {
-        Ok(model) => model.graph,
-        Err(error) => return Some(error.to_string()),
+    let graph = match unregistered::network(name, classes as usize) {
+        Ok(graph) => graph,
+        Err(error) => return Some(error),
     };
     if Some(graph.parameter_count()) != golden["parameters"].as_u64() {
         return Some(format!("{} parameters, not {}", graph.parameter_count(), golden["parameters"]));

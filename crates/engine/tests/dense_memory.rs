@@ -1,0 +1,106 @@
+//! Memory of densely connected networks, whose activations grow with the square of the depth where they are
+//! kept, against the account of Pleiss et al. 2017 ("Memory-efficient implementation of `DenseNets`").
+
+#![allow(clippy::print_stdout, reason = "the numbers are what is measured")]
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use residuum_engine::{Engine, EngineOptions, InputShape, Recompute, Training, TrainingOptions};
+use residuum_graph::Graph;
+use residuum_kernels::SgdStep;
+use residuum_models::densenet::{Cifar, ImageNet, Variant};
+use residuum_models::formula;
+
+/// Bytes that have to be kept, by what is computed again: nothing; what is normalised before the first
+/// convolution of a layer, and concatenations; what is normalised before the second too.
+struct Account {
+    naive: usize,
+    lean: usize,
+    leaner: usize,
+}
+
+fn compile(graph: &Graph, shape: InputShape, recompute: Recompute) -> Training {
+    let engine = Engine::new(&EngineOptions::default()).unwrap();
+    let options = TrainingOptions { recompute, ..TrainingOptions::default() };
+    engine.training(graph, &formula::weights(graph), shape, &options).unwrap()
+}
+
+fn batch(n: usize, side: usize) -> InputShape {
+    InputShape { n, h: side, w: side }
+}
+
+/// Values and gradients have to fit where the account has values only.
+fn check(name: &str, graph: &Graph, shape: InputShape, account: &Account) {
+    let summary = compile(graph, shape, Recompute::default()).summary();
+    let planned = summary.activations_bytes;
+    println!(
+        "{name}: {planned} bytes planned ({} without sharing); naive {}, lean {}, leaner {}; {summary:?}",
+        summary.unshared_bytes, account.naive, account.lean, account.leaner
+    );
+    assert!(planned <= account.lean, "{name}: {planned} bytes planned, {} allowed", account.lean);
+}
+
+#[test]
+fn bc_100_12_fits_where_normalised_maps_are_computed_again() {
+    let graph = Cifar::new(100, 12, Variant::BC).graph("bc_100_12", 10).unwrap();
+    let account = Account { naive: 2_256_470_016, lean: 611_155_968, leaner: 346_914_816 };
+    check("BC-100-12", &graph, batch(64, 32), &account);
+    let kept = compile(&graph, batch(64, 32), Recompute::Nothing).summary().activations_bytes;
+    assert!(kept > account.lean, "what is kept matters: {kept}");
+}
+
+#[test]
+fn bc_40_36_fits_where_normalised_maps_are_computed_again() {
+    let graph = Cifar::new(40, 36, Variant::BC).graph("bc_40_36", 10).unwrap();
+    let account = Account { naive: 1_627_521_024, lean: 700_907_520, leaner: 403_636_224 };
+    check("BC-40-36", &graph, batch(64, 32), &account);
+}
+
+#[test]
+fn densenet121_fits_where_normalised_maps_are_computed_again() {
+    let graph = ImageNet { growth: 32, layers: [6, 12, 24, 16] }.graph("densenet121", 1000).unwrap();
+    let account = Account { naive: 4_168_220_672, lean: 1_515_716_608, leaner: 963_379_200 };
+    check("densenet121", &graph, batch(32, 224), &account);
+}
+
+#[test]
+fn computing_again_changes_no_bit() {
+    let graph = Cifar { dropout: 0.2, ..Cifar::new(22, 8, Variant::BC) }.graph("bc_22_8", 10).unwrap();
+    let images = formula::input("input", &[4, 3, 32, 32]);
+    let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 1e-4 };
+    let train = |recompute| {
+        let mut training = compile(&graph, batch(4, 32), recompute);
+        let losses =
+            [0; 3].map(|_| training.step(images.data(), &formula::labels(4, 10), &step).loss.to_bits());
+        (losses, training.weights())
+    };
+    assert!(train(Recompute::WhereConcatenated) == train(Recompute::Nothing));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "minutes: time and resident memory of steps of BC-100-12 at batch 64; run it alone"]
+fn the_process_holds_no_more_than_the_plan() {
+    let graph = Cifar::new(100, 12, Variant::BC).graph("bc_100_12", 10).unwrap();
+    let mut training = compile(&graph, batch(64, 32), Recompute::default());
+    let (images, labels) = (formula::input("input", &[64, 3, 32, 32]), formula::labels(64, 10));
+    let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 1e-4 };
+    for _ in 0..3 {
+        let start = Instant::now();
+        let loss = training.step(images.data(), &labels, &step).loss;
+        println!("{:.3} s, loss {loss}", start.elapsed().as_secs_f64());
+    }
+    let mut kinds: BTreeMap<String, f64> = BTreeMap::new();
+    for step in training.profile(images.data(), &labels) {
+        *kinds.entry(step.kind).or_default() += step.time.as_secs_f64();
+    }
+    println!("seconds by kind of step: {kinds:#?}");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let resident = 1024 * peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+    let planned = training.summary().peak_bytes();
+    println!("{resident} bytes resident at most, {planned} planned");
+    // Program text, graph, images and allocator are not in the plan.
+    assert!(resident < planned + (64 << 20), "{resident} bytes resident, {planned} planned");
+}

@@ -1,0 +1,102 @@
+//! Eigenvectors of small symmetric matrices, by Jacobi's rotations.
+
+/// Rotations through all pairs; the off-diagonal vanishes quadratically, so that a few suffice.
+const SWEEPS: usize = 60;
+
+/// Eigenvalues, the largest first, and their eigenvectors as rows, of a symmetric `n` × `n` matrix.
+pub(crate) fn symmetric(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
+    let mut v: Vec<f64> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
+    let scale: f64 = a.iter().map(|x| x * x).sum::<f64>().sqrt();
+    for _ in 0..SWEEPS {
+        let off: f64 = (0..n * n).filter(|i| i / n != i % n).map(|i| a[i] * a[i]).sum();
+        if off.sqrt() <= 1e-15 * scale {
+            break;
+        }
+        for p in 0..n {
+            for q in p + 1..n {
+                rotate(&mut a, &mut v, n, p, q);
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&i, &j| a[j * n + j].total_cmp(&a[i * n + i]));
+    let vector = |&column: &usize| (0..n).map(|row| v[row * n + column]).collect();
+    (order.iter().map(|&i| a[i * n + i]).collect(), order.iter().map(vector).collect())
+}
+
+/// The rotation of rows and columns `p` and `q` that makes their common element zero.
+fn rotate(a: &mut [f64], v: &mut [f64], n: usize, p: usize, q: usize) {
+    let common = a[p * n + q];
+    if common == 0.0 {
+        return;
+    }
+    let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * common);
+    let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
+    let t = if theta == 0.0 { 1.0 } else { t };
+    let c = 1.0 / (t * t + 1.0).sqrt();
+    let s = t * c;
+    for k in 0..n {
+        let (x, y) = (a[k * n + p], a[k * n + q]);
+        (a[k * n + p], a[k * n + q]) = (c * x - s * y, s * x + c * y);
+    }
+    for k in 0..n {
+        let (x, y) = (a[p * n + k], a[q * n + k]);
+        (a[p * n + k], a[q * n + k]) = (c * x - s * y, s * x + c * y);
+    }
+    for k in 0..n {
+        let (x, y) = (v[k * n + p], v[k * n + q]);
+        (v[k * n + p], v[k * n + q]) = (c * x - s * y, s * x + c * y);
+    }
+}
+
+/// Projection of the rows of a matrix (`rows` × `columns`, means of the columns taken off) on its first
+/// right singular vector; the entry of largest magnitude is positive.
+pub(crate) fn principal_axis(matrix: &[f64], columns: usize) -> Vec<f64> {
+    let centred = centre(matrix, columns);
+    let rows = centred.len() / columns;
+    // The smaller of the two Gram matrices has the same eigenvalues.
+    let (values, vectors) = symmetric(gram(&centred, columns), rows);
+    let root = values.first().copied().unwrap_or(0.0).max(0.0).sqrt();
+    let mut projection: Vec<f64> =
+        vectors.first().map_or_else(Vec::new, |u| u.iter().map(|x| x * root).collect());
+    let largest = projection.iter().copied().fold(0.0f64, |a, b| if b.abs() > a.abs() { b } else { a });
+    if largest < 0.0 {
+        projection.iter_mut().for_each(|x| *x = -*x);
+    }
+    projection
+}
+
+/// The matrix with the mean of every column taken off.
+pub(crate) fn centre(matrix: &[f64], columns: usize) -> Vec<f64> {
+    let rows = (matrix.len() / columns.max(1)).max(1);
+    let mut means = vec![0.0; columns];
+    for row in matrix.chunks(columns) {
+        means.iter_mut().zip(row).for_each(|(mean, x)| *mean += x / rows as f64);
+    }
+    matrix.iter().enumerate().map(|(index, x)| x - means[index % columns]).collect()
+}
+
+/// Products of all pairs of rows.
+pub(crate) fn gram(matrix: &[f64], columns: usize) -> Vec<f64> {
+    let rows: Vec<&[f64]> = matrix.chunks(columns).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    rows.iter().flat_map(|a| rows.iter().map(move |b| dot(a, b))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eigenvectors_give_back_the_matrix() {
+        let n = 6;
+        let half: Vec<f64> = (0..n * n).map(|i| ((i * 37 % 11) as f64 - 5.0) / 3.0).collect();
+        let a: Vec<f64> = (0..n * n).map(|i| half[i] + half[i % n * n + i / n]).collect();
+        let (values, vectors) = symmetric(a.clone(), n);
+        assert!(values.is_sorted_by(|x, y| x >= y));
+        for i in 0..n * n {
+            let back: f64 = (0..n).map(|k| values[k] * vectors[k][i / n] * vectors[k][i % n]).sum();
+            assert!((back - a[i]).abs() < 1e-12, "{back} and {}", a[i]);
+        }
+    }
+}

@@ -73,6 +73,14 @@ impl Start {
 }
 
 impl Run {
+    /// How it is trained at this setting.
+    ///
+    /// # Errors
+    /// When there is no network of its name.
+    pub fn recipe(&self, setting: &Setting) -> Result<Recipe> {
+        (self.recipe)(setting, &self.model)
+    }
+
     pub(crate) fn new(
         name: impl Into<String>,
         model: impl Into<String>,

@@ -115,7 +115,7 @@ fn scaled_down(experiment: &Experiment, results: &Results<'_>) -> Result<Vec<Str
     tell("networks", nets(ours), nets(&original));
     let first = experiment.runs(&original).into_iter().next();
     if let (Some(first), Some(run)) = (first, results.runs.first()) {
-        let theirs = (first.recipe)(&original, &first.model)?;
+        let theirs = first.recipe(&original)?;
         let ours = &run.recipe;
         let steps = |recipe: &Recipe| {
             recipe.iterations.map_or(format!("{} epochs", recipe.epochs), |n| format!("{} steps", grouped(n)))

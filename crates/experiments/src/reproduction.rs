@@ -174,7 +174,7 @@ impl<'a> Reproduction<'a> {
         let runs = self.experiment.runs(&self.setting);
         let mut costs = Vec::new();
         for run in &runs {
-            let recipe = (run.recipe)(&self.setting, &run.model)?;
+            let recipe = run.recipe(&self.setting)?;
             let side = recipe.preprocess.crop;
             let counts = residuum_models::build(&run.model, None)?.graph.count(side, side)?;
             let steps = self.setting.steps(&recipe);
@@ -208,7 +208,7 @@ impl<'a> Reproduction<'a> {
         stop: &AtomicBool,
         observer: &mut dyn Observer,
     ) -> Result<Option<RunResult>> {
-        let mut recipe = (run.recipe)(&self.setting, &run.model)?;
+        let mut recipe = run.recipe(&self.setting)?;
         let identity = Identity::of(&recipe, &run.start, &self.data)?;
         let folder = RunFolder::at(self.folder.join(RUNS).join(&run.name));
         let record_path = record_path(&self.folder, &run.name);
@@ -389,3 +389,6 @@ impl residuum_train::Observer for Relay<'_> {
         self.observer.on_epoch(self.note, record);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,5 +13,6 @@ pub(crate) fn sample(data: &Dataset, preprocess: &Preprocess, count: usize) -> R
     let options = LoaderOptions::evaluation(count.clamp(1, data.len()));
     let mut batches = Loader::new(data, preprocess, options)?;
     let first = batches.next().transpose()?;
-    Ok(first.map_or_else(|| Tensor::filled([0, 3, preprocess.crop, preprocess.crop], 0.0), |batch| batch.images))
+    Ok(first
+        .map_or_else(|| Tensor::filled([0, 3, preprocess.crop, preprocess.crop], 0.0), |batch| batch.images))
 }

@@ -207,7 +207,10 @@ fn print(report: &Report, folder: &str, is_json: bool) -> Result<()> {
     };
     let sentences: String = report.sentences.iter().map(|sentence| format!("{sentence}\n")).collect();
     let scaled: String = report.scaled_down.iter().map(|line| format!("scaled down  {line}\n")).collect();
-    output::data(&format!("{}\n{sentences}{verdict}\n{scaled}see          {folder}/README.md", table.render()))
+    output::data(&format!(
+        "{}\n{sentences}{verdict}\n{scaled}see          {folder}/README.md",
+        table.render()
+    ))
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (arXiv 1512.03385, 2015).
 
 use residuum_classify::{Classifier, EvaluateOptions};
+use residuum_explain::{Subject, response_std};
 use residuum_plot::{Axis, Chart, Figure, Line, Series};
 use residuum_train::Recipe;
 
@@ -9,7 +10,7 @@ use crate::charts::{Curves, over_iterations};
 use crate::error::Result;
 use crate::experiment::{Experiment, Findings, Picture, Run, Start};
 use crate::reproduction::{Results, RunResult};
-use crate::responses::layer_responses;
+use crate::sample::sample;
 use crate::setting::{Scale, Setting};
 use crate::table::{Table, percent};
 
@@ -145,7 +146,7 @@ pub(super) const RESPONSES: Experiment = Experiment {
 };
 
 /// Test pictures that responses are measured on.
-const RESPONSE_IMAGES: usize = 1024;
+const RESPONSE_IMAGES: usize = 256;
 
 fn for_responses(setting: &Setting) -> Vec<Run> {
     let drawn = ["plain-20", "plain-44", "plain-56", "resnet-20", "resnet-44", "resnet-56", "resnet-110"];
@@ -164,9 +165,11 @@ fn responses(results: &Results<'_>) -> Result<Findings> {
         Table::new(&["network", "layers", "mean response", "largest", "smallest", "published (CIFAR-10)"]);
     let mut means = Vec::new();
     for (colour, run) in results.runs.iter().enumerate() {
-        let found =
-            layer_responses(results.engine, &results.trained(run)?, &results.data.test, RESPONSE_IMAGES)?;
-        let mut values: Vec<f64> = found.into_iter().map(|(_, value)| value).collect();
+        let net = results.trained(run)?;
+        let images = sample(&results.data.test, &net.info.preprocess, RESPONSE_IMAGES)?;
+        let subject = Subject { engine: results.engine, graph: &net.model.graph, weights: &net.weights };
+        let mut values: Vec<f64> =
+            response_std(&subject, &images)?.into_iter().map(|layer| layer.std).collect();
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         let line = if run.run.name.starts_with("plain") { Line::Dashed } else { Line::Solid };
         let numbered = |values: &[f64]| (1..).map(f64::from).zip(values.iter().copied()).collect();

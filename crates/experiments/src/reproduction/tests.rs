@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use residuum_engine::EngineOptions;
+use residuum_graph::Weights;
 
 use super::*;
 use crate::experiment::Findings;
@@ -84,12 +84,12 @@ impl Place {
         Reproduction::open(&self.engine, experiment, &self.options(name, seed))
     }
 
-    /// Bytes of every file of a folder that depends on no clock.
-    fn results(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
-        let files =
-            ["table.md", "table.csv", "runs/resnet-8/last.safetensors", "runs/plain-14/last.safetensors"];
-        let read = |file: &str| std::fs::read(self.path(name).join(file)).unwrap();
-        files.iter().map(|&file| (file.to_owned(), read(file))).collect()
+    /// Bytes of a table, and the weights that runs ended with; their files also name where they began.
+    fn results(&self, name: &str) -> (Vec<u8>, Vec<Weights>) {
+        let at = |file: &str| self.path(name).join(file);
+        let weights = ["resnet-8", "plain-8", "plain-14"]
+            .map(|run| ModelFile::load(at(&format!("runs/{run}/last.safetensors"))).unwrap().weights);
+        (std::fs::read(at("table.csv")).unwrap(), weights.into())
     }
 }
 

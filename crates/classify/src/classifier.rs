@@ -1,16 +1,17 @@
 //! A network with everything around it that an answer needs.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use rayon::prelude::*;
 use residuum_data::{DataError, Limits, RgbImage, decode};
-use residuum_engine::{Engine, Inference, InputShape};
+use residuum_engine::{Engine, EngineError, Inference, InputShape};
 use residuum_formats::disk;
+use residuum_graph::{Graph, GraphError, Op, Weights};
+use residuum_tensor::Tensor;
 
 use crate::error::{ClassifyError, Result};
 use crate::load::Loaded;
-use crate::score::{softmax, top};
+use crate::score::{softmax, top, widen};
 
 /// A class and how probable it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,18 +25,33 @@ pub struct Prediction {
 }
 
 /// A loaded network that answers. Compiles a program for each size of batch that it is asked for, and keeps
-/// it.
+/// the latest.
 #[derive(Debug)]
 pub struct Classifier {
     engine: Engine,
     loaded: Loaded,
-    programs: HashMap<usize, Inference>,
+    /// At most [`PROGRAMS`], the latest used last.
+    programs: Vec<((Form, InputShape), Inference)>,
+    /// Its fully convolutional form, once it is needed.
+    windows: Option<(Graph, Weights)>,
+}
+
+/// Programs that are kept: two shapes of picture in the five scales of the papers. Each holds the weights.
+const PROGRAMS: usize = 10;
+
+/// What a program computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The network as it is: one answer an image.
+    Whole,
+    /// The fully convolutional form: an answer at every position.
+    Windows,
 }
 
 impl Classifier {
     /// Puts a network on an engine. Nothing is compiled yet.
     pub fn new(engine: Engine, loaded: Loaded) -> Self {
-        Self { engine, loaded, programs: HashMap::new() }
+        Self { engine, loaded, programs: Vec::new(), windows: None }
     }
 
     /// The network.
@@ -106,6 +122,7 @@ impl Classifier {
     }
 
     fn best(&self, logits: &[f32], k: usize, image: impl Fn() -> String) -> Result<Vec<Prediction>> {
+        let logits = &widen(logits);
         if logits.iter().any(|x| !x.is_finite()) {
             return Err(ClassifyError::NotFinite { image: image() });
         }
@@ -117,23 +134,86 @@ impl Classifier {
             .collect())
     }
 
-    /// The program for batches of `n` prepared pictures.
-    pub(crate) fn program(&mut self, n: usize) -> Result<&mut Inference> {
-        if !self.programs.contains_key(&n) {
-            let Loaded { model, weights, info, .. } = &self.loaded;
-            let shape = InputShape { n, h: info.preprocess.crop, w: info.preprocess.crop };
-            let program = self.engine.inference(&model.graph, weights, shape, &[])?;
-            self.programs.insert(n, program);
-        }
-        Ok(self.programs.get_mut(&n).expect("it was put there if it was missing"))
+    /// The program for batches of `n` pictures of the network's own size.
+    fn program(&mut self, n: usize) -> Result<&mut Inference> {
+        let crop = self.loaded.info.preprocess.crop;
+        self.program_of(Form::Whole, InputShape { n, h: crop, w: crop })
     }
+
+    /// The program of a form for batches of a size.
+    pub(crate) fn program_of(&mut self, form: Form, shape: InputShape) -> Result<&mut Inference> {
+        let key = (form, shape);
+        let found = match self.programs.iter().position(|(other, _)| *other == key) {
+            Some(place) => self.programs.remove(place),
+            None => {
+                if self.programs.len() == PROGRAMS {
+                    self.programs.remove(0);
+                }
+                (key, self.compile(form, shape)?)
+            }
+        };
+        self.programs.push(found);
+        Ok(&mut self.programs.last_mut().expect("it has just been put there").1)
+    }
+
+    fn compile(&mut self, form: Form, shape: InputShape) -> Result<Inference> {
+        let engine = self.engine.clone();
+        let program = match form {
+            Form::Whole => engine.inference(&self.loaded.model.graph, &self.loaded.weights, shape, &[]),
+            Form::Windows => {
+                let (graph, weights) = self.windows()?;
+                engine.inference(graph, weights, shape, &[scores_of(graph)])
+            }
+        };
+        Ok(program?)
+    }
+
+    /// The map of scores after the last run of [`Form::Windows`] at a size: `[n, classes, h, w]`, or
+    /// `[n, classes]` where it has one position.
+    pub(crate) fn window_scores(&mut self, shape: InputShape) -> Result<Tensor> {
+        let name = scores_of(&self.loaded.model.graph);
+        let program = self.program_of(Form::Windows, shape)?;
+        Ok(program.tap(&name).expect("the program was compiled with this tap"))
+    }
+
+    /// Whether the network admits pictures of this shorter side.
+    pub(crate) fn check_side(&mut self, form: Form, side: usize) -> Result<()> {
+        let graph = match form {
+            Form::Whole => &self.loaded.model.graph,
+            Form::Windows => &self.windows()?.0,
+        };
+        graph.extents(side, side).map(|_| ()).map_err(|error| EngineError::from(error).into())
+    }
+
+    /// The fully convolutional form, whose windows have the size of the last map at the network's own size.
+    fn windows(&mut self) -> Result<&(Graph, Weights)> {
+        if self.windows.is_none() {
+            let Loaded { model, weights, info, .. } = &self.loaded;
+            let rewritten = (|| -> std::result::Result<_, GraphError> {
+                let extents = model.graph.extents(info.preprocess.crop, info.preprocess.crop)?;
+                let pool = model.graph.nodes().iter().find(|node| node.op == Op::GlobalAvgPool);
+                let window = pool.map_or([1, 1], |node| extents[node.inputs[0].index()]);
+                model.graph.fully_convolutional(weights, window)
+            })();
+            self.windows = Some(rewritten.map_err(EngineError::from)?);
+        }
+        Ok(self.windows.as_ref().expect("it was made if it was missing"))
+    }
+}
+
+/// Name of the node that answers.
+fn scores_of(graph: &Graph) -> String {
+    graph.node(graph.output()).name.clone()
 }
 
 /// Longest file that is taken for a picture.
 const MAX_IMAGE_BYTES: usize = 512 << 20;
 
 /// Reads and decodes the picture of a file.
-fn read_image(path: &(impl AsRef<Path> + Sync)) -> Result<RgbImage> {
+///
+/// # Errors
+/// When the file cannot be read or holds no picture; the file is named.
+pub fn read_image(path: &(impl AsRef<Path> + Sync)) -> Result<RgbImage> {
     let path = path.as_ref();
     let bytes = disk::read(path, MAX_IMAGE_BYTES)?;
     let image = decode(&bytes, &Limits::default()).map_err(|error| match error {

@@ -1,29 +1,75 @@
-//! How well a network answers for a data set whose classes are known.
+//! How well networks answer for a data set whose classes are known, each alone and all together.
+//!
+//! ```text
+//! loader     pictures, a few at a time, as the views of each preparation
+//! answer     a network's logits for every view, averaged for each picture
+//! tally      what is right, for each member; for the ensemble, of the mean of their probabilities
+//! ```
+//! No more answers are kept than those of one batch, whatever the size of the data set.
+
+mod answer;
+mod members;
+mod tally;
 
 use std::time::Instant;
 
-use residuum_data::{Batch, Dataset, Loader, LoaderOptions, OnBadImage, Skipped};
+use residuum_data::{Dataset, Loader, LoaderOptions, OnBadImage, Preprocess, Skipped, Views};
 
-use crate::classes::correspondence;
 use crate::classifier::Classifier;
 use crate::error::{ClassifyError, Result};
-use crate::score::{cross_entropy, rank, top};
+use crate::score::{Average, Mean};
+use answer::Answering;
+use members::{Seat, seats};
+use tally::Tally;
 
 /// Batches that are prepared ahead.
 const PREFETCH: usize = 3;
 
+/// What the answer for a whole picture of any size is (He et al. 2015, §3.4, "Testing", leaves it open).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Positions {
+    /// The fully convolutional form: the last mean goes over windows as large as the last map is at the
+    /// network's own size (7×7 for ImageNet), the linear layer answers at each, and the answers are
+    /// averaged. The scales must not be below the network's own size.
+    #[default]
+    Windows,
+    /// The network as it is: one mean over the whole last map, and one answer.
+    Whole,
+}
+
 /// How a data set is gone through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluateOptions {
-    /// Images that go through the network together; at least 1.
+    /// Views that go through the network together; at least 1. Whole pictures go one by one.
     pub batch_size: usize,
     /// What to do with a picture that cannot be read.
     pub on_bad_image: OnBadImage,
+    /// What of each picture the network is shown.
+    pub views: Views,
+    /// What is averaged over the views, and over the positions of a whole picture.
+    pub average: Average,
+    /// How whole pictures are answered for.
+    pub positions: Positions,
 }
 
 impl Default for EvaluateOptions {
     fn default() -> Self {
-        Self { batch_size: 64, on_bad_image: OnBadImage::Fail }
+        Self {
+            batch_size: 64,
+            on_bad_image: OnBadImage::Fail,
+            views: Views::default(),
+            average: Average::default(),
+            positions: Positions::default(),
+        }
+    }
+}
+
+impl EvaluateOptions {
+    /// Pictures of a batch, so that its views are `batch_size` at most if one picture's are.
+    fn pictures(&self, available: usize) -> usize {
+        let most = if self.views.are_of_one_size() { self.batch_size / self.views.count() } else { 1 };
+        // With a batch size of 0 the loader says what is wrong.
+        most.clamp(self.batch_size.min(1), available.max(1))
     }
 }
 
@@ -34,7 +80,7 @@ pub struct Progress {
     pub images: usize,
     /// Images in all.
     pub total: usize,
-    /// Images answered correctly.
+    /// Images answered correctly; by the ensemble where there are several networks.
     pub correct: usize,
 }
 
@@ -62,14 +108,26 @@ pub struct Evaluation {
     pub loss: f64,
     /// The classes of the data, in their order.
     pub classes: Vec<ClassResult>,
-    /// Number of images by class of the data and predicted class of the model.
+    /// Names of the classes that are answered with; the data's where the model has none.
+    pub answers: Vec<String>,
+    /// Number of images by class of the data and place in `answers`.
     pub confusion: Vec<Vec<u64>>,
-    /// The model's class for each image of the data; `None` for one that was left out.
+    /// The place in `answers` for each image of the data; `None` for one that was left out.
     pub predicted: Vec<Option<u32>>,
     /// The images left out.
     pub skipped: Vec<Skipped>,
-    /// Wall time, loading included and compiling not.
+    /// Wall time, loading included and compiling not (but for whole pictures, whose sizes nobody knows
+    /// before). A member of an ensemble has the time of loading and its own.
     pub seconds: f64,
+}
+
+/// What came out for several networks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluations {
+    /// Each network's own.
+    pub members: Vec<Evaluation>,
+    /// That of the mean of their probabilities; absent for one network alone.
+    pub ensemble: Option<Evaluation>,
 }
 
 impl Evaluation {
@@ -105,110 +163,99 @@ impl Classifier {
     /// matched by name; where one of the two has only numbers, by place.
     ///
     /// # Errors
-    /// When classes do not correspond, the network cannot be compiled, an image cannot be read (unless such
-    /// are skipped) or none can, or an answer is not finite.
+    /// As [`evaluate`].
     pub fn evaluate(
         &mut self,
         data: &Dataset,
         options: &EvaluateOptions,
-        mut on_progress: impl FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<Evaluation> {
-        let corresponding = correspondence(data.classes(), &self.loaded().info.class_names)?;
-        let batch_size = options.batch_size.min(data.len());
-        let preprocess = self.loaded().info.preprocess.clone();
-        let loading = LoaderOptions {
-            on_bad_image: options.on_bad_image,
-            threads: self.engine().threads().count(),
-            prefetch: PREFETCH,
-            ..LoaderOptions::evaluation(batch_size)
-        };
-        let mut loader = Loader::new(data, &preprocess, loading)?;
-        let program = self.program(batch_size)?;
-        let start = Instant::now();
-        let mut tally = Tally::new(data, corresponding, program.classes());
-        let mut padded = vec![0.0; batch_size * preprocess.len()];
-        for batch in loader.by_ref() {
-            let batch = batch?;
-            // A batch of fewer images keeps those of an earlier one behind its own; nobody looks at the answers.
-            padded[..batch.images.len()].copy_from_slice(batch.images.data());
-            tally.add(&batch, program.run(&padded))?;
-            on_progress(Progress { images: tally.images, total: data.len(), correct: tally.correct });
-        }
-        tally.finish(loader.skipped().to_vec(), start.elapsed().as_secs_f64())
+        let mut evaluations = evaluate(std::slice::from_mut(self), data, options, on_progress)?;
+        Ok(evaluations.members.remove(0))
     }
 }
 
-/// What has been counted so far.
-struct Tally<'a> {
-    data: &'a Dataset,
-    corresponding: Vec<usize>,
-    classes: usize,
-    images: usize,
-    correct: usize,
-    correct5: usize,
-    loss: f64,
-    per_class: Vec<[usize; 2]>,
-    confusion: Vec<Vec<u64>>,
-    predicted: Vec<Option<u32>>,
-}
-
-impl<'a> Tally<'a> {
-    fn new(data: &'a Dataset, corresponding: Vec<usize>, classes: usize) -> Self {
-        Self {
-            data,
-            classes,
-            images: 0,
-            correct: 0,
-            correct5: 0,
-            loss: 0.0,
-            per_class: vec![[0; 2]; corresponding.len()],
-            confusion: vec![vec![0; classes]; corresponding.len()],
-            predicted: vec![None; data.len()],
-            corresponding,
-        }
+/// Answers for every image of a data set with each of several networks and with all of them together, whose
+/// answer is the mean of their probabilities (He et al. 2015, Table 5). The networks may have preparations
+/// and sizes of their own; an image is read once for all.
+///
+/// # Errors
+/// When there is no network, its classes correspond to those of the data or of the other networks by no
+/// rule, a preparation has no such views, a network cannot be compiled, an image cannot be read (unless such
+/// are skipped) or none can, or an answer is not finite.
+pub fn evaluate(
+    members: &mut [Classifier],
+    data: &Dataset,
+    options: &EvaluateOptions,
+    mut on_progress: impl FnMut(Progress),
+) -> Result<Evaluations> {
+    let seats = seats(members, data)?;
+    let first =
+        members.first().ok_or_else(|| ClassifyError::Classes("expected a network, found none".into()))?;
+    let pictures = options.pictures(data.len());
+    let loading = LoaderOptions {
+        on_bad_image: options.on_bad_image,
+        threads: first.engine().threads().count(),
+        prefetch: PREFETCH,
+        ..LoaderOptions::evaluation(pictures)
+    };
+    let (preparations, of_member) = distinct(members);
+    let mut loader = Loader::views(data, &preparations, &options.views, loading)?;
+    let answering = Answering::new(options, pictures);
+    for member in members.iter_mut() {
+        answering.compile(member)?;
     }
-
-    fn add(&mut self, batch: &Batch, logits: &[f32]) -> Result<()> {
-        let answers = logits.chunks_exact(self.classes);
-        for ((&index, &label), logits) in batch.indices.iter().zip(&batch.labels).zip(answers) {
-            if logits.iter().any(|x| !x.is_finite()) {
-                return Err(ClassifyError::NotFinite { image: self.data.describe(index) });
+    let start = Instant::now();
+    let mut own = vec![0.0; members.len()];
+    let tally = |seat: &Seat| Tally::new(data, seat.corresponding.clone(), seat.names.clone());
+    let mut tallies: Vec<Tally<'_>> = seats.iter().map(tally).collect();
+    let mut together = (members.len() > 1).then(|| tally(&seats[0]));
+    while let Some(batch) = loader.next() {
+        let mut batch = batch?;
+        let mut means = vec![Mean::new(Average::Probabilities); batch.indices.len()];
+        for (i, (member, seat)) in members.iter_mut().zip(&seats).enumerate() {
+            let begin = Instant::now();
+            let stacks = &mut batch.images[of_member[i]];
+            let scores = answering.answer(member, stacks, batch.indices.len())?;
+            tallies[i].add(&batch.indices, &batch.labels, &scores)?;
+            if together.is_some() {
+                means
+                    .iter_mut()
+                    .zip(&scores)
+                    .for_each(|(mean, scores)| mean.add(&seat.in_common_order(scores)));
             }
-            self.add_one(index, label as usize, logits);
+            own[i] += begin.elapsed().as_secs_f64();
         }
-        Ok(())
-    }
-
-    fn add_one(&mut self, index: usize, label: usize, logits: &[f32]) {
-        let class = self.corresponding[label];
-        let (predicted, rank) = (top(logits, 1)[0], rank(logits, class));
-        self.images += 1;
-        self.correct += usize::from(rank == 0);
-        self.correct5 += usize::from(rank < 5);
-        self.loss += cross_entropy(logits, class);
-        self.per_class[label][0] += 1;
-        self.per_class[label][1] += usize::from(rank == 0);
-        self.confusion[label][predicted] += 1;
-        self.predicted[index] = Some(predicted as u32);
-    }
-
-    fn finish(self, skipped: Vec<Skipped>, seconds: f64) -> Result<Evaluation> {
-        if self.images == 0 {
-            let first = skipped.first().map_or_else(String::new, |skipped| skipped.reason.clone());
-            return Err(ClassifyError::NothingRead { images: self.data.len(), first });
+        if let Some(together) = &mut together {
+            let scores: Vec<Vec<f64>> = means.iter().map(Mean::scores).collect();
+            together.add(&batch.indices, &batch.labels, &scores)?;
         }
-        let counts = self.data.classes().iter().cloned().zip(self.per_class);
-        let classes = counts.map(|(name, [images, correct])| ClassResult { name, images, correct }).collect();
-        Ok(Evaluation {
-            images: self.images,
-            correct: self.correct,
-            correct5: self.correct5,
-            loss: self.loss / self.images as f64,
-            classes,
-            confusion: self.confusion,
-            predicted: self.predicted,
-            skipped,
-            seconds,
-        })
+        on_progress(together.as_ref().unwrap_or(&tallies[0]).progress());
     }
+    let seconds = start.elapsed().as_secs_f64();
+    let loading = seconds - own.iter().sum::<f64>();
+    let skipped = loader.skipped();
+    let members =
+        tallies.into_iter().zip(own).map(|(tally, own)| tally.finish(skipped.to_vec(), loading + own));
+    Ok(Evaluations {
+        members: members.collect::<Result<_>>()?,
+        ensemble: together.map(|tally| tally.finish(skipped.to_vec(), seconds)).transpose()?,
+    })
 }
+
+/// The preparations of the networks, each once, and which of them each network has.
+fn distinct(members: &[Classifier]) -> (Vec<Preprocess>, Vec<usize>) {
+    let mut preparations: Vec<Preprocess> = Vec::new();
+    let of_member = members.iter().map(|member| {
+        let own = &member.loaded().info.preprocess;
+        preparations.iter().position(|preprocess| preprocess == own).unwrap_or_else(|| {
+            preparations.push(own.clone());
+            preparations.len() - 1
+        })
+    });
+    let of_member = of_member.collect();
+    (preparations, of_member)
+}
+
+#[cfg(test)]
+mod tests;

@@ -199,6 +199,9 @@ fn fit(path: &Path, model: &Model, mut found: Weights, head: Head) -> Result<Wei
 /// The preparation that a network's published weights were trained with.
 fn preset(entry: &Entry) -> Preprocess {
     match entry.family {
+        Family::ImageNet if entry.name.split('.').nth(1) == Some("caffe") => {
+            Preprocess::caffe(entry.family.input_size(), Preprocess::CAFFE_MEAN)
+        }
         Family::ImageNet => Preprocess::imagenet(),
         Family::Cifar if entry.name.ends_with(".akamaster") => Preprocess::cifar_imagenet_stats(),
         Family::Cifar => Preprocess::cifar10(),

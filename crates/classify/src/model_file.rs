@@ -97,7 +97,9 @@ impl ModelFile {
         Self::from_tensors(&named).map_err(|problem| ClassifyError::file(path, problem))
     }
 
-    fn to_tensors(&self) -> NamedTensors {
+    /// What [`ModelFile::save`] writes: the parameters, a counter of batches for each batch norm, and the
+    /// metadata.
+    pub fn to_tensors(&self) -> NamedTensors {
         let mut named: NamedTensors =
             self.weights.iter().map(|(name, tensor)| (name.clone(), RawTensor::from_f32(tensor))).collect();
         let counter = RawTensor::from_i64(&Tensor::from_fn([], |_| self.info.batches as i64));

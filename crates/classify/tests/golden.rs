@@ -5,8 +5,10 @@
 
 use std::path::PathBuf;
 
-use residuum_classify::{Classifier, EvaluateOptions, Head, LoadOptions, Loaded, load_model, numbers};
-use residuum_data::{Dataset, Limits, OpenOptions, Preprocess, RgbImage, Split, decode, open};
+use residuum_classify::{
+    Average, Classifier, EvaluateOptions, Head, LoadOptions, Loaded, evaluate, load_model, numbers,
+};
+use residuum_data::{Crops, Dataset, Limits, OpenOptions, Preprocess, RgbImage, Split, Views, decode, open};
 use residuum_engine::{Engine, EngineOptions, InputShape, TrainingOptions};
 use residuum_formats::{disk, npy};
 use residuum_models::{build, formula};
@@ -188,4 +190,60 @@ fn png(image: &RgbImage) -> Vec<u8> {
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+#[test]
+#[ignore = "needs RESIDUUM_DATA"]
+fn two_networks_together_are_better_than_each() {
+    let member = |net: &str| {
+        let file = json("golden/real.json")["nets"][net]["weights"].as_str().unwrap().to_owned();
+        let model = format!("cifar_{net}.akamaster");
+        let options = LoadOptions { model: Some(&model), head: Head::Keep };
+        Classifier::new(engine(), load_model(shared("data/weights").join(file), &options).unwrap())
+    };
+    let mut members = [member("resnet20"), member("resnet56")];
+    let found = evaluate(&mut members, &cifar10(), &EvaluateOptions::default(), |_| ()).unwrap();
+    let together = found.ensemble.unwrap();
+    let correct: Vec<usize> = found.members.iter().map(|member| member.correct).collect();
+    println!(
+        "resnet20 and resnet56: {correct:?} correct, together {}, loss {}",
+        together.correct, together.loss
+    );
+    assert!(correct[0].abs_diff(9173) <= 2 && correct[1].abs_diff(9339) <= 2, "{correct:?}");
+    assert!(together.correct > 9339 && together.loss < found.members[1].loss);
+}
+
+#[test]
+#[ignore = "needs RESIDUUM_DATA"]
+fn photographs_have_ten_crops() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = json("golden/photos.json")["photos"].as_array().unwrap().clone();
+    for (i, photo) in photos[..20].iter().enumerate() {
+        let name = photo["file"].as_str().unwrap();
+        let class = folder.path().join((i % 10).to_string());
+        std::fs::create_dir_all(&class).unwrap();
+        std::fs::copy(shared("data/photos").join(name), class.join(name)).unwrap();
+    }
+    let data = open(folder.path().to_str().unwrap(), Split::Test, &OpenOptions::default()).unwrap();
+    let mut classifier = formula_classifier("resnet18");
+    let views = Views { crops: Crops::Ten, flip: false };
+    let options = EvaluateOptions { batch_size: 20, views, average: Average::Logits, ..Default::default() };
+    let found = classifier.evaluate(&data, &options, |_| ()).unwrap();
+    assert_eq!(found.images, 20);
+    // One of them by hand: the mean logits of five crops and their mirror images.
+    let image = data.image(7).unwrap();
+    let views = options.views.frames(&Preprocess::imagenet(), image.width(), image.height());
+    let (w, h) = views[0].resized;
+    let whole = residuum_data::resize(&image, w, h, residuum_data::Interpolation::Bilinear);
+    let crops = views.iter().map(|frame| whole.crop(frame.window.left, frame.window.top, 224, 224));
+    let crops: Vec<RgbImage> = crops.flat_map(|crop| [crop.clone(), crop.flip()]).collect();
+    classifier = {
+        let mut loaded = classifier.loaded().clone();
+        loaded.info.preprocess.resize = None;
+        Classifier::new(engine(), loaded)
+    };
+    let logits = classifier.logits(&crops).unwrap();
+    let mean = |class: usize| logits.iter().skip(class).step_by(10).sum::<f32>();
+    let best = (0..10).max_by(|&a, &b| mean(a).total_cmp(&mean(b))).unwrap();
+    assert_eq!(found.predicted[7], Some(best as u32));
 }

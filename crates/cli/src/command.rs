@@ -2,8 +2,10 @@
 
 mod bench;
 mod completions;
+mod convert;
 mod doctor;
 mod eval;
+mod explain;
 mod models;
 mod predict;
 mod reproduce;
@@ -18,7 +20,7 @@ use residuum::engine::{Engine, EngineOptions};
 use crate::exit::ExitStatus;
 use crate::output;
 
-/// Residual networks: train, evaluate, predict, on a CPU.
+/// Residual networks: train, evaluate, predict, convert, on a CPU.
 ///
 /// DATA is `shapes` (embedded) or a folder or file that is recognised by looking: CIFAR in binary or Python
 /// batches, parquet as on Hugging Face, a folder of pictures per class. MODEL is a run folder, a model file of
@@ -37,7 +39,9 @@ pub(crate) struct Cli {
 enum Command {
     Train(train::Args),
     Eval(eval::Args),
+    Explain(explain::Args),
     Predict(predict::Args),
+    Convert(convert::Args),
     Models(models::Args),
     Reproduce(reproduce::Args),
     Bench(bench::Args),
@@ -51,7 +55,9 @@ pub(crate) fn run() -> Result<ExitStatus> {
         Ok(cli) => match cli.command {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Explain(args) => explain::run(args),
             Command::Predict(args) => predict::run(args),
+            Command::Convert(args) => convert::run(args),
             Command::Models(args) => models::run(args),
             Command::Reproduce(args) => reproduce::run(args),
             Command::Bench(args) => bench::run(args),
@@ -114,11 +120,16 @@ enum OnBadImage {
     Skip,
 }
 
-/// Loads a model, tells what there is to tell about it, and puts it on the engine.
+/// Loads a model and puts it on the engine.
 fn classifier(engine: &Engine, path: &str, model: Option<&str>) -> Result<Classifier> {
+    Ok(Classifier::new(engine.clone(), load(path, model)?))
+}
+
+/// Loads a model and tells what there is to tell about it.
+fn load(path: &str, model: Option<&str>) -> Result<Loaded> {
     let loaded = load_model(path, &LoadOptions { model, head: Head::Keep })?;
     tell(&loaded);
-    Ok(Classifier::new(engine.clone(), loaded))
+    Ok(loaded)
 }
 
 fn tell(loaded: &Loaded) {

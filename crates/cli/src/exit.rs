@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Error;
 use residuum::classify::ClassifyError;
+use residuum::convert::ConvertError;
 use residuum::data::DataError;
 use residuum::engine::EngineError;
 use residuum::formats::{ErrorKind, FormatError};
@@ -64,18 +65,28 @@ fn is_broken_pipe(cause: Cause<'_>) -> bool {
 }
 
 fn is_of_the_environment(cause: Cause<'_>) -> bool {
-    if let Some(error) = cause.downcast_ref::<ClassifyError>() {
+    if let Some(error) = cause.downcast_ref::<ConvertError>() {
         return match error {
-            ClassifyError::Format(error) => format_is(error),
-            ClassifyError::Data(error) => data_is(error),
-            ClassifyError::Engine(error) => engine_is(error),
+            ConvertError::Format(error) => format_is(error),
+            ConvertError::Classify(error) => classify_is(error),
+            ConvertError::Engine(error) => engine_is(error),
             _ => false,
         };
     }
-    cause.downcast_ref().is_some_and(format_is)
+    cause.downcast_ref().is_some_and(classify_is)
+        || cause.downcast_ref().is_some_and(format_is)
         || cause.downcast_ref().is_some_and(data_is)
         || cause.downcast_ref().is_some_and(engine_is)
         || cause.downcast_ref().is_some_and(|error: &io::Error| io_is(error.kind()))
+}
+
+fn classify_is(error: &ClassifyError) -> bool {
+    match error {
+        ClassifyError::Format(error) => format_is(error),
+        ClassifyError::Data(error) => data_is(error),
+        ClassifyError::Engine(error) => engine_is(error),
+        _ => false,
+    }
 }
 
 fn format_is(error: &FormatError) -> bool {

@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 
 enum Form {
     Bar(ProgressBar),
-    Lines { what: String, total: u64, next: Instant },
+    Lines { what: String, total: u64, start: Instant, next: Instant },
 }
 
 impl Progress {
@@ -27,7 +27,8 @@ impl Progress {
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             Form::Bar(bar.with_style(style).with_prefix(what.to_owned()))
         } else {
-            Form::Lines { what: what.to_owned(), total, next: Instant::now() + INTERVAL }
+            let start = Instant::now();
+            Form::Lines { what: what.to_owned(), total, start, next: start + INTERVAL }
         };
         Self { form }
     }
@@ -39,11 +40,13 @@ impl Progress {
                 bar.set_message(message.to_owned());
                 bar.set_position(done);
             }
-            Form::Lines { what, total, next } => {
+            Form::Lines { what, total, start, next } => {
                 if Instant::now() >= *next {
                     *next = Instant::now() + INTERVAL;
+                    let left = start.elapsed().as_secs_f64() * total.saturating_sub(done) as f64
+                        / done.max(1) as f64;
                     // Where standard error is closed there is nobody to tell.
-                    let _ = writeln!(stderr(), "{what} {done}/{total} {message}");
+                    let _ = writeln!(stderr(), "{what} {done}/{total} {message}, {left:.0} s left");
                 }
             }
         }

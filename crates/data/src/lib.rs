@@ -1,7 +1,8 @@
 //! Image data sets, decoding, resizing, augmentation, loading.
 //!
 //! [`open`] finds out what a path holds and makes a [`Dataset`] of it; a [`Loader`] goes through one epoch
-//! of it in batches that a network can read, prepared by [`Preprocess`] and changed by [`Augment`]. Without
+//! of it in batches that a network can read, prepared by [`Preprocess`] and changed by [`Augment`], or shown
+//! in several [`Views`] for a test. Without
 //! any file there is [`shapes()`], ten classes of small pictures drawn by this crate.
 //!
 //! Everything random is drawn from the seed, the epoch and the index of the sample, and from nothing else:
@@ -22,6 +23,7 @@ mod preprocess;
 mod random;
 mod resize;
 mod shapes;
+mod views;
 
 pub use crate::image::RgbImage;
 pub use augment::{Augment, Padding};
@@ -33,3 +35,4 @@ pub use loader::{Batch, Loader, LoaderOptions, OnBadImage, Skipped};
 pub use preprocess::{ChannelOrder, Preprocess};
 pub use resize::{Interpolation, Window, centre_crop, resize, resize_window, short_side};
 pub use shapes::shapes;
+pub use views::{Crops, Frame, Stack, Views};

@@ -19,8 +19,10 @@ use residuum_tensor::Tensor;
 use crate::augment::Augment;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
+use crate::image::RgbImage;
 use crate::preprocess::Preprocess;
 use crate::random::{Purpose, Stream};
+use crate::views::{Stack, Views};
 
 /// What happens when a picture cannot be read or decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,11 +84,11 @@ impl LoaderOptions {
 
 /// Samples that go through a network together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
+pub struct Batch<I = Tensor<f32>> {
     /// Its number in the epoch, from 0.
     pub number: usize,
-    /// Prepared pictures, `[n, 3, crop, crop]`.
-    pub images: Tensor<f32>,
+    /// Prepared pictures, `[n, 3, crop, crop]`; or, from [`Loader::views`], the stacks of each preparation.
+    pub images: I,
     /// Class of each.
     pub labels: Vec<u32>,
     /// Index of each in the data set.
@@ -104,36 +106,38 @@ pub struct Skipped {
 
 /// Iterator over the batches of one epoch. Ends after the first error. Dropping it stops its threads after
 /// the pictures they are at.
-#[derive(Debug)]
-pub struct Loader {
-    shared: Arc<Shared>,
+pub struct Loader<I = Tensor<f32>> {
+    shared: Arc<Shared<I>>,
     workers: Vec<JoinHandle<()>>,
     skipped: Vec<Skipped>,
 }
 
-#[derive(Debug)]
-struct Shared {
+/// The good pictures of a batch with their indices, decoded one by one.
+type Pictures<'a> = dyn Iterator<Item = (usize, RgbImage)> + 'a;
+
+/// What becomes of so many pictures at most.
+type Make<I> = dyn Fn(usize, &mut Pictures<'_>) -> I + Send + Sync;
+
+struct Shared<I> {
     data: Dataset,
-    preprocess: Preprocess,
+    make: Box<Make<I>>,
     options: LoaderOptions,
     order: Vec<usize>,
     /// One past the last batch.
     end: usize,
     is_stopped: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<State<I>>,
     changed: Condvar,
 }
 
-#[derive(Debug)]
-struct State {
+struct State<I> {
     next_claimed: usize,
     next_taken: usize,
-    ready: BTreeMap<usize, Result<Prepared>>,
+    ready: BTreeMap<usize, Result<Prepared<I>>>,
 }
 
-#[derive(Debug)]
-struct Prepared {
-    batch: Batch,
+struct Prepared<I> {
+    batch: Batch<I>,
     skipped: Vec<Skipped>,
 }
 
@@ -146,6 +150,42 @@ impl Loader {
     pub fn new(data: &Dataset, preprocess: &Preprocess, options: LoaderOptions) -> Result<Self> {
         preprocess.check()?;
         options.augment.check(preprocess)?;
+        let make = augmented(preprocess.clone(), &options);
+        Self::start(data, make, options)
+    }
+}
+
+impl Loader<Vec<Vec<Stack>>> {
+    /// Starts to prepare the views of every picture, for each of several preparations; a picture is decoded
+    /// once for all. A batch holds the stacks of each preparation. Views whose size is the picture's have
+    /// batches of one picture.
+    ///
+    /// # Errors
+    /// When a preparation is refused or has no such views, an augmentation is asked for, the views want
+    /// batches of one picture, and as [`Loader::new`].
+    pub fn views(
+        data: &Dataset,
+        preparations: &[Preprocess],
+        views: &Views,
+        options: LoaderOptions,
+    ) -> Result<Self> {
+        for preprocess in preparations {
+            preprocess.check()?;
+            views.check(preprocess)?;
+        }
+        if options.augment != Augment::None || !(views.are_of_one_size() || options.batch_size == 1) {
+            return Err(DataError::Settings(format!(
+                "loader: expected no augmentation with views, and batches of one picture where views differ in \
+                 size, found {:?} and batches of {}",
+                options.augment, options.batch_size
+            )));
+        }
+        Self::start(data, shown(preparations.to_vec(), views.clone()), options)
+    }
+}
+
+impl<I: Send + 'static> Loader<I> {
+    fn start(data: &Dataset, make: Box<Make<I>>, options: LoaderOptions) -> Result<Self> {
         let end = options.check(data.len())?;
         let threads = options.threads.min(end - options.first_batch);
         let state = State {
@@ -156,7 +196,7 @@ impl Loader {
         let shared = Arc::new(Shared {
             order: options.order(data.len()),
             data: data.clone(),
-            preprocess: preprocess.clone(),
+            make,
             options,
             end,
             is_stopped: AtomicBool::new(false),
@@ -173,7 +213,9 @@ impl Loader {
         }
         Ok(loader)
     }
+}
 
+impl<I> Loader<I> {
     /// Batches of the whole epoch, those before the first one given included.
     pub fn batches(&self) -> usize {
         self.shared.end
@@ -185,8 +227,8 @@ impl Loader {
     }
 }
 
-impl Iterator for Loader {
-    type Item = Result<Batch>;
+impl<I> Iterator for Loader<I> {
+    type Item = Result<Batch<I>>;
 
     /// The next batch; one that lost all its samples to [`OnBadImage::Skip`] is passed over.
     fn next(&mut self) -> Option<Self::Item> {
@@ -207,7 +249,13 @@ impl Iterator for Loader {
     }
 }
 
-impl Drop for Loader {
+impl<I> std::fmt::Debug for Loader<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader").field("data", &self.shared.data).finish_non_exhaustive()
+    }
+}
+
+impl<I> Drop for Loader<I> {
     fn drop(&mut self) {
         self.shared.stop();
         for worker in self.workers.drain(..) {
@@ -249,8 +297,37 @@ impl LoaderOptions {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+/// Every picture with its random change, as one tensor.
+fn augmented(preprocess: Preprocess, options: &LoaderOptions) -> Box<Make<Tensor<f32>>> {
+    let LoaderOptions { seed, epoch, augment, .. } = *options;
+    Box::new(move |samples, pictures| {
+        let (len, crop) = (preprocess.len(), preprocess.crop);
+        let (mut pixels, mut count) = (vec![0.0; samples * len], 0);
+        for (index, image) in pictures {
+            let mut random = Stream::new(seed, Purpose::Augment, epoch, index as u64);
+            augment.apply_into(&image, &preprocess, &mut random, &mut pixels[count * len..][..len]);
+            count += 1;
+        }
+        pixels.truncate(count * len);
+        Tensor::new([count, 3, crop, crop], pixels).expect("one picture after the other")
+    })
+}
+
+/// The views of every picture, for each preparation.
+fn shown(preparations: Vec<Preprocess>, views: Views) -> Box<Make<Vec<Vec<Stack>>>> {
+    Box::new(move |samples, pictures| {
+        let mut stacks = vec![Vec::new(); preparations.len()];
+        for (_, image) in pictures {
+            for (preprocess, stacks) in preparations.iter().zip(&mut stacks) {
+                views.add(&image, preprocess, samples, stacks);
+            }
+        }
+        stacks
+    })
+}
+
+impl<I> Shared<I> {
+    fn lock(&self) -> MutexGuard<'_, State<I>> {
         // Nothing that can panic runs under the lock, so that a poisoned one is still in order.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -292,7 +369,7 @@ impl Shared {
         }
     }
 
-    fn take(&self) -> Option<Result<Prepared>> {
+    fn take(&self) -> Option<Result<Prepared<I>>> {
         let mut state = self.lock();
         loop {
             let number = state.next_taken;
@@ -309,32 +386,35 @@ impl Shared {
         }
     }
 
-    fn prepare(&self, number: usize) -> Result<Prepared> {
-        let LoaderOptions { batch_size, seed, epoch, augment, on_bad_image, .. } = self.options;
+    fn prepare(&self, number: usize) -> Result<Prepared<I>> {
+        let LoaderOptions { batch_size, on_bad_image, .. } = self.options;
         let start = number * batch_size;
         let samples = &self.order[start..self.order.len().min(start + batch_size)];
-        let (len, crop) = (self.preprocess.len(), self.preprocess.crop);
-        let mut pixels = vec![0.0; samples.len() * len];
-        let (mut labels, mut indices, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        for &index in samples {
-            if self.is_stopped() {
-                break;
-            }
-            match self.data.image(index) {
-                Ok(image) => {
-                    let out = &mut pixels[labels.len() * len..][..len];
-                    let mut random = Stream::new(seed, Purpose::Augment, epoch, index as u64);
-                    augment.apply_into(&image, &self.preprocess, &mut random, out);
-                    labels.push(self.data.label(index));
-                    indices.push(index);
+        let (mut labels, mut indices, mut skipped, mut failure) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let mut remaining = samples.iter();
+        let mut pictures = std::iter::from_fn(|| {
+            while !self.is_stopped() {
+                let &index = remaining.next()?;
+                match self.data.image(index) {
+                    Ok(image) => {
+                        labels.push(self.data.label(index));
+                        indices.push(index);
+                        return Some((index, image));
+                    }
+                    Err(error) if on_bad_image == OnBadImage::Fail => {
+                        failure = Some(error);
+                        return None;
+                    }
+                    Err(error) => skipped.push(Skipped { index, reason: error.to_string() }),
                 }
-                Err(error) if on_bad_image == OnBadImage::Fail => return Err(error),
-                Err(error) => skipped.push(Skipped { index, reason: error.to_string() }),
             }
+            None
+        });
+        let images = (self.make)(samples.len(), &mut pictures);
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(Prepared { batch: Batch { number, images, labels, indices }, skipped }),
         }
-        pixels.truncate(labels.len() * len);
-        let images = Tensor::new([labels.len(), 3, crop, crop], pixels).expect("one picture for each label");
-        Ok(Prepared { batch: Batch { number, images, labels, indices }, skipped })
     }
 }
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result};
 use crate::image::RgbImage;
-use crate::resize::{Interpolation, centre_crop, resize_window, short_side};
+use crate::resize::Interpolation;
+use crate::views::Frame;
 
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
@@ -47,6 +48,22 @@ impl Preprocess {
     /// Shorter side 256, crop 224, ImageNet's mean and deviation: torchvision's evaluation.
     pub fn imagenet() -> Self {
         Self { resize: Some(256), crop: 224, mean: IMAGENET_MEAN, std: IMAGENET_STD, ..Self::cifar10() }
+    }
+
+    /// Mean blue, green and red, 0 to 255, of the mean image that comes with the authors' Caffe models.
+    pub const CAFFE_MEAN: [f64; 3] = [103.0626, 115.9029, 123.1516];
+
+    /// Caffe's preparation for a network that reads red, green, blue and images of `side` x `side`: the
+    /// shorter side brought to 8/7 of it (256 for 224), the centre cropped, the colours from 0 to 255 minus
+    /// `mean`, which lists blue, green, red as Caffe does.
+    ///
+    /// The authors subtract a mean image after the crop. It is smooth, and its mean for each colour is their own
+    /// substitute for it at other sizes; here it is taken at all sizes.
+    pub fn caffe(side: usize, mean: [f64; 3]) -> Self {
+        const LARGEST: f64 = 255.0;
+        let [b, g, r] = mean.map(|mean| (mean / LARGEST) as f32);
+        let std = [(1.0 / LARGEST) as f32; 3];
+        Self { resize: Some(side + side / 7), crop: side, mean: [r, g, b], std, ..Self::imagenet() }
     }
 
     /// 32 x 32 as it is, with CIFAR-10's own mean and deviation.
@@ -125,9 +142,24 @@ impl Preprocess {
         if self.resize.is_none() && (image.width(), image.height()) == (self.crop, self.crop) {
             return Cow::Borrowed(image);
         }
-        let (width, height) = short_side(image.width(), image.height(), self.resize.unwrap_or(self.crop));
-        let window = centre_crop(width, height, self.crop);
-        Cow::Owned(resize_window(image, width, height, window, self.interpolation))
+        let frame = Frame::centre(self, image.width(), image.height());
+        Cow::Owned(frame.cut(image, self.interpolation))
+    }
+
+    /// The picture that prepared values stand for, rounded to whole colours: what the network sees.
+    ///
+    /// # Panics
+    /// When there are not [`Preprocess::len`] values.
+    pub fn restore(&self, values: &[f32]) -> RgbImage {
+        assert_eq!(values.len(), self.len(), "values of one picture");
+        let area = self.crop * self.crop;
+        RgbImage::from_fn(self.crop, self.crop, |x, y| {
+            [0, 1, 2].map(|colour| {
+                let plane = if self.channels == ChannelOrder::Rgb { colour } else { 2 - colour };
+                let value = values[plane * area + y * self.crop + x];
+                (255.0 * (value * self.std[colour] + self.mean[colour])).round().clamp(0.0, 255.0) as u8
+            })
+        })
     }
 
     /// Prepares a picture: `(value / 255 - mean) / std` of its [`Preprocess::view`], as planes (CHW).

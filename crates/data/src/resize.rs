@@ -198,12 +198,14 @@ pub fn short_side(width: usize, height: usize, to: usize) -> (usize, usize) {
 /// # Panics
 /// When the picture is smaller.
 pub fn centre_crop(width: usize, height: usize, to: usize) -> Window {
-    let start = |size: usize| {
-        let excess = size.checked_sub(to).expect("the picture is at least as large as its crop");
-        let half = excess / 2;
-        half + (excess % 2) * (half % 2)
-    };
-    Window { left: start(width), top: start(height), width: to, height: to }
+    Window { left: centre(width, to), top: centre(height, to), width: to, height: to }
+}
+
+/// Where the central `to` of `size` pixels begin.
+pub(crate) fn centre(size: usize, to: usize) -> usize {
+    let excess = size.checked_sub(to).expect("the picture is at least as large as its crop");
+    let half = excess / 2;
+    half + (excess % 2) * (half % 2)
 }
 
 #[cfg(test)]

@@ -5,9 +5,6 @@
 
 #![allow(clippy::print_stdout, reason = "what was skipped is worth reading")]
 
-#[path = "../../models/tests/support/unregistered.rs"]
-mod unregistered;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -64,7 +61,7 @@ impl Golden {
     }
 
     fn graph(&self) -> Graph {
-        unregistered::network(&self.name, self.classes()).expect("the file's stem is a network")
+        residuum_models::build(&self.name, Some(self.classes())).expect("the file's stem is a network").graph
     }
 
     fn matrix(&self, key: &str) -> Vec<f64> {
@@ -104,7 +101,7 @@ impl Golden {
     ) -> Vec<String> {
         let derived = graph.differentiate(&Differentiation::default()).unwrap();
         let (mut changed, mut far) = (0, Vec::new());
-        let values = self.in_f64(&derived.graph, |id, value| {
+        let values = self.in_f64(graph, &derived.graph, |id, value| {
             let node = derived.graph.node(id);
             if node.op != Op::Relu {
                 return;
@@ -142,12 +139,46 @@ impl Golden {
                 )
             })
         };
-        derived.gradients.iter().filter_map(check).collect()
+        let recorded = |gradient: &&ParamGradient| gradients.contains_key(&graph.param(gradient.param).name);
+        derived.gradients.iter().filter(recorded).filter_map(check).collect()
     }
 
-    /// Every value of the training graph on the formula batch.
-    fn in_f64(&self, graph: &Graph, adjust: impl FnMut(NodeId, &mut [f64])) -> Vec<Vec<f64>> {
+    /// Whether each branch with stochastic depth is open, in the order of the nodes; nothing in nets without.
+    /// The file has no gradients of a closed one.
+    fn gates(&self, graph: &Graph) -> Option<Vec<bool>> {
+        let is_open = |block: &str| self.gradients().contains_key(&format!("{block}.conv1.weight"));
+        let gates: Vec<bool> = dropped_blocks(graph).map(is_open).collect();
+        (!gates.is_empty()).then_some(gates)
+    }
+
+    /// A closed branch learns nothing, and its running statistics stay where they were.
+    fn check_closed_branches(&self, graph: &Graph, training: &Training) -> Vec<String> {
+        let Some(gates) = self.gates(graph) else { return Vec::new() };
+        let closed = dropped_blocks(graph).zip(gates).filter(|(_, is_open)| !is_open);
+        let (start, weights) = (formula::weights(graph), training.weights());
+        let mut complaints = Vec::new();
+        for (block, _) in closed {
+            let ours = graph.params().iter().filter(|param| param.name.starts_with(&format!("{block}.")));
+            for name in ours.map(|param| &param.name) {
+                let moved = weights[name] != start[name];
+                let learns = training.gradient(name).is_some_and(|g| g.data().iter().any(|&g| g != 0.0));
+                if moved || learns {
+                    complaints.push(format!("{}: {name} of a closed branch moves or learns", self.name));
+                }
+            }
+        }
+        complaints
+    }
+
+    /// Every value of a network's training graph on the formula batch.
+    fn in_f64(
+        &self,
+        network: &Graph,
+        graph: &Graph,
+        adjust: impl FnMut(NodeId, &mut [f64]),
+    ) -> Vec<Vec<f64>> {
         let input = self.input();
+        let gates = self.gates(network);
         let weights: BTreeMap<String, Vec<f64>> = formula::weights(graph)
             .iter()
             .map(|(name, tensor)| (name.clone(), wide(tensor.data())))
@@ -160,7 +191,7 @@ impl Golden {
             label_smoothing: 0.0,
             seed: &[],
             draws: Draws::new(0, 0),
-            gates: None,
+            gates: gates.as_deref(),
         };
         reference::evaluate_with(graph, &feed, adjust).unwrap()
     }
@@ -196,6 +227,12 @@ fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
+/// Names of the blocks with stochastic depth.
+fn dropped_blocks(graph: &Graph) -> impl Iterator<Item = &str> {
+    let paths = graph.nodes().iter().filter(|node| matches!(node.op, Op::DropPath(_)));
+    paths.filter_map(|node| node.name.strip_suffix(".drop_path"))
+}
+
 fn relu_names(graph: &Graph) -> Vec<String> {
     graph.nodes().iter().filter(|node| node.op == Op::Relu).map(|node| node.name.clone()).collect()
 }
@@ -222,6 +259,7 @@ fn the_engine_computes_what_pytorch_computes() {
         let relus = relu_names(&graph);
         let options = TrainingOptions { norm_momentum: 1.0, taps: relus, ..TrainingOptions::default() };
         let mut training = engine.training(&graph, &formula::weights(&graph), shape, &options).unwrap();
+        training.set_gates(golden.gates(&graph));
         let result = training.forward_backward(formula::input("input", &input).data(), &labels);
 
         let train_tolerance = golden.logits_tolerance("train_logits");
@@ -252,6 +290,7 @@ fn the_engine_computes_what_pytorch_computes() {
         if !off.is_empty() {
             complaints.extend(golden.check_on_the_same_side(&graph, &training, &gradients, off));
         }
+        complaints.extend(golden.check_closed_branches(&graph, &training));
 
         let mut inference = engine.inference(&graph, &training.weights(), shape, &[]).unwrap();
         let logits = wide(inference.run(formula::input("input2", &input).data()));
@@ -283,11 +322,15 @@ fn the_reference_agrees_with_pytorch_in_f64() {
     for golden in &goldens {
         let graph = golden.graph();
         let training = graph.differentiate(&Differentiation::default()).unwrap();
-        let values = golden.in_f64(&training.graph, |_, _| {});
+        let values = golden.in_f64(&graph, &training.graph, |_, _| {});
         complaints.extend(golden.check_logits("train_logits", &values[training.logits.index()], DIGITS));
         for gradient in &training.gradients {
             let name = &graph.param(gradient.param).name;
             let value = gradient_value(&graph, gradient, &values);
+            if !golden.gradients().contains_key(name) {
+                assert!(value.iter().all(|&g| g == 0.0), "{}: {name} of a closed branch learns", golden.name);
+                continue;
+            }
             complaints.extend(golden.check_gradient(name, value, DIGITS));
         }
     }

@@ -22,8 +22,7 @@ pub fn input_gradient(
     rule: ReluRule,
 ) -> Result<Tensor> {
     classes.iter().try_for_each(|&class| subject.check_class(class))?;
-    let options =
-        SensitivityOptions { to: vec!["input".into()], rule, ..SensitivityOptions::default() };
+    let options = SensitivityOptions { to: vec!["input".into()], rule, ..SensitivityOptions::default() };
     let mut program = subject.sensitivity(images, &options)?;
     program.forward(images.data());
     program.backward(&one_hot(classes, subject.classes()));
@@ -95,8 +94,7 @@ pub fn integrated_gradients(
     let between = |alpha: f32| {
         image.data().iter().zip(baseline.data()).map(|(x, b)| b + alpha * (x - b)).collect::<Vec<f32>>()
     };
-    let samples: Vec<Vec<f32>> =
-        (0..steps).map(|step| between((step as f32 + 0.5) / steps as f32)).collect();
+    let samples: Vec<Vec<f32>> = (0..steps).map(|step| between((step as f32 + 0.5) / steps as f32)).collect();
     let mean = mean_gradient(subject, image, class, &samples)?;
     let attribution = Tensor::from_fn(image.shape().to_vec(), |index| {
         (image.data()[index] - baseline.data()[index]) * mean.data()[index]
@@ -107,12 +105,7 @@ pub fn integrated_gradients(
 }
 
 /// Mean over all samples of the gradient of the class's score.
-fn mean_gradient(
-    subject: &Subject<'_>,
-    like: &Tensor,
-    class: usize,
-    samples: &[Vec<f32>],
-) -> Result<Tensor> {
+fn mean_gradient(subject: &Subject<'_>, like: &Tensor, class: usize, samples: &[Vec<f32>]) -> Result<Tensor> {
     let mut sums = vec![0.0f64; image_len(like)];
     for chunk in samples.chunks(MOST_COPIES) {
         let mut shape = like.shape().to_vec();

@@ -121,11 +121,8 @@ pub fn identity_path_gradient(
         let operand = if through.contains(&index) { block.shortcut() } else { block.branch };
         (subject.graph.node(block.add).name.clone(), operand)
     });
-    let options = SensitivityOptions {
-        to: vec!["input".into()],
-        cut: cut.collect(),
-        ..SensitivityOptions::default()
-    };
+    let options =
+        SensitivityOptions { to: vec!["input".into()], cut: cut.collect(), ..SensitivityOptions::default() };
     let mut program = subject.sensitivity(images, &options)?;
     program.forward(images.data());
     program.backward(&one_hot(classes, subject.classes()));

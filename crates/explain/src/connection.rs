@@ -30,10 +30,9 @@ pub fn connection_strength(graph: &Graph, weights: &Weights) -> Vec<BlockConnect
                 block.readers.push(name);
                 block.strengths.push(strengths);
             }
-            None => found.push((
-                sources.0,
-                BlockConnections { readers: vec![name], strengths: vec![strengths] },
-            )),
+            None => {
+                found.push((sources.0, BlockConnections { readers: vec![name], strengths: vec![strengths] }))
+            }
         }
     }
     found.retain(|(_, block)| block.readers.len() > 1);

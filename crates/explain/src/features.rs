@@ -21,11 +21,8 @@ impl Pca {
         assert!(width > 0 && features.len().is_multiple_of(width), "features of width {width}");
         let wide: Vec<f64> = features.iter().map(|&x| f64::from(x)).collect();
         let (centred, count) = (centre(&wide, width), features.len() / width);
-        let projections = if count <= width {
-            of_rows(&centred, width, count)
-        } else {
-            of_columns(&centred, width, count)
-        };
+        let projections =
+            if count <= width { of_rows(&centred, width, count) } else { of_columns(&centred, width, count) };
         let total: f64 = centred.iter().map(|x| x * x).sum();
         let explained = projections.iter().map(|p| p.iter().map(|x| x * x).sum::<f64>() / total);
         let kept = components.min(projections.len());
@@ -48,8 +45,7 @@ fn of_rows(centred: &[f64], width: usize, count: usize) -> Vec<Vec<f64>> {
 
 /// The same from the covariance of the columns.
 fn of_columns(centred: &[f64], width: usize, count: usize) -> Vec<Vec<f64>> {
-    let transposed: Vec<f64> =
-        (0..width * count).map(|i| centred[i % count * width + i / count]).collect();
+    let transposed: Vec<f64> = (0..width * count).map(|i| centred[i % count * width + i / count]).collect();
     let (_, axes) = symmetric(gram(&transposed, count), width);
     let along = |axis: Vec<f64>| {
         oriented(centred.chunks(width).map(|row| row.iter().zip(&axis).map(|(a, b)| a * b).sum()).collect())

@@ -25,11 +25,7 @@ impl Direction {
 
     /// The direction whose numbers, before normalisation, `values` gives for each parameter's name and
     /// number of elements.
-    pub fn new(
-        graph: &Graph,
-        weights: &Weights,
-        mut values: impl FnMut(&str, usize) -> Vec<f64>,
-    ) -> Self {
+    pub fn new(graph: &Graph, weights: &Weights, mut values: impl FnMut(&str, usize) -> Vec<f64>) -> Self {
         let mut direction = Weights::new();
         for param in graph.params().iter().filter(|param| param.role.is_learned() && param.shape.len() >= 2) {
             let Some(own) = weights.get(&param.name) else { continue };

@@ -34,9 +34,7 @@ mod subject;
 mod synthesis;
 mod tsne;
 
-pub use attribution::{
-    Integrated, input_gradient, integrated_gradients, saliency, smooth_grad, times_input,
-};
+pub use attribution::{Integrated, input_gradient, integrated_gradients, saliency, smooth_grad, times_input};
 pub use blocks::{Block, blocks, delete_block, identity_path_gradient, swap_modules};
 pub use class_map::{CamMethod, class_map, default_layer, upsample};
 pub use connection::{BlockConnections, connection_strength};
@@ -49,7 +47,5 @@ pub use receptive::{ReceptiveField, effective_receptive_field, receptive_field};
 pub use residuum_engine::ReluRule;
 pub use responses::{Refinement, Response, refinement, response_std, strongest};
 pub use subject::Subject;
-pub use synthesis::{
-    Inversion, Maximisation, Objective, Synthesised, inversion_objective, invert, maximise,
-};
+pub use synthesis::{Inversion, Maximisation, Objective, Synthesised, inversion_objective, invert, maximise};
 pub use tsne::{Tsne, tsne};

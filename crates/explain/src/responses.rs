@@ -30,7 +30,11 @@ pub fn response_std(subject: &Subject<'_>, images: &Tensor) -> Result<Vec<Respon
     };
     let layers: Vec<String> = graph.ids().filter(is_response).map(|id| graph.node(id).name.clone()).collect();
     let values = subject.values(images, &layers)?;
-    Ok(layers.into_iter().zip(&values).map(|(layer, value)| Response { layer, std: spread(value.data()) }).collect())
+    Ok(layers
+        .into_iter()
+        .zip(&values)
+        .map(|(layer, value)| Response { layer, std: spread(value.data()) })
+        .collect())
 }
 
 fn spread(values: &[f32]) -> f64 {
@@ -112,7 +116,10 @@ pub fn strongest(
     let best = |image: usize| {
         let plane = &values[0].data()[(image * c + channel) * h * w..][..h * w];
         let first = (f32::NEG_INFINITY, 0, 0);
-        plane.iter().enumerate().fold(first, |best, (at, &x)| if x > best.0 { (x, at / w, at % w) } else { best })
+        plane
+            .iter()
+            .enumerate()
+            .fold(first, |best, (at, &x)| if x > best.0 { (x, at / w, at % w) } else { best })
     };
     Ok((0..n).map(best).collect())
 }

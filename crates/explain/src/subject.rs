@@ -35,8 +35,7 @@ impl Subject<'_> {
     /// # Errors
     /// When a layer does not exist or the network does not admit the images.
     pub fn values(&self, images: &Tensor, layers: &[String]) -> Result<Vec<Tensor>> {
-        let mut program =
-            self.engine.inference(self.graph, self.weights, self.shape_of(images)?, layers)?;
+        let mut program = self.engine.inference(self.graph, self.weights, self.shape_of(images)?, layers)?;
         program.run(images.data());
         Ok(layers.iter().filter_map(|layer| program.tap(layer)).collect())
     }

@@ -45,7 +45,9 @@ pub fn maximise(
     let mut program = subject.sensitivity(start, &asks)?;
     let seed = one_hot(&[class], subject.classes());
     let draws = residuum_engine::Draws::new(options.seed, 0);
-    let [_, _, h, w] = start.shape()[..] else { return Ok(Synthesised { image: start.clone(), scores: vec![] }) };
+    let [_, _, h, w] = start.shape()[..] else {
+        return Ok(Synthesised { image: start.clone(), scores: vec![] });
+    };
     let mut image = start.data().to_vec();
     let mut scores = Vec::with_capacity(options.steps + 1);
     for step in 0..options.steps {

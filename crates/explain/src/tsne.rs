@@ -59,10 +59,7 @@ fn start(features: &[f32], width: usize) -> Vec<[f64; 2]> {
     let pca = Pca::new(features, width, 2);
     let first: Vec<f64> = pca.coordinates.iter().map(|c| c.first().copied().unwrap_or(0.0)).collect();
     let spread = (first.iter().map(|x| x * x).sum::<f64>() / first.len().max(1) as f64).sqrt().max(1e-12);
-    pca.coordinates
-        .iter()
-        .map(|c| [0, 1].map(|d| 1e-4 * c.get(d).copied().unwrap_or(0.0) / spread))
-        .collect()
+    pca.coordinates.iter().map(|c| [0, 1].map(|d| 1e-4 * c.get(d).copied().unwrap_or(0.0) / spread)).collect()
 }
 
 /// Symmetric affinities that sum to 1, row by row.
@@ -88,8 +85,12 @@ fn affinities(features: &[f32], width: usize, perplexity: f64) -> Vec<f64> {
 
 /// Probabilities of neighbours whose entropy is that asked for, by bisection of the precision.
 fn neighbourhood(distances: &[f64], own: usize, entropy: f64) -> Vec<f64> {
-    let nearest =
-        distances.iter().enumerate().filter(|(j, _)| *j != own).map(|(_, &d)| d).fold(f64::INFINITY, f64::min);
+    let nearest = distances
+        .iter()
+        .enumerate()
+        .filter(|(j, _)| *j != own)
+        .map(|(_, &d)| d)
+        .fold(f64::INFINITY, f64::min);
     let (mut low, mut high, mut precision) = (0.0, f64::INFINITY, 1.0);
     let mut p = vec![0.0; distances.len()];
     for _ in 0..200 {

@@ -113,8 +113,14 @@ impl Setting {
         for (what, found) in [("norm", norm), ("probe", probe), ("max", largest)] {
             let wanted = self.number(&format!("{name}/{what}"));
             let scale = if what == "probe" { want } else { wanted };
-            println!("{name}: {what} {found:.9}, wanted {wanted:.9}, off by {:.1e}", (found - wanted).abs() / scale);
-            assert!((found - wanted).abs() <= CLOSE * scale.abs(), "{name}: {what} {found} instead of {wanted}");
+            println!(
+                "{name}: {what} {found:.9}, wanted {wanted:.9}, off by {:.1e}",
+                (found - wanted).abs() / scale
+            );
+            assert!(
+                (found - wanted).abs() <= CLOSE * scale.abs(),
+                "{name}: {what} {found} instead of {wanted}"
+            );
         }
     }
 
@@ -123,7 +129,12 @@ impl Setting {
             .as_array()
             .unwrap()
             .iter()
-            .flat_map(|row| row.as_array().map_or_else(|| vec![row.as_f64().unwrap()], |row| row.iter().map(|x| x.as_f64().unwrap()).collect()))
+            .flat_map(|row| {
+                row.as_array().map_or_else(
+                    || vec![row.as_f64().unwrap()],
+                    |row| row.iter().map(|x| x.as_f64().unwrap()).collect(),
+                )
+            })
             .collect();
         let largest = want.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
         assert_eq!(map.len(), want.len(), "{name}");
@@ -145,9 +156,11 @@ fn attributions() {
     let (subject, image, class) = (s.subject(), s.image(0), s.class());
     let logits = subject.logits(&image).unwrap();
     s.check_rows("logits", &logits, CLOSE);
-    for (name, rule) in
-        [("gradient", ReluRule::Derivative), ("guided", ReluRule::Guided), ("deconv", ReluRule::Deconvolution)]
-    {
+    for (name, rule) in [
+        ("gradient", ReluRule::Derivative),
+        ("guided", ReluRule::Guided),
+        ("deconv", ReluRule::Deconvolution),
+    ] {
         let gradient = input_gradient(&subject, &image, &[class], rule).unwrap();
         s.check_map(name, gradient.data());
         if name == "gradient" {
@@ -206,8 +219,18 @@ fn class_maps() {
         assert!(other.data().iter().all(|&x| x.is_finite() && x >= 0.0), "{method:?}");
         assert!(other.data().iter().any(|&x| x > 0.0), "{method:?}");
     }
-    assert!(class_map(&subject, &image, class, "layer9", CamMethod::GradCam).unwrap_err().to_string().contains("layer3"));
-    assert!(class_map(&subject, &image, 10, "layer3", CamMethod::GradCam).unwrap_err().to_string().contains("0 to 9"));
+    assert!(
+        class_map(&subject, &image, class, "layer9", CamMethod::GradCam)
+            .unwrap_err()
+            .to_string()
+            .contains("layer3")
+    );
+    assert!(
+        class_map(&subject, &image, 10, "layer3", CamMethod::GradCam)
+            .unwrap_err()
+            .to_string()
+            .contains("0 to 9")
+    );
 }
 
 #[test]
@@ -307,11 +330,13 @@ fn cross_entropy(logits: &Tensor, labels: &[u32]) -> f64 {
 #[test]
 fn landscapes() {
     let s = Setting::new();
-    let direction =
-        Direction::new(&s.graph, &s.weights, |name, len| formula::symmetric(&format!("direction.{name}"), len));
+    let direction = Direction::new(&s.graph, &s.weights, |name, len| {
+        formula::symmetric(&format!("direction.{name}"), len)
+    });
     let points = [-1.0, -0.5, 0.0, 0.5, 1.0].map(|a| (a, 0.0));
     let losses =
-        landscape(&s.subject(), &s.images, &s.labels, [&direction, &direction], &points, |_, _| true).unwrap();
+        landscape(&s.subject(), &s.images, &s.labels, [&direction, &direction], &points, |_, _| true)
+            .unwrap();
     for (loss, key) in losses.iter().zip(["-1.0", "-0.5", "0.0", "0.5", "1.0"]) {
         s.check(key, *loss, s.golden["landscape_filter_normalised"][key].as_f64().unwrap());
     }

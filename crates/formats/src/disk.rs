@@ -9,7 +9,7 @@ mod appender;
 mod folder;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,6 +110,11 @@ fn open_regular(path: &Path) -> Result<(File, u64)> {
     if metadata.is_file() { Ok((file, metadata.len())) } else { Err(not_regular(path)) }
 }
 
+/// What a new file can do: be written, from front to back as a rule, and back over what was written.
+pub trait WriteSeek: Write + Seek {}
+
+impl<T: Write + Seek> WriteSeek for T {}
+
 /// Writes a file so that `path` holds either what it held before or all that `write` wrote.
 ///
 /// # Errors
@@ -118,7 +123,7 @@ fn open_regular(path: &Path) -> Result<(File, u64)> {
 /// a loss of power.
 pub fn write_atomic(
     path: impl AsRef<Path>,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn WriteSeek) -> io::Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
     let (mut temporary, file) = Temporary::create_beside(path)?;

@@ -101,6 +101,21 @@ impl RawTensor {
         }
     }
 
+    /// The elements as `f64`, exact from floats; from the others as [`RawTensor::to_f32`].
+    ///
+    /// # Errors
+    /// When the memory is not to be had.
+    pub fn to_f64(&self) -> Result<Tensor<f64>> {
+        match self.dtype {
+            DType::F64 => self.convert(f64::from_le_bytes),
+            DType::F32 => self.convert(|b| f64::from(f32::from_le_bytes(b))),
+            _ => {
+                let narrow = self.to_f32()?;
+                Ok(Tensor::from_fn(narrow.shape(), |i| f64::from(narrow.data()[i])))
+            }
+        }
+    }
+
     /// The elements as `i64`, from integers and `Bool`.
     ///
     /// # Errors
@@ -240,7 +255,10 @@ mod tests {
             (DType::Bool, vec![1], 1.0),
         ];
         for (dtype, bytes, expected) in cases {
-            assert_eq!(raw(dtype, &[1], &bytes).to_f32().unwrap().data(), [expected], "{dtype}");
+            let tensor = raw(dtype, &[1], &bytes);
+            assert_eq!(tensor.to_f32().unwrap().data(), [expected], "{dtype}");
+            let wide = if dtype == DType::F64 { 0.1 } else { f64::from(expected) };
+            assert_eq!(tensor.to_f64().unwrap().data(), [wide], "{dtype}");
         }
     }
 

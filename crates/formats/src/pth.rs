@@ -11,6 +11,7 @@ pub mod plain;
 mod state_dict;
 mod storage;
 mod value;
+mod write;
 mod zip;
 
 use std::path::Path;
@@ -42,6 +43,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<NamedTensors> {
 /// As [`read`].
 pub fn read_bytes(file: &Bytes) -> Result<NamedTensors> {
     if file.starts_with(ZIP_MAGIC) { zip::read(file) } else { legacy::read(file) }
+}
+
+/// Writes a plain state dict in the zip form, whole or not at all; `torch.load` takes it with
+/// `weights_only=True`. The form has no place for metadata beside the tensors; those are left out.
+///
+/// # Errors
+/// When a name is longer than 4 GiB or the disk refuses.
+pub fn write(path: impl AsRef<Path>, named: &NamedTensors) -> Result<()> {
+    let path = path.as_ref();
+    let pickle = write::pickle(named).map_err(|e| e.in_file(path))?;
+    disk::write_atomic(path, |file| write::write(named, &pickle, file))
 }
 
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";

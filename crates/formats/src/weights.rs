@@ -6,7 +6,7 @@ use crate::bytes::Bytes;
 use crate::disk;
 use crate::error::{FormatError, Result};
 use crate::named::NamedTensors;
-use crate::{pth, safetensors};
+use crate::{caffe, pth, safetensors};
 
 /// Reads a file of weights: safetensors, or PyTorch's `.pth` in either form.
 ///
@@ -26,6 +26,10 @@ pub fn read_weights_bytes(file: &Bytes) -> Result<NamedTensors> {
         pth::read_bytes(file)
     } else if file.get(8) == Some(&b'{') {
         safetensors::read_bytes(file)
+    } else if caffe::is_caffemodel(file) {
+        let message = "a Caffe model, which needs its definition (.prototxt) to answer; convert it first: \
+                       residuum convert FILE.caffemodel OUT.safetensors";
+        Err(FormatError::unsupported("", message))
     } else {
         let found = match file.first_chunk::<8>() {
             None => format!("only {} bytes", file.len()),

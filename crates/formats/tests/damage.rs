@@ -1,10 +1,14 @@
 //! Whatever the bytes: an answer or one error, never a panic, never memory by a number in the file.
 
+#[path = "support/caffe.rs"]
+mod caffe_file;
+
 use std::path::Path;
 
+use caffe_file::{Encoding, LayerFile, caffemodel};
 use proptest::prelude::*;
 use proptest::sample::select;
-use residuum_formats::{Bytes, NamedTensors, RawTensor, disk, npy, read_weights_bytes, safetensors};
+use residuum_formats::{Bytes, NamedTensors, RawTensor, caffe, disk, npy, read_weights_bytes, safetensors};
 use residuum_tensor::Tensor;
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -20,9 +24,18 @@ fn valid_files() -> Vec<Vec<u8>> {
         ["bare_zip.pth", "bare_legacy.pth", "nested_zip.pth", "nested_legacy.pth", "parameter_protocol4.pth"];
     let arrays = ["fortran.npy", "stored.npz", "deflated.npz"];
     let mut files: Vec<_> = names.into_iter().chain(arrays).map(fixture).collect();
+    let blobs = vec![(vec![2, 1, 1, 2], vec![1.0, 2.0, 3.0, 4.0]), (vec![2], vec![5.0, 6.0])];
+    let layers = [LayerFile { name: "conv1".into(), kind: "Convolution".into(), blobs }];
+    files.extend([Encoding::New, Encoding::Old].map(|encoding| caffemodel("net", &layers, encoding)));
+    files.push(DEFINITION.as_bytes().to_vec());
     files.push(safetensors::write_to_vec(&named).unwrap());
     files
 }
+
+const DEFINITION: &str = r#"input: "data" input_shape { dim: [1, 3, 8, 8] } # comment
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { pool: AVE kernel_size: 8 stride: 1 } }
+layer { name: "f" type: "InnerProduct" bottom: "p" top: 'f' inner_product_param < num_output: 2 > }"#;
 
 /// Gives the bytes to every reader, and what a reader accepts to every conversion.
 fn read_all(bytes: Vec<u8>) {
@@ -32,7 +45,12 @@ fn read_all(bytes: Vec<u8>) {
     let named = readers.into_iter().filter_map(|read| read(&bytes).ok());
     let arrays: Vec<RawTensor> =
         named.flat_map(|named| named.iter().map(|(_, tensor)| tensor.clone()).collect::<Vec<_>>()).collect();
-    for tensor in arrays.into_iter().chain(npy::read_bytes(&bytes)) {
+    let layers = caffe::read_weights_bytes(&bytes).into_iter().flat_map(|net| net.layers);
+    let blobs = layers.flat_map(|layer| layer.blobs).chain(caffe::read_mean_bytes(&bytes));
+    if let Ok(text) = std::str::from_utf8(&bytes) {
+        let _ = caffe::parse_definition(text);
+    }
+    for tensor in arrays.into_iter().chain(npy::read_bytes(&bytes)).chain(blobs) {
         let numbers = tensor.to_f32().unwrap();
         assert_eq!(numbers.shape(), tensor.shape());
     }

@@ -2,7 +2,7 @@
 //! nothing else, stays small over the whole hostile set.
 #![cfg(target_os = "linux")]
 
-use residuum_formats::{Bytes, ErrorKind, disk, npy, read_weights_bytes};
+use residuum_formats::{Bytes, ErrorKind, caffe, disk, npy, read_weights_bytes};
 
 const ALLOWED_KIB: usize = 200 << 10;
 
@@ -39,6 +39,17 @@ fn hostile_claims_take_no_memory() {
         assert!(matches!(error.kind(), ErrorKind::Limit | ErrorKind::Truncated), "{error}");
     }
     assert_eq!(npy::read_bytes(&npy_file.into()).unwrap_err().kind(), ErrorKind::Truncated);
+    for network in [
+        b"\xa2\x06\x00".repeat(4 << 20),
+        b"\xa2\x06\xff\xff\xff\xff\x0f".to_vec(),
+        [b"\xa2\x06\x10\x3a\x0e\x08\xff\xff\xff\xff\x0f\x10\xff\xff\xff\xff\x0f".to_vec(), vec![0; 64]]
+            .concat(),
+    ] {
+        caffe::read_weights_bytes(&network.into()).unwrap_err();
+    }
+    for text in ["a:1 ".repeat(1 << 19), format!("a:[{}1]", "1,".repeat(1 << 19)), "a{".repeat(1 << 20)] {
+        caffe::parse_definition(&text).unwrap_err();
+    }
     let grown = peak_kib() - before;
     assert!(grown < ALLOWED_KIB, "the peak grew by {grown} KiB");
 }

@@ -4,7 +4,7 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use residuum_formats::{
-    Bytes, ErrorKind, FormatError, NamedTensors, disk, pth, read_weights, read_weights_bytes,
+    Bytes, ErrorKind, FormatError, NamedTensors, RawTensor, disk, pth, read_weights, read_weights_bytes,
 };
 use residuum_tensor::DType;
 use zip::write::SimpleFileOptions;
@@ -294,4 +294,45 @@ fn a_flipped_bit_in_the_elements_of_a_zip_is_found() {
     file[at] ^= 1;
     let error = pth::read_bytes(&file.into()).unwrap_err();
     assert!(error.kind() == ErrorKind::Malformed && error.message().contains("checksum"), "{error}");
+}
+
+#[test]
+fn what_is_written_comes_back_whatever_the_type_and_shape() {
+    let mut named = NamedTensors::new();
+    let types = [
+        DType::F32,
+        DType::F64,
+        DType::F16,
+        DType::BF16,
+        DType::I64,
+        DType::I32,
+        DType::I16,
+        DType::I8,
+        DType::U8,
+        DType::Bool,
+    ];
+    for (i, dtype) in types.into_iter().enumerate() {
+        let bytes: Vec<u8> = (0..6 * dtype.size_bytes()).map(|byte| (byte % 2) as u8).collect();
+        named.insert(format!("layer1.{i}.wéight"), RawTensor::new(dtype, [2, 3], bytes).unwrap());
+    }
+    named.insert("scalar", RawTensor::new(DType::I64, [], 7i64.to_le_bytes().to_vec()).unwrap());
+    named.insert("empty", RawTensor::new(DType::F32, [0, 3], Vec::new()).unwrap());
+    named.metadata.insert("left".into(), "out".into());
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.pth");
+    pth::write(&path, &named).unwrap();
+    named.metadata.clear();
+    assert_eq!(read_weights(&path).unwrap(), named);
+
+    let first = std::fs::read(&path).unwrap();
+    pth::write(&path, &named).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), first, "the same tensors make the same file");
+    let mut archive = zip::ZipArchive::new(Cursor::new(first)).unwrap();
+    for index in 0..archive.len() {
+        let record = archive.by_index(index).unwrap();
+        let name = record.name().unwrap();
+        assert!(name.starts_with("archive/"), "{name}");
+        assert_eq!(record.data_start().unwrap() % 64, 0, "{name} can be mapped");
+    }
 }

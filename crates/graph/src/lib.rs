@@ -5,7 +5,8 @@
 //! Whatever is done with a network (training, inference, counting, drawing) is a function of this list.
 //!
 //! The path through the crate: [`Builder`] makes a graph, [`Graph::extents`] fixes its spatial sizes,
-//! [`Graph::count`] counts it, [`Graph::differentiate`] turns it into the graph of one training step, and
+//! [`Graph::count`] counts it, [`Graph::differentiate`] turns it into the graph of one training step,
+//! [`Graph::fully_convolutional`] into one that answers at every position of a large image, and
 //! [`Graph::to_text`] and [`Graph::to_dot`] print it.
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod count;
 mod differentiate;
 mod error;
 mod extent;
+mod fully_convolutional;
 mod graph;
 mod op;
 mod param;

@@ -7,9 +7,7 @@
 
 use residuum_graph::{AvgPool, Builder, GraphError, MaxPool, NodeId};
 
-use crate::form::Form;
 use crate::kin::{Block, Branch, ImageNet, Projection, conv};
-use crate::resnext::Grouping;
 
 /// The layers before the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,46 +54,3 @@ pub const fn deep(blocks: [usize; 4], branch: Branch, stem: Stem, projection: Pr
     let block = Block { projection, zero_init: true, ..Block::new(branch) };
     ImageNet { blocks, stem, block }
 }
-
-const fn c(blocks: [usize; 4]) -> ImageNet {
-    deep(blocks, BOTTLENECK, Stem::C, Projection::Strided)
-}
-
-const fn d(blocks: [usize; 4], branch: Branch) -> ImageNet {
-    deep(blocks, branch, Stem::C, Projection::Averaged)
-}
-
-const fn s(blocks: [usize; 4]) -> ImageNet {
-    deep(blocks, BOTTLENECK, Stem::S, Projection::Strided)
-}
-
-const fn t(blocks: [usize; 4], branch: Branch) -> ImageNet {
-    deep(blocks, branch, Stem::T, Projection::Averaged)
-}
-
-const BASIC: Branch = Branch::Basic;
-const BOTTLENECK: Branch = Branch::Bottleneck(Grouping::NONE);
-
-const C: &str = "stem of three 3×3";
-const D: &str = "stem of three 3×3, averaging shortcuts";
-const S: &str = "wide stem of three 3×3";
-const T: &str = "tiered stem of three 3×3, averaging shortcuts";
-
-/// Nets for ImageNet. Option C of 2015 has the names `resnet50c` … already, so the stem's C bears a tag.
-pub const IMAGENET: &[Form<ImageNet>] = &[
-    Form::new("resnet50c.timm", &[], C, c([3, 4, 6, 3])),
-    Form::new("resnet101c.timm", &["resnet101c"], C, c([3, 4, 23, 3])),
-    Form::new("resnet152c.timm", &["resnet152c"], C, c([3, 8, 36, 3])),
-    Form::new("resnet18d", &["timm_resnet18d"], D, d([2, 2, 2, 2], BASIC)),
-    Form::new("resnet34d", &["timm_resnet34d"], D, d([3, 4, 6, 3], BASIC)),
-    Form::new("resnet26d", &["timm_resnet26d"], D, d([2, 2, 2, 2], BOTTLENECK)),
-    Form::new("resnet50d", &["timm_resnet50d"], D, d([3, 4, 6, 3], BOTTLENECK)),
-    Form::new("resnet101d", &["timm_resnet101d"], D, d([3, 4, 23, 3], BOTTLENECK)),
-    Form::new("resnet152d", &["timm_resnet152d"], D, d([3, 8, 36, 3], BOTTLENECK)),
-    Form::new("resnet200d", &["timm_resnet200d"], D, d([3, 24, 36, 3], BOTTLENECK)),
-    Form::new("resnet50s", &["timm_resnet50s"], S, s([3, 4, 6, 3])),
-    Form::new("resnet10t", &["timm_resnet10t"], T, t([1, 1, 1, 1], BASIC)),
-    Form::new("resnet14t", &["timm_resnet14t"], T, t([1, 1, 1, 1], BOTTLENECK)),
-    Form::new("resnet26t", &["timm_resnet26t"], T, t([2, 2, 2, 2], BOTTLENECK)),
-    Form::new("resnet50t", &["timm_resnet50t"], T, t([3, 4, 6, 3], BOTTLENECK)),
-];

@@ -8,12 +8,10 @@
 use residuum_graph::{Blur, Builder, GraphError, MaxPool, NodeId};
 
 use crate::bag_of_tricks::Stem;
-use crate::form::Form;
 use crate::kin::{Block, Branch, ImageNet};
-use crate::resnext::Grouping;
 
 /// Side of timm's filter: 1 2 1.
-const SIZE: usize = 3;
+pub(crate) const SIZE: usize = 3;
 
 /// Blurs and subsamples.
 pub(crate) fn blur(
@@ -43,16 +41,3 @@ pub const fn blurred(blocks: [usize; 4], branch: Branch, size: usize) -> ImageNe
     let block = Block { blur: Some(size), zero_init: true, ..Block::new(branch) };
     ImageNet { blocks, stem: Stem::Single, block }
 }
-
-const BLUR: &str = "blurs before subsampling";
-
-/// Nets for ImageNet.
-pub const IMAGENET: &[Form<ImageNet>] = &[
-    Form::new("resnetblur18", &["timm_resnetblur18"], BLUR, blurred([2, 2, 2, 2], Branch::Basic, SIZE)),
-    Form::new(
-        "resnetblur50",
-        &["timm_resnetblur50"],
-        BLUR,
-        blurred([3, 4, 6, 3], Branch::Bottleneck(Grouping::NONE), SIZE),
-    ),
-];

@@ -9,8 +9,6 @@
 
 use residuum_graph::{AvgPool, Builder, ConvSpec, Fan, Graph, GraphError, Init, MaxPool, NodeId};
 
-use crate::form::Form;
-
 /// Channels of an input image: red, green, blue.
 const COLOURS: usize = 3;
 
@@ -220,35 +218,3 @@ fn modern_layer_name(name: &str) -> Option<String> {
     let is_old = is_index && matches!(kind, "norm" | "relu" | "conv") && matches!(number, "1" | "2");
     is_old.then(|| format!("{before}denselayer{index}.{kind}{number}.{rest}"))
 }
-
-const PLAIN: &str = "dense";
-const B: &str = "dense, bottlenecks";
-const C: &str = "dense, compression";
-const BC: &str = "dense, bottlenecks and compression";
-const WIDE: &str = "dense, bottlenecks and compression, wide and shallow";
-
-/// The nets of Table 2, those of the authors' page (wide and shallow), and the four variants side by side.
-pub const CIFAR: &[Form<Cifar>] = &[
-    Form::new("cifar_densenet_40_12", &["densenet_40_12"], PLAIN, Cifar::new(40, 12, Variant::PLAIN)),
-    Form::new("cifar_densenet_100_12", &["densenet_100_12"], PLAIN, Cifar::new(100, 12, Variant::PLAIN)),
-    Form::new("cifar_densenet_100_24", &["densenet_100_24"], PLAIN, Cifar::new(100, 24, Variant::PLAIN)),
-    Form::new("cifar_densenet_b_40_12", &["densenet_b_40_12"], B, Cifar::new(40, 12, Variant::B)),
-    Form::new("cifar_densenet_c_40_12", &["densenet_c_40_12"], C, Cifar::new(40, 12, Variant::C)),
-    Form::new("cifar_densenet_bc_40_12", &["densenet_bc_40_12"], BC, Cifar::new(40, 12, Variant::BC)),
-    Form::new("cifar_densenet_bc_100_12", &["densenet_bc_100_12"], BC, Cifar::new(100, 12, Variant::BC)),
-    Form::new("cifar_densenet_bc_250_24", &["densenet_bc_250_24"], BC, Cifar::new(250, 24, Variant::BC)),
-    Form::new("cifar_densenet_bc_190_40", &["densenet_bc_190_40"], BC, Cifar::new(190, 40, Variant::BC)),
-    Form::new("cifar_densenet_bc_40_36", &["densenet_bc_40_36"], WIDE, Cifar::new(40, 36, Variant::BC)),
-    Form::new("cifar_densenet_bc_40_48", &["densenet_bc_40_48"], WIDE, Cifar::new(40, 48, Variant::BC)),
-    Form::new("cifar_densenet_bc_40_60", &["densenet_bc_40_60"], WIDE, Cifar::new(40, 60, Variant::BC)),
-];
-
-/// The nets of Table 1, 264 being that of the paper's last version and 161 that of the earlier ones. By the
-/// layers of its blocks 264 has one more than its name says.
-pub const IMAGENET: &[Form<ImageNet>] = &[
-    Form::new("densenet121", &["densenet121.tv"], BC, ImageNet { growth: 32, layers: [6, 12, 24, 16] }),
-    Form::new("densenet161", &["densenet161.tv"], BC, ImageNet { growth: 48, layers: [6, 12, 36, 24] }),
-    Form::new("densenet169", &["densenet169.tv"], BC, ImageNet { growth: 32, layers: [6, 12, 32, 32] }),
-    Form::new("densenet201", &["densenet201.tv"], BC, ImageNet { growth: 32, layers: [6, 12, 48, 32] }),
-    Form::new("densenet264", &[], BC, ImageNet { growth: 32, layers: [6, 12, 64, 48] }),
-];

@@ -13,16 +13,16 @@ pub enum ModelError {
         /// The registered name that is spelt most like it.
         nearest: Option<String>,
     },
-    /// A CIFAR net of a depth that is not 6n+2 (§4.2), or too deep to be meant.
-    #[error("model `{name}`: expected a depth of 6n+2 from 8 to {deepest}, found {depth}; try `{nearest}`")]
-    Depth {
+    /// A number in the name that its form does not admit, such as a CIFAR depth that is not 6n+2.
+    #[error("model `{name}`: expected {expected}, found {found}; try `{nearest}`")]
+    Number {
         /// What was asked for.
         name: String,
-        /// Its depth.
-        depth: usize,
-        /// The deepest net that is built.
-        deepest: usize,
-        /// The name with the nearest depth that exists.
+        /// What the form admits.
+        expected: String,
+        /// The number in the name.
+        found: usize,
+        /// The name with the nearest numbers that are admitted.
         nearest: String,
     },
     /// The network's description is at fault, such as a classifier without classes.

@@ -7,7 +7,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use residuum_graph::{Fan, Graph, Init, Param, Weights};
+use residuum_graph::{Fan, Graph, Init, NodeId, Op, Param, ParamId, Weights};
 use residuum_tensor::Tensor;
 
 use crate::hash::fnv1a64;
@@ -18,6 +18,52 @@ use crate::hash::fnv1a64;
 /// rectifiers", §2.2), as the graph's parameters say ([`Init`]).
 pub fn initialise(graph: &Graph, seed: u64) -> Weights {
     graph.params().iter().map(|param| (param.name.clone(), start(param, seed))).collect()
+}
+
+/// Makes every residual branch begin as zero, so that blocks begin as their shortcuts: the scale of the batch
+/// norm that a branch ends with becomes zero or, where it ends with a convolution, the filters (Goyal et al. 2017,
+/// "Accurate, large minibatch SGD", §5.1).
+///
+/// Branches are found on the graph: of what an addition adds, the branch has more weighted layers behind it.
+/// A shift that is not zero is left.
+///
+/// # Panics
+/// When a weight of the graph is missing.
+pub fn zero_last_norm(graph: &Graph, weights: &mut Weights) {
+    let depths = depths(graph);
+    for node in graph.nodes().iter().filter(|node| node.op == Op::Add) {
+        let depth = |id: &NodeId| depths[id.index()];
+        // Of equally deep ones the first is the branch, as in every model of this crate.
+        let branch = node.inputs.iter().copied().rev().max_by_key(depth);
+        if let Some(id) = branch.and_then(|branch| last_weight(graph, branch)) {
+            let tensor = weights.get_mut(&graph.param(id).name).expect("the graph's weights are complete");
+            *tensor = Tensor::filled(graph.param(id).shape.clone(), 0.0);
+        }
+    }
+}
+
+/// Weighted layers on the longest path to each node.
+fn depths(graph: &Graph) -> Vec<usize> {
+    let mut depths: Vec<usize> = Vec::with_capacity(graph.nodes().len());
+    for node in graph.nodes() {
+        let path = if node.op == Op::Mul { &node.inputs[..1] } else { &node.inputs };
+        let before = path.iter().map(|id| depths[id.index()]).max().unwrap_or(0);
+        depths.push(before + usize::from(matches!(node.op, Op::Conv2d(_) | Op::Linear(_))));
+    }
+    depths
+}
+
+/// The scale or filters that a branch ends with; nothing where it ends with something that zeros do not pass.
+fn last_weight(graph: &Graph, end: NodeId) -> Option<ParamId> {
+    let node = graph.node(end);
+    match node.op {
+        Op::BatchNorm(norm) => Some(norm.weight),
+        Op::Conv2d(conv) => Some(conv.weight),
+        Op::Relu | Op::Dropout(_) | Op::DropPath(_) | Op::Mul | Op::Scale { offset: 0.0, .. } => {
+            last_weight(graph, *node.inputs.first()?)
+        }
+        _ => None,
+    }
 }
 
 fn start(param: &Param, seed: u64) -> Tensor {

@@ -132,17 +132,22 @@ impl MatchError {
         if names.is_empty() {
             "no registered network has these tensors".into()
         } else {
-            format!("they fit {}", names.join(", "))
+            format!("they fit {}", shortened(names))
         }
     }
 }
 
-/// Some differences by name, the rest by number.
 fn list(differences: &[Difference]) -> String {
+    shortened(differences.iter().map(ToString::to_string).collect())
+}
+
+/// Some items in full, the rest by number.
+fn shortened(mut items: Vec<String>) -> String {
     const SHOWN: usize = 4;
-    let mut items: Vec<String> = differences.iter().take(SHOWN).map(ToString::to_string).collect();
-    if differences.len() > SHOWN {
-        items.push(format!("and {} more", differences.len() - SHOWN));
+    let more = items.len().saturating_sub(SHOWN);
+    items.truncate(SHOWN);
+    if more > 0 {
+        items.push(format!("and {more} more"));
     }
     items.join(", ")
 }

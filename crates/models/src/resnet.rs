@@ -6,10 +6,12 @@
 //! activation (§3.4). Parameters and nodes have the names that torchvision gives them (`conv1`,
 //! `layer1.0.bn1`, `layer2.0.downsample.0`, `fc`).
 
-use residuum_graph::{Builder, ConvSpec, Graph, GraphError, MaxPool, NodeId};
+use residuum_graph::{Builder, Fan, Graph, GraphError, MaxPool, NodeId};
 
-/// Channels of an input image: red, green, blue.
-const COLOURS: usize = 3;
+use crate::block::{
+    Block, CIFAR_WIDTHS, IMAGENET_WIDTHS, ProjectionNorm, check_blocks, cifar_stem, classify,
+    imagenet_blocks, imagenet_stem, stages,
+};
 
 /// What leads around a block's layers (§3.3, "Residual network", and the comparison in §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,30 +78,29 @@ impl Cifar {
     /// # Errors
     /// When there are no blocks or no classes.
     pub fn graph(&self, name: &str, classes: usize) -> Result<Graph, GraphError> {
-        if self.n == 0 {
-            return Err(GraphError {
-                node: name.into(),
-                expected: "at least one block a stage".into(),
-                found: "none".into(),
-            });
-        }
+        check_blocks(name, self.n)?;
         let mut g = Builder::new(name);
-        let x = g.input(COLOURS);
-        let x = g.conv("conv1", x, ConvSpec::new(16, 3, 1))?;
-        let x = g.batch_norm("bn1", x)?;
-        let x = g.relu("relu", x);
-        let layout = Layout { unit: basic, stride_in: StrideIn::Middle, shortcut: self.shortcut };
-        let x = layout.stages(&mut g, x, &[16, 32, 64], &[self.n; 3])?;
-        let x = g.global_avg_pool("avgpool", x)?;
-        let x = g.linear(self.classifier, x, classes)?;
-        g.finish(x)
+        let x = cifar_stem(&mut g, Fan::In)?;
+        let x = stages(&mut g, x, Fan::In, CIFAR_WIDTHS.map(|width| (width, self.n)), |g, x, block| {
+            basic(g, x, block, self.shortcut)
+        })?;
+        classify(g, x, self.classifier, classes)
     }
 }
 
 /// The paper's Table 1: depth, and the blocks of `conv2_x` to `conv5_x`. From 50 layers on the blocks are
-/// bottlenecks.
-pub const DEPTHS: [(usize, [usize; 4]); 5] =
-    [(18, [2, 2, 2, 2]), (34, [3, 4, 6, 3]), (50, [3, 4, 6, 3]), (101, [3, 4, 23, 3]), (152, [3, 8, 36, 3])];
+/// bottlenecks. 200 layers are those of He et al. 2016, "Identity mappings in deep residual networks" (§5).
+pub const DEPTHS: [(usize, [usize; 4]); 6] = [
+    (18, [2, 2, 2, 2]),
+    (34, [3, 4, 6, 3]),
+    (50, [3, 4, 6, 3]),
+    (101, [3, 4, 23, 3]),
+    (152, [3, 8, 36, 3]),
+    (200, [3, 24, 36, 3]),
+];
+
+/// Nets for ImageNet from this depth on are made of bottlenecks.
+pub(crate) const BOTTLENECKS_FROM: usize = 50;
 
 /// A net for ImageNet (§4.1, Table 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,31 +121,23 @@ impl ImageNet {
     /// # Errors
     /// When Table 1 lacks the depth, or there are no classes.
     pub fn graph(&self, name: &str, classes: usize) -> Result<Graph, GraphError> {
-        let Some((_, blocks)) = DEPTHS.iter().find(|(depth, _)| *depth == self.depth) else {
-            let known: Vec<String> = DEPTHS.iter().map(|(depth, _)| depth.to_string()).collect();
-            return Err(GraphError {
-                node: name.into(),
-                expected: format!("a depth among {}", known.join(", ")),
-                found: self.depth.to_string(),
-            });
-        };
+        let blocks = imagenet_blocks(name, self.depth)?;
         let mut g = Builder::new(name);
-        let x = g.input(COLOURS);
-        let x = g.conv("conv1", x, ConvSpec::new(64, 7, 2))?;
-        let x = g.batch_norm("bn1", x)?;
-        let x = g.relu("relu", x);
-        let x = g.max_pool("maxpool", x, self.pool.window())?;
-        let unit = if self.depth < 50 { basic } else { bottleneck };
-        let layout = Layout { unit, stride_in: self.stride_in, shortcut: self.shortcut };
-        let x = layout.stages(&mut g, x, &[64, 128, 256, 512], blocks)?;
-        let x = g.global_avg_pool("avgpool", x)?;
-        let x = g.linear("fc", x, classes)?;
-        g.finish(x)
+        let x = imagenet_stem(&mut g, Fan::In, IMAGENET_WIDTHS[0], self.pool)?;
+        let layout = IMAGENET_WIDTHS.into_iter().zip(blocks);
+        let x = stages(&mut g, x, Fan::In, layout, |g, x, block| {
+            if self.depth < BOTTLENECKS_FROM {
+                basic(g, x, block, self.shortcut)
+            } else {
+                bottleneck(g, x, block, block.width, self.stride_in, self.shortcut)
+            }
+        })?;
+        classify(g, x, "fc", classes)
     }
 }
 
 impl StemPool {
-    const fn window(self) -> MaxPool {
+    pub(crate) const fn window(self) -> MaxPool {
         let (padding, ceil) = match self {
             Self::Padded => (1, false),
             Self::Ceil => (0, true),
@@ -153,121 +146,82 @@ impl StemPool {
     }
 }
 
-/// A function that writes one block.
-type Unit = fn(&mut Builder, NodeId, &Block) -> Result<NodeId, GraphError>;
-
-/// What all blocks of a network have in common.
-struct Layout {
-    unit: Unit,
-    stride_in: StrideIn,
-    shortcut: Shortcut,
-}
-
-/// One block of a network.
-struct Block {
-    name: String,
-    width: usize,
-    stride: usize,
-    stride_in: StrideIn,
-    shortcut: Shortcut,
-}
-
-impl Layout {
-    /// The stages `layer1`, `layer2` …; the first block of each but the first halves the map (§3.3).
-    fn stages(
-        &self,
-        g: &mut Builder,
-        mut x: NodeId,
-        widths: &[usize],
-        blocks: &[usize],
-    ) -> Result<NodeId, GraphError> {
-        for (stage, (&width, &count)) in widths.iter().zip(blocks).enumerate() {
-            for index in 0..count {
-                let block = Block {
-                    name: format!("layer{}.{index}", stage + 1),
-                    width,
-                    stride: if stage > 0 && index == 0 { 2 } else { 1 },
-                    stride_in: self.stride_in,
-                    shortcut: self.shortcut,
-                };
-                x = (self.unit)(g, x, &block)?;
-            }
+impl StrideIn {
+    /// Strides of the first 1×1 and of the 3×3 in a bottleneck of this stride.
+    pub(crate) const fn strides(self, stride: usize) -> [usize; 2] {
+        match self {
+            Self::First => [stride, 1],
+            Self::Middle => [1, stride],
         }
-        Ok(x)
     }
 }
 
 /// Two 3×3 convolutions (Fig. 2 and Fig. 5 left).
-fn basic(g: &mut Builder, x: NodeId, block: &Block) -> Result<NodeId, GraphError> {
-    let y = g.conv(&block.part("conv1"), x, ConvSpec::new(block.width, 3, block.stride))?;
-    let y = g.batch_norm(&block.part("bn1"), y)?;
-    let y = g.relu(&block.part("relu1"), y);
-    let y = g.conv(&block.part("conv2"), y, ConvSpec::new(block.width, 3, 1))?;
-    let y = g.batch_norm(&block.part("bn2"), y)?;
-    let y = add_shortcut(g, x, y, block)?;
+pub(crate) fn basic(
+    g: &mut Builder,
+    x: NodeId,
+    block: &Block,
+    shortcut: Shortcut,
+) -> Result<NodeId, GraphError> {
+    let y = basic_branch(g, x, block)?;
+    let y = add_shortcut(g, x, y, block, shortcut)?;
     Ok(g.relu(&block.part("relu2"), y))
 }
 
-/// Three convolutions that reduce, work and restore: 1×1, 3×3, 1×1 to four times the width (Fig. 5 right).
-fn bottleneck(g: &mut Builder, x: NodeId, block: &Block) -> Result<NodeId, GraphError> {
-    let (first, middle) = match block.stride_in {
-        StrideIn::First => (block.stride, 1),
-        StrideIn::Middle => (1, block.stride),
-    };
-    let y = g.conv(&block.part("conv1"), x, ConvSpec::new(block.width, 1, first))?;
+/// `F` of a basic block, up to its last batch norm.
+pub(crate) fn basic_branch(g: &mut Builder, x: NodeId, block: &Block) -> Result<NodeId, GraphError> {
+    let y = block.conv(g, "conv1", x, [block.width, 3, block.stride])?;
     let y = g.batch_norm(&block.part("bn1"), y)?;
     let y = g.relu(&block.part("relu1"), y);
-    let y = g.conv(&block.part("conv2"), y, ConvSpec::new(block.width, 3, middle))?;
-    let y = g.batch_norm(&block.part("bn2"), y)?;
-    let y = g.relu(&block.part("relu2"), y);
-    let y = g.conv(&block.part("conv3"), y, ConvSpec::new(4 * block.width, 1, 1))?;
-    let y = g.batch_norm(&block.part("bn3"), y)?;
-    let y = add_shortcut(g, x, y, block)?;
+    let y = block.conv(g, "conv2", y, [block.width, 3, 1])?;
+    g.batch_norm(&block.part("bn2"), y)
+}
+
+/// Three convolutions that reduce to `inner` channels, work there, and restore: 1×1, 3×3, 1×1 to four times
+/// the stage's width (Fig. 5 right).
+pub(crate) fn bottleneck(
+    g: &mut Builder,
+    x: NodeId,
+    block: &Block,
+    inner: usize,
+    stride_in: StrideIn,
+    shortcut: Shortcut,
+) -> Result<NodeId, GraphError> {
+    let y = bottleneck_branch(g, x, block, inner, stride_in)?;
+    let y = add_shortcut(g, x, y, block, shortcut)?;
     Ok(g.relu(&block.part("relu3"), y))
 }
 
-/// `F(x) + S(x)` (§3.2, equations 1 and 2), or `F(x)` alone in a plain net.
-fn add_shortcut(g: &mut Builder, x: NodeId, y: NodeId, block: &Block) -> Result<NodeId, GraphError> {
-    let (carried, made) = (g.channels(&block.name, x)?, g.channels(&block.name, y)?);
-    let changes = block.stride != 1 || carried != made;
-    let shortcut = match block.shortcut {
-        Shortcut::Plain => return Ok(y),
-        Shortcut::ProjectionEverywhere => project(g, x, made, block)?,
-        Shortcut::Projection if changes => project(g, x, made, block)?,
-        Shortcut::ZeroPad(zeros) if changes => zero_pad(g, x, made - carried, zeros, block)?,
-        Shortcut::Projection | Shortcut::ZeroPad(_) => x,
-    };
-    g.add(&block.part("add"), y, shortcut)
-}
-
-/// Options B and C: a 1×1 convolution with the block's stride, and batch norm.
-fn project(g: &mut Builder, x: NodeId, channels: usize, block: &Block) -> Result<NodeId, GraphError> {
-    let s = g.conv(&block.part("downsample.0"), x, ConvSpec::new(channels, 1, block.stride))?;
-    g.batch_norm(&block.part("downsample.1"), s)
-}
-
-/// Option A: the rows and columns 0, 2, 4 …, without averaging, and `extra` channels of zeros.
-fn zero_pad(
+/// `F` of a bottleneck, up to its last batch norm.
+pub(crate) fn bottleneck_branch(
     g: &mut Builder,
     x: NodeId,
-    extra: usize,
-    zeros: Zeros,
     block: &Block,
+    inner: usize,
+    stride_in: StrideIn,
 ) -> Result<NodeId, GraphError> {
-    let s = match block.stride {
-        1 => x,
-        stride => g.subsample(&block.part("downsample.subsample"), x, stride)?,
-    };
-    let before = match zeros {
-        Zeros::After => 0,
-        Zeros::Around => extra / 2,
-    };
-    g.pad_channels(&block.part("downsample.pad"), s, before, extra - before)
+    let [first, middle] = stride_in.strides(block.stride);
+    let y = block.conv(g, "conv1", x, [inner, 1, first])?;
+    let y = g.batch_norm(&block.part("bn1"), y)?;
+    let y = g.relu(&block.part("relu1"), y);
+    let y = block.conv(g, "conv2", y, [inner, 3, middle])?;
+    let y = g.batch_norm(&block.part("bn2"), y)?;
+    let y = g.relu(&block.part("relu2"), y);
+    let y = block.conv(g, "conv3", y, [4 * block.width, 1, 1])?;
+    g.batch_norm(&block.part("bn3"), y)
 }
 
-impl Block {
-    /// Full name of a part of the block, such as `layer1.0.conv1`.
-    fn part(&self, part: &str) -> String {
-        format!("{}.{part}", self.name)
+/// `F(x) + S(x)` (§3.2, equations 1 and 2), or `F(x)` alone in a plain net.
+fn add_shortcut(
+    g: &mut Builder,
+    x: NodeId,
+    y: NodeId,
+    block: &Block,
+    shortcut: Shortcut,
+) -> Result<NodeId, GraphError> {
+    let channels = g.channels(&block.name, y)?;
+    match block.shortcut(g, x, channels, shortcut, ProjectionNorm::Normed)? {
+        Some(s) => g.add(&block.part("add"), y, s),
+        None => Ok(y),
     }
 }

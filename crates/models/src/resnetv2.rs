@@ -8,7 +8,6 @@
 use residuum_graph::{Builder, ConvSpec, Graph, GraphError, Init, MaxPool, NodeId};
 
 use crate::bag_of_tricks::{Stem, average};
-use crate::form::Form;
 use crate::kin::{Projection, conv};
 
 /// Channels of an input image: red, green, blue.
@@ -146,25 +145,3 @@ fn head(classes: usize, features: usize) -> ConvSpec {
         ..ConvSpec::new(classes, 1, 1)
     }
 }
-
-const fn plain(blocks: [usize; 4], is_bottleneck: bool) -> ImageNet {
-    ImageNet { blocks, is_bottleneck, stem: Stem::Single, projection: Projection::Strided }
-}
-
-const V2: &str = "pre-activation, as in timm";
-const V2_D: &str = "pre-activation, as in timm, stem of three 3×3, averaging shortcuts";
-
-/// Nets for ImageNet.
-pub const IMAGENET: &[Form<ImageNet>] = &[
-    Form::new("resnetv2_18", &["timm_resnetv2_18"], V2, plain([2, 2, 2, 2], false)),
-    Form::new("resnetv2_34", &["timm_resnetv2_34"], V2, plain([3, 4, 6, 3], false)),
-    Form::new("resnetv2_50", &["timm_resnetv2_50"], V2, plain([3, 4, 6, 3], true)),
-    Form::new("resnetv2_101", &["timm_resnetv2_101"], V2, plain([3, 4, 23, 3], true)),
-    Form::new("resnetv2_152", &["timm_resnetv2_152"], V2, plain([3, 8, 36, 3], true)),
-    Form::new(
-        "resnetv2_50d",
-        &["timm_resnetv2_50d"],
-        V2_D,
-        ImageNet { stem: Stem::C, projection: Projection::Averaged, ..plain([3, 4, 6, 3], true) },
-    ),
-];

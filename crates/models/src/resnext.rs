@@ -7,7 +7,6 @@
 //! paper's text puts it before).
 
 use crate::bag_of_tricks::Stem;
-use crate::form::Form;
 use crate::kin::{Block, Branch, Cifar, ImageNet};
 
 /// How the 3×3 of a bottleneck is divided (§3.3).
@@ -38,23 +37,3 @@ pub const fn cifar29(groups: usize, base: usize) -> Cifar {
 pub const fn imagenet(blocks: [usize; 4], groups: usize, base: usize) -> ImageNet {
     ImageNet { blocks, stem: Stem::Single, block: Block::new(Branch::Bottleneck(Grouping { groups, base })) }
 }
-
-const GROUPED: &str = "bottlenecks with grouped 3×3";
-
-/// Nets for CIFAR: those of Table 7, and others of the cost of 1×64d.
-pub const CIFAR: &[Form<Cifar>] = &[
-    Form::new("cifar_resnext29_8x64d", &["resnext29_8x64d"], GROUPED, cifar29(8, 64)),
-    Form::new("cifar_resnext29_16x64d", &["resnext29_16x64d"], GROUPED, cifar29(16, 64)),
-    Form::new("cifar_resnext29_8x16d", &["resnext29_8x16d"], GROUPED, cifar29(8, 16)),
-    Form::new("cifar_resnext29_4x24d", &["resnext29_4x24d"], GROUPED, cifar29(4, 24)),
-    Form::new("cifar_resnext29_32x4d", &["resnext29_32x4d"], GROUPED, cifar29(32, 4)),
-    Form::new("cifar_resnext29_1x64d", &["resnext29_1x64d"], GROUPED, cifar29(1, 64)),
-];
-
-/// Nets for ImageNet.
-pub const IMAGENET: &[Form<ImageNet>] = &[
-    Form::new("resnext50_32x4d", &["resnext50_32x4d.tv"], GROUPED, imagenet([3, 4, 6, 3], 32, 4)),
-    Form::new("resnext101_32x4d", &[], GROUPED, imagenet([3, 4, 23, 3], 32, 4)),
-    Form::new("resnext101_32x8d", &["resnext101_32x8d.tv"], GROUPED, imagenet([3, 4, 23, 3], 32, 8)),
-    Form::new("resnext101_64x4d", &["resnext101_64x4d.tv"], GROUPED, imagenet([3, 4, 23, 3], 64, 4)),
-];

@@ -7,9 +7,7 @@
 use residuum_graph::{Builder, ConvSpec, GraphError, NodeId};
 
 use crate::bag_of_tricks::Stem;
-use crate::form::Form;
 use crate::kin::{Block, Branch, Cifar, ImageNet, conv};
-use crate::resnext::Grouping;
 
 /// The reduction ratio r (§6.1).
 const REDUCTION: usize = 16;
@@ -58,26 +56,3 @@ pub const fn imagenet(blocks: [usize; 4], branch: Branch) -> ImageNet {
     let block = Block { excitation: Some(Hidden::Eights), zero_init: true, ..Block::new(branch) };
     ImageNet { blocks, stem: Stem::Single, block }
 }
-
-const BOTTLENECK: Branch = Branch::Bottleneck(Grouping::NONE);
-const GROUPED: Branch = Branch::Bottleneck(Grouping { groups: 32, base: 4 });
-
-const SE: &str = "squeeze and excitation";
-const SE_NEXT: &str = "squeeze and excitation, bottlenecks with grouped 3×3";
-
-/// Nets for CIFAR (§5.2).
-pub const CIFAR: &[Form<Cifar>] = &[
-    Form::new("cifar_seresnet20", &["seresnet20", "se_resnet20"], SE, cifar(3)),
-    Form::new("cifar_seresnet56", &["seresnet56", "se_resnet56"], SE, cifar(9)),
-    Form::new("cifar_seresnet110", &["seresnet110", "se_resnet110"], SE, cifar(18)),
-];
-
-/// Nets for ImageNet (§5.1).
-pub const IMAGENET: &[Form<ImageNet>] = &[
-    Form::new("seresnet18", &["timm_seresnet18"], SE, imagenet([2, 2, 2, 2], Branch::Basic)),
-    Form::new("seresnet50", &["timm_seresnet50"], SE, imagenet([3, 4, 6, 3], BOTTLENECK)),
-    Form::new("seresnet101", &["timm_seresnet101"], SE, imagenet([3, 4, 23, 3], BOTTLENECK)),
-    Form::new("seresnet152", &["timm_seresnet152"], SE, imagenet([3, 8, 36, 3], BOTTLENECK)),
-    Form::new("seresnext50_32x4d", &[], SE_NEXT, imagenet([3, 4, 6, 3], GROUPED)),
-    Form::new("seresnext101_32x4d", &[], SE_NEXT, imagenet([3, 4, 23, 3], GROUPED)),
-];

@@ -1,33 +1,50 @@
 //! `ResNeXt`, squeeze and excitation, deep stems, blurring and pre-activation as timm has it: sizes to the
 //! unit, names, starts, and what combines.
 
-use std::collections::HashSet;
-
 use residuum_graph::{Counts, Graph, Init, Kind, Op};
 use residuum_models::kin::{Block, Branch, Cifar, ImageNet, Projection};
 use residuum_models::squeeze_excite::Hidden;
-use residuum_models::{Form, bag_of_tricks, blur_pool, build, densenet, resnetv2, resnext, squeeze_excite};
+use residuum_models::{bag_of_tricks, build, find, resnext, squeeze_excite};
 
-fn cifar(table: &[Form<Cifar>], name: &str, classes: usize) -> (Counts, Cifar) {
-    let net = table.iter().find(|form| form.name == name).unwrap_or_else(|| panic!("{name} is unknown")).net;
-    (net.graph(name, classes).unwrap().count(32, 32).unwrap(), net)
-}
+const NETS: [&str; 27] = [
+    "resnext50_32x4d",
+    "resnext101_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "seresnet18",
+    "seresnet50",
+    "seresnet101",
+    "seresnet152",
+    "seresnext50_32x4d",
+    "seresnext101_32x4d",
+    "resnet50c.timm",
+    "resnet101c.timm",
+    "resnet152c.timm",
+    "resnet18d",
+    "resnet34d",
+    "resnet26d",
+    "resnet50d",
+    "resnet101d",
+    "resnet152d",
+    "resnet200d",
+    "resnet50s",
+    "resnet10t",
+    "resnet14t",
+    "resnet26t",
+    "resnet50t",
+    "resnetblur18",
+    "resnetblur50",
+];
 
-fn nets() -> Vec<(&'static str, ImageNet)> {
-    let tables = [resnext::IMAGENET, squeeze_excite::IMAGENET, bag_of_tricks::IMAGENET, blur_pool::IMAGENET];
-    tables.into_iter().flatten().map(|form| (form.name, form.net)).collect()
-}
+const V2: [&str; 6] =
+    ["resnetv2_18", "resnetv2_34", "resnetv2_50", "resnetv2_50d", "resnetv2_101", "resnetv2_152"];
 
 fn imagenet(name: &str) -> Graph {
-    let nets = nets();
-    let (_, net) =
-        nets.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name} is unknown"));
-    net.graph(name, 1000).unwrap()
+    build(name, None).unwrap().graph
 }
 
-fn v2(name: &str) -> Graph {
-    let form = resnetv2::IMAGENET.iter().find(|form| form.name == name).unwrap();
-    form.net.graph(name, 1000).unwrap()
+fn counts(name: &str) -> Counts {
+    build(name, None).unwrap().graph.count(32, 32).unwrap()
 }
 
 #[test]
@@ -40,20 +57,19 @@ fn nets_for_cifar_have_the_sizes_of_the_reference() {
         ("cifar_resnext29_32x4d", 4_775_754, 774_055_936),
         ("cifar_resnext29_1x64d", 4_914_250, 748_365_824),
     ] {
-        let (counts, net) = cifar(resnext::CIFAR, name, 10);
+        let counts = counts(name);
         assert_eq!((counts.parameters, counts.multiply_adds), (parameters, multiply_adds), "{name}");
-        assert_eq!((counts.depth, net.depth()), (29, 29), "{name}");
+        assert_eq!(counts.depth, 29, "{name}");
     }
     for (name, parameters, depth) in [
         ("cifar_seresnet20", 274_847, 20),
         ("cifar_seresnet56", 862_889, 56),
         ("cifar_seresnet110", 1_744_952, 110),
     ] {
-        let (counts, net) = cifar(squeeze_excite::CIFAR, name, 10);
-        assert_eq!(counts.parameters, parameters, "{name}");
-        assert_eq!((counts.depth, net.depth()), (depth, depth), "{name}");
+        let counts = counts(name);
+        assert_eq!((counts.parameters, counts.depth), (parameters, depth), "{name}");
     }
-    assert_eq!(cifar(squeeze_excite::CIFAR, "cifar_seresnet20", 10).0.multiply_adds, 40_815_200);
+    assert_eq!(counts("cifar_seresnet20").multiply_adds, 40_815_200);
 }
 
 #[test]
@@ -97,7 +113,7 @@ fn nets_for_imagenet_have_the_sizes_of_torchvision_and_timm() {
         ("resnetv2_101", 44_541_480),
         ("resnetv2_152", 60_185_128),
     ] {
-        assert_eq!(v2(name).parameter_count(), parameters, "{name}");
+        assert_eq!(imagenet(name).parameter_count(), parameters, "{name}");
     }
 }
 
@@ -113,48 +129,22 @@ fn groups_cost_the_multiply_adds_that_torchvision_prints() {
 
 #[test]
 fn names_tell_the_depth_and_stages_their_sizes() {
-    for (name, net) in nets() {
-        let graph = net.graph(name, 1000).unwrap();
-        assert!(name.contains(&net.depth().to_string()), "{name} has {} layers", net.depth());
+    for (name, first) in NETS.iter().map(|name| (name, 1)).chain(V2.iter().map(|name| (name, 0))) {
+        let entry = find(name).unwrap();
+        let graph = imagenet(name);
+        // Names count a stem of three convolutions as one layer.
+        let deep = graph
+            .params()
+            .iter()
+            .filter(|param| param.name.contains("conv1.3") || param.name == "stem.conv2.weight");
+        let stem = 2 * usize::from(deep.count() > 0);
+        assert_eq!(graph.count(224, 224).unwrap().depth, entry.depth + stem, "{name}");
         let extents = graph.extents(224, 224).unwrap();
         for (stage, side) in [56, 28, 14, 7].into_iter().enumerate() {
-            let id = graph.find(&format!("layer{}", stage + 1)).unwrap();
-            assert_eq!(extents[id.index()], [side; 2], "{name} stage {}", stage + 1);
-        }
-    }
-    for form in resnetv2::IMAGENET {
-        let graph = form.net.graph(form.name, 1000).unwrap();
-        assert!(form.name.contains(&form.net.depth().to_string()), "{}", form.name);
-        let extents = graph.extents(224, 224).unwrap();
-        for (stage, side) in [56, 28, 14, 7].into_iter().enumerate() {
-            let id = graph.find(&format!("stages.{stage}")).unwrap();
-            assert_eq!(extents[id.index()], [side; 2], "{} stage {stage}", form.name);
+            let module = if first == 1 { format!("layer{}", stage + 1) } else { format!("stages.{stage}") };
+            assert_eq!(extents[graph.find(&module).unwrap().index()], [side; 2], "{name} {module}");
         }
         assert_eq!(graph.node(graph.output()).kind, Kind::Vector { features: 1000 });
-    }
-}
-
-#[test]
-fn no_name_means_two_networks() {
-    let mut names: Vec<&str> = Vec::new();
-    macro_rules! collect {
-        ($($table:expr),+) => {
-            $(for form in $table {
-                names.push(form.name);
-                names.extend(form.aliases);
-            })+
-        };
-    }
-    collect!(densenet::CIFAR, densenet::IMAGENET, resnext::CIFAR, resnext::IMAGENET, squeeze_excite::CIFAR);
-    collect!(squeeze_excite::IMAGENET, bag_of_tricks::IMAGENET, blur_pool::IMAGENET, resnetv2::IMAGENET);
-    let distinct: HashSet<&str> = names.iter().copied().collect();
-    assert_eq!(distinct.len(), names.len());
-    assert!(names.len() > 60);
-    let others = residuum_models::entries().iter().flat_map(residuum_models::Entry::all_names);
-    for name in others.filter(|name| distinct.contains(name)) {
-        // Once the tables are registered, a name leads to its own row.
-        let model = build(name, None).unwrap();
-        assert!(distinct.contains(model.name.as_str()), "{name} means {} already", model.name);
     }
 }
 
@@ -213,9 +203,9 @@ fn branches_start_at_zero_where_timm_starts_them_so() {
     assert_eq!(start(&imagenet("resnet18d"), "layer4.1.bn2.weight"), zero);
     assert_eq!(start(&imagenet("seresnet50"), "layer4.2.bn3.weight"), zero);
     assert_eq!(start(&imagenet("resnetblur50"), "layer4.2.bn3.weight"), zero);
-    assert_eq!(start(&v2("resnetv2_50"), "stages.3.blocks.2.conv3.weight"), zero);
-    assert_eq!(start(&v2("resnetv2_18"), "stages.0.blocks.0.conv2.weight"), zero);
-    assert_ne!(start(&v2("resnetv2_18"), "stages.0.blocks.0.conv1.weight"), zero);
+    assert_eq!(start(&imagenet("resnetv2_50"), "stages.3.blocks.2.conv3.weight"), zero);
+    assert_eq!(start(&imagenet("resnetv2_18"), "stages.0.blocks.0.conv2.weight"), zero);
+    assert_ne!(start(&imagenet("resnetv2_18"), "stages.0.blocks.0.conv1.weight"), zero);
     // torchvision leaves it to the caller.
     let plain = resnext::imagenet([3, 4, 6, 3], 32, 4);
     assert_eq!(start(&plain.graph("net", 10).unwrap(), "layer1.0.bn3.weight"), Init::Constant(1.0));
@@ -225,7 +215,7 @@ fn branches_start_at_zero_where_timm_starts_them_so() {
 
 #[test]
 fn averaging_shortcuts_count_what_lies_inside_only_and_leave_stride_one_alone() {
-    for graph in [imagenet("resnet50d"), v2("resnetv2_50d")] {
+    for graph in [imagenet("resnet50d"), imagenet("resnetv2_50d")] {
         let pools: Vec<_> = graph.nodes().iter().filter(|node| matches!(node.op, Op::AvgPool(_))).collect();
         assert_eq!(pools.len(), 3, "the first stage keeps its size");
         for node in pools {
@@ -258,7 +248,9 @@ fn everything_combines() {
 
 #[test]
 fn what_cannot_be_built_says_why() {
-    let error = ImageNet { blocks: [3, 0, 6, 3], ..nets()[0].1 }.graph("net", 10).unwrap_err();
+    let error = ImageNet { blocks: [3, 0, 6, 3], ..resnext::imagenet([3, 4, 6, 3], 32, 4) }
+        .graph("net", 10)
+        .unwrap_err();
     assert!(error.to_string().contains("layer2"), "{error}");
     let error = resnext::cifar29(0, 4).graph("net", 10).unwrap_err().to_string();
     assert!(error.contains("layer1.0.conv1"), "{error}");
@@ -269,7 +261,7 @@ fn what_cannot_be_built_says_why() {
 #[test]
 fn fine_tuning_replaces_the_last_layer_whatever_it_is_made_of() {
     for (graph, head) in [
-        (v2("resnetv2_50"), ["head.fc.weight", "head.fc.bias"]),
+        (imagenet("resnetv2_50"), ["head.fc.weight", "head.fc.bias"]),
         (imagenet("seresnet50"), ["fc.weight", "fc.bias"]),
     ] {
         let found: Vec<&str> =

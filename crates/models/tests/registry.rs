@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use residuum_graph::{Graph, Op};
+use residuum_graph::{Graph, Init, Op};
 use residuum_models::{Entry, Family, ModelError, build, entries, find, matching, small_image_warning};
 
 #[test]
@@ -17,7 +17,15 @@ fn every_registered_name_builds_a_network_that_holds_together() {
         assert_eq!(graph.input_channels(), 3);
         assert_eq!((&model.name, graph.name()), (&entry.name, entry.name.as_str()));
         assert_eq!(build(&entry.name, Some(7)).unwrap().graph.output_features(), 7);
-        assert!(entry.name.contains(&graph.count(side, side).unwrap().depth.to_string()), "{}", entry.name);
+        assert!(entry.name.contains(&entry.depth.to_string()), "{}", entry.name);
+        // The paper of the wide nets counts projections, and names nets of other blocks by those of 3×3 and
+        // 3×3; a stem of three convolutions counts as one; DenseNet-264 has a layer more than its name says.
+        let is_wide = entry.name.starts_with("wrn_");
+        let has_deep_stem =
+            ["conv1.3.weight", "stem.conv2.weight"].iter().any(|p| graph.find_param(p).is_some());
+        let uncounted = 2 * usize::from(has_deep_stem) + usize::from(entry.name == "densenet264");
+        let depth = graph.count(side, side).unwrap().depth;
+        assert!(is_wide || entry.depth + uncounted == depth, "{}: {depth}", entry.name);
     }
 }
 
@@ -44,6 +52,26 @@ fn aliases_and_rules_reach_the_network_they_mean() {
         ("resnet18.A", "resnet18a"),
         ("resnet18.tv", "resnet18"),
         ("resnet50.stride1x1", "resnet50"),
+        ("preact20.full_preact", "cifar_preact20"),
+        ("preact20.full_preact_B", "cifar_preact20b"),
+        ("preact164.full_preact", "cifar_preact164"),
+        ("preact20.bn_after_add", "cifar_preact20.bn_after_add"),
+        ("bottleneck20.original", "cifar_bottleneck20"),
+        ("bottleneck20.full_preact", "cifar_bottleneck20.full_preact"),
+        ("skip20.constant_0.5_1", "cifar_resnet20.constant_0.5_1"),
+        ("skip20.exclusive", "cifar_resnet20.exclusive"),
+        ("cifar_resnet110.exclusive_-6", "cifar_resnet110.exclusive"),
+        ("cifar_resnet20.exclusive_-3", "cifar_resnet20.exclusive_-3"),
+        ("cifar_resnet110.constant_0_1", "cifar_plain110"),
+        ("cifar_preact173", "cifar_preact173"),
+        ("cifar_preact14", "cifar_preact14"),
+        ("wrn_16_2_b31", "wrn_16_2.b31"),
+        ("wrn_10_2_b333", "wrn_10_2.b333"),
+        ("wrn_34_2", "wrn_34_2"),
+        ("wrn_28_10.dropout_0.3", "wrn_28_10.dropout"),
+        ("wide_resnet50_2", "wide_resnet50_2"),
+        ("sd_resnet20_gated", "sd_resnet20"),
+        ("sd_resnet56.sample", "sd_resnet56.sample"),
         ("cifar_resnet8", "cifar_resnet8"),
         ("cifar_resnet50c", "cifar_resnet50c"),
         ("cifar_plain14", "cifar_plain14"),
@@ -71,15 +99,22 @@ fn a_wrong_name_is_answered_in_one_line_with_the_nearest() {
     for (name, nearest) in [
         ("cifar_plain25", "cifar_plain26"),
         ("cifar_resnet2b", "cifar_resnet8b"),
+        ("cifar_preact21", "cifar_preact20"),
+        ("wrn_29_10", "wrn_28_10"),
+        ("wrn_28_0", "wrn_28_1"),
+        ("sd_resnet111.uniform", "sd_resnet110.uniform"),
+        ("cifar_preact163", "cifar_preact164"),
+        ("cifar_preact1000", "cifar_preact1001"),
+        ("cifar_resnet20.exclusive_-11", "cifar_resnet20.exclusive_-10"),
         ("cifar_resnet99999999999999999999999", "cifar_resnet12002"),
     ] {
-        let ModelError::Depth { nearest: found, .. } = find(name).unwrap_err() else {
+        let ModelError::Number { nearest: found, .. } = find(name).unwrap_err() else {
             panic!("{name} is no wrong depth")
         };
         assert_eq!(found, nearest, "{name}");
         find(nearest).unwrap();
     }
-    for name in ["", "cifar_resnet", "cifar_resnet020", "cifar_resnet+20", "resnet", "resnet26", "resnet200"]
+    for name in ["", "cifar_resnet", "cifar_resnet020", "cifar_resnet+20", "resnet", "resnet26", "resnet201"]
     {
         assert!(matches!(find(name), Err(ModelError::Unknown { .. })), "{name}");
     }
@@ -92,6 +127,7 @@ fn patterns_list_names() {
     let list = |pattern| matching(pattern).map(|entry| entry.name.as_str()).collect::<Vec<_>>();
     assert_eq!(list("resnet*.tv"), ["resnet18", "resnet34", "resnet50.tv", "resnet101.tv", "resnet152.tv"]);
     assert_eq!(list("cifar_plain?0"), ["cifar_plain20"]);
+    assert_eq!(list("preact50*"), ["preact50", "preact50.timm"]);
     assert_eq!(list("*").len(), entries().len());
     assert!(list("alexnet").is_empty());
 }
@@ -102,6 +138,25 @@ fn small_images_are_warned_of_where_they_would_vanish() {
     assert!(text.contains("resnet50") && text.contains("32×32") && text.contains("1×1"), "{text}");
     assert!(small_image_warning(&build("resnet50", None).unwrap(), 64).is_none());
     assert!(small_image_warning(&build("cifar_resnet20", None).unwrap(), 32).is_none());
+}
+
+/// Start values of the biases of a network's gates.
+fn gate_starts(name: &str) -> Vec<Init> {
+    let graph = build(name, None).unwrap().graph;
+    graph.params().iter().filter(|p| p.name.ends_with("gate.bias")).map(|p| p.init).collect()
+}
+
+#[test]
+fn gates_start_where_their_name_says() {
+    for (name, bias) in [
+        ("cifar_resnet20.exclusive", -6.0),
+        ("cifar_resnet20.exclusive_0", 0.0),
+        ("cifar_resnet20.exclusive_-10", -10.0),
+        ("cifar_resnet20.shortcut_only", -6.0),
+        ("cifar_resnet20.shortcut_only_0", 0.0),
+    ] {
+        assert_eq!(gate_starts(name), [Init::Constant(bias); 9], "{name}");
+    }
 }
 
 fn inputs<'a>(graph: &'a Graph, name: &str) -> Vec<&'a str> {

@@ -124,10 +124,16 @@ fn akamasters_file_is_not_taken_for_the_papers_net() {
 #[test]
 fn tensors_tell_which_networks_they_fit() {
     let names = |name, classes| fitting(shapes(&weights_of(name, classes)));
-    assert_eq!(names("cifar_resnet20", 10), ["cifar_resnet20", "cifar_plain20"]);
+    let fitting_resnet20 = names("cifar_resnet20", 10);
+    assert_eq!(fitting_resnet20[..2], ["cifar_resnet20", "cifar_plain20"]);
+    assert!(fitting_resnet20.iter().any(|name| name == "cifar_resnet20.dropout"), "{fitting_resnet20:?}");
+    assert!(!fitting_resnet20.iter().any(|name| name == "cifar_preact20"), "{fitting_resnet20:?}");
     assert_eq!(names("cifar_resnet26b", 100), ["cifar_resnet26b"]);
+    assert_eq!(names("cifar_preact20", 10), ["cifar_preact20"]);
+    assert_eq!(names("preact50", 10), ["preact50"]);
+    assert_eq!(names("wrn_16_4", 10), ["wrn_16_4", "wrn_16_4.dropout", "wrn_16_4.dropout_0.4"]);
     assert_eq!(names("cifar_resnet32.akamaster", 10), ["cifar_resnet32.akamaster"]);
-    assert_eq!(names("resnet50", 5), ["resnet50", "resnet50.tv", "resnet50.caffe"]);
+    assert_eq!(names("resnet50", 5), ["resnet50", "resnet50.tv", "resnet50.caffe", "resnetblur50"]);
     assert_eq!(names("resnet18c", 1000), ["resnet18c"]);
     assert!(fitting([("conv1.weight", [64, 3, 11, 11].as_slice())]).is_empty());
     let graph = build("resnet18", None).unwrap().graph;

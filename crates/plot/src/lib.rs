@@ -4,7 +4,8 @@
 //! A [`Figure`] holds [`Chart`]s, a chart [`Series`] of points over two [`Axis`]es. It is drawn once, by
 //! one layout, on a canvas of which there are two: one writes SVG with text as text, one paints pixels and
 //! writes text in a small line font that this crate brings along, so that no font of the machine is needed.
-//! The same figure gives the same bytes everywhere.
+//! The same figure gives the same bytes everywhere. Arrays become a [`Picture`] in colours that the colour
+//! blind tell apart, and pictures a [`Sheet`] with names.
 //!
 //! ```
 //! use residuum_plot::{Axis, Chart, Figure, Line, Series};
@@ -26,10 +27,14 @@ mod error;
 mod figure;
 mod font;
 mod legend;
+mod picture;
 mod raster;
+mod sheet;
 mod svg;
 
 pub use axis::{Axis, Scale};
 pub use chart::{Chart, Line, Series};
 pub use error::PlotError;
 pub use figure::{Figure, csv_field};
+pub use picture::Picture;
+pub use sheet::Sheet;

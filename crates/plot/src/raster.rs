@@ -9,6 +9,7 @@ use image::{ExtendedColorType, ImageEncoder as _};
 
 use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, Pen, Point, Style};
 use crate::font;
+use crate::picture::Picture;
 
 /// Width of a text's lines in units of its size.
 const TEXT_PEN: f64 = 0.085;
@@ -32,10 +33,15 @@ impl Raster {
 
     /// The picture as a PNG file.
     pub(crate) fn finish(self) -> image::ImageResult<Vec<u8>> {
-        let mut out = Vec::new();
-        let (width, height) = (self.width as u32, self.height as u32);
-        PngEncoder::new(&mut out).write_image(&self.pixels, width, height, ExtendedColorType::Rgb8)?;
-        Ok(out)
+        encode(&self.pixels, self.width, self.height)
+    }
+
+    /// Puts a picture in, pixel by pixel, as far as it fits.
+    pub(crate) fn paste(&mut self, left: usize, top: usize, tile: &Picture) {
+        let width = 3 * tile.width().min(self.width.saturating_sub(left));
+        for (y, row) in tile.pixels().chunks(3 * tile.width()).enumerate().take(self.height.saturating_sub(top)) {
+            self.pixels[3 * ((top + y) * self.width + left)..][..width].copy_from_slice(&row[..width]);
+        }
     }
 
     /// Paints pieces of lines, given in pixels, as one stroke.
@@ -109,6 +115,13 @@ impl Canvas for Raster {
         let pen = style.size * if style.is_bold { BOLD_PEN } else { TEXT_PEN };
         self.stroke(&pieces, pen * self.scale, BLACK);
     }
+}
+
+/// Red, green and blue of all pixels as a PNG file.
+pub(crate) fn encode(pixels: &[u8], width: usize, height: usize) -> image::ImageResult<Vec<u8>> {
+    let mut out = Vec::new();
+    PngEncoder::new(&mut out).write_image(pixels, width as u32, height as u32, ExtendedColorType::Rgb8)?;
+    Ok(out)
 }
 
 /// Distance of a point from the piece of a line between `a` and `b`.

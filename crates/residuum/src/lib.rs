@@ -1,4 +1,4 @@
-//! Residual networks in Rust: build, train, evaluate, predict, on a CPU.
+//! Residual networks in Rust: build, train, evaluate, predict, convert, on a CPU.
 //!
 //! This crate is the one API that is promised: it re-exports the rooms of the house and adds nothing.
 //!
@@ -8,11 +8,13 @@
 //! | [`graph`] | a network as data: operations, parameters, counting, printing |
 //! | [`engine`] | compiles a network for a size of batch, and runs or trains it |
 //! | [`data`] | data sets, decoding, preparation, batches |
-//! | [`formats`] | safetensors, PyTorch's `.pth`, `.npy` arrays; the door to the disk |
+//! | [`formats`] | safetensors, PyTorch's `.pth`, Caffe's files, `.npy` arrays; the door to the disk |
 //! | [`classify`] | model files, prediction, evaluation |
+//! | [`convert`] | other programs' models to ours and back, verified by numbers |
+//! | [`explain`] | looking inside: attributions, class maps, lesions, landscapes |
+//! | [`plot`] | charts, pictures and contact sheets |
 //! | [`train`] | recipes, the training loop, checkpoints, run folders |
 //! | [`experiments`] | the papers' experiments end to end |
-//! | [`plot`] | line charts as SVG and PNG |
 //! | [`tensor`] | dense tensors |
 //!
 //! # A network in memory
@@ -56,9 +58,11 @@
 #![forbid(unsafe_code)]
 
 pub use residuum_classify as classify;
+pub use residuum_convert as convert;
 pub use residuum_data as data;
 pub use residuum_engine as engine;
 pub use residuum_experiments as experiments;
+pub use residuum_explain as explain;
 pub use residuum_formats as formats;
 pub use residuum_graph as graph;
 pub use residuum_models as models;

@@ -71,6 +71,13 @@ fn a_foreign_file_needs_a_name_and_brings_its_number_of_classes() {
 }
 
 #[test]
+fn the_published_models_read_colours_from_0_to_255() {
+    let preset = |name| preset(&find(name).unwrap());
+    assert_eq!(preset("resnet101.caffe"), Preprocess::caffe(224, Preprocess::CAFFE_MEAN));
+    assert_eq!(preset("resnet50.tv"), Preprocess::imagenet());
+}
+
+#[test]
 fn weights_of_another_network_are_refused_with_names_and_counts() {
     let folder = folder();
     let path = folder.path().join("foreign.safetensors");

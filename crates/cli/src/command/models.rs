@@ -60,13 +60,13 @@ fn describe(entry: &Entry) -> Result<Row> {
     Ok(Row {
         name: entry.name.clone(),
         aliases: entry.aliases.clone(),
-        depth: counts.depth,
+        depth: entry.depth,
         parameters: counts.parameters,
         multiply_adds: counts.multiply_adds,
         input: side,
         classes: model.graph.output_features(),
         description: entry.description,
-        paper: entry.family.paper(),
+        paper: entry.paper,
     })
 }
 

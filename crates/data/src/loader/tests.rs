@@ -130,3 +130,32 @@ fn dropping_a_loader_stops_its_threads() {
     });
     wait.recv_timeout(Duration::from_mins(1)).expect("the loader's threads end");
 }
+
+#[test]
+fn views_are_those_of_every_preparation() {
+    let preparations = [
+        Preprocess { resize: Some(36), ..Preprocess::cifar10() },
+        Preprocess { resize: Some(24), crop: 20, ..Preprocess::cifar10() },
+    ];
+    let views = Views { crops: crate::Crops::Ten, flip: false };
+    let options = LoaderOptions { threads: 3, ..LoaderOptions::evaluation(50) };
+    let batches: Vec<_> =
+        Loader::views(&data(), &preparations, &views, options).unwrap().map(Result::unwrap).collect();
+    assert_eq!(batches.len(), 3);
+    assert_eq!(batches[2].indices, [100, 101, 102]);
+    for (preprocess, stacks) in preparations.iter().zip(&batches[2].images) {
+        let mut expected = Vec::new();
+        (100..COUNT).for_each(|i| views.add(&data().image(i).unwrap(), preprocess, 3, &mut expected));
+        assert!(*stacks == expected);
+        assert_eq!(stacks[0].pixels.len(), 3 * 10 * preprocess.len());
+    }
+    let scales = Views { crops: crate::Crops::Scales(vec![24]), flip: false };
+    let new = |views, augment, batch_size| {
+        let options = LoaderOptions { augment, ..LoaderOptions::evaluation(batch_size) };
+        Loader::views(&data(), &preparations, views, options)
+    };
+    assert!(new(&scales, Augment::None, 1).is_ok());
+    assert!(new(&scales, Augment::None, 2).is_err());
+    assert!(new(&views, Augment::CIFAR, 2).is_err());
+    assert!(Loader::views(&data(), &[Preprocess::cifar10()], &views, LoaderOptions::evaluation(2)).is_err());
+}

@@ -1,0 +1,81 @@
+//! Every registered network: built, counted, run, trained one step, saved and loaded, answering the same.
+#![allow(clippy::print_stdout)] // What was run is worth reading beside the verdict.
+
+use std::path::Path;
+use std::time::Instant;
+
+use residuum_classify::{LoadOptions, ModelFile, ModelInfo, load_model, numbers};
+use residuum_data::Preprocess;
+use residuum_engine::{Engine, EngineOptions, InputShape, SgdStep, TrainingOptions};
+use residuum_graph::{Graph, Weights};
+use residuum_models::{Entry, Family, entries, formula, initialise};
+
+const CLASSES: usize = 3;
+const BATCH: usize = 2;
+const STEP: SgdStep = SgdStep { lr: 0.01, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+
+/// Gradients of a plain net this deep overflow at the start, which is why shortcuts were invented.
+const UNTRAINABLE: &str = "cifar_plain1202";
+
+/// The smallest images of which every map of the network has a pixel.
+const fn side(family: Family) -> usize {
+    match family {
+        Family::Cifar => 16,
+        Family::ImageNet => 32,
+    }
+}
+
+fn logits(engine: &Engine, graph: &Graph, weights: &Weights, shape: InputShape) -> Vec<f32> {
+    let images = formula::input("input2", &[shape.n, 3, shape.h, shape.w]);
+    engine.inference(graph, weights, shape, &[]).unwrap().run(images.data()).to_vec()
+}
+
+/// Weights after one step of training from the start values.
+fn trained(engine: &Engine, graph: &Graph, shape: InputShape) -> Weights {
+    let start = initialise(graph, 1);
+    // The running statistics become the batch's, so that evaluation is in the range of training.
+    let options = TrainingOptions { norm_momentum: 1.0, ..TrainingOptions::default() };
+    let mut training = engine.training(graph, &start, shape, &options).unwrap();
+    let images = formula::input("input", &[shape.n, 3, shape.h, shape.w]);
+    let result = training.step(images.data(), &formula::labels(shape.n, CLASSES), &STEP);
+    assert!(result.loss.is_finite(), "{}: loss {}", graph.name(), result.loss);
+    let weights = training.weights();
+    for name in ["conv1.weight", "bn1.running_mean"] {
+        assert!(!start.contains_key(name) || weights[name] != start[name], "{}: {name} stays", graph.name());
+    }
+    weights
+}
+
+/// Whether the network answers the same to the bit after a round through a file.
+fn check(engine: &Engine, entry: &Entry, folder: &Path) {
+    let model = entry.build(Some(CLASSES)).unwrap();
+    let (graph, side) = (&model.graph, side(model.family));
+    let counts = graph.count(side, side).unwrap();
+    assert!(counts.multiply_adds > counts.parameters / 2, "{}: {counts:?}", entry.name);
+    let shape = InputShape { n: BATCH, h: side, w: side };
+    let weights = trained(engine, graph, shape);
+    let before = logits(engine, graph, &weights, shape);
+    assert_eq!(before.len(), BATCH * CLASSES);
+    let is_finite = before.iter().all(|x| x.is_finite());
+    assert!(is_finite || entry.name == UNTRAINABLE, "{}: logits {before:?}", entry.name);
+
+    let path = folder.join("model.safetensors");
+    let info = ModelInfo::new(entry.name.clone(), numbers(CLASSES), Preprocess::cifar10());
+    ModelFile { weights, info }.save(&path).unwrap();
+    let loaded = load_model(&path, &LoadOptions::default()).unwrap();
+    assert_eq!(loaded.model.name, entry.name);
+    let after = logits(engine, &loaded.model.graph, &loaded.weights, shape);
+    let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&before), bits(&after), "{}", entry.name);
+}
+
+#[test]
+fn every_registered_network_learns_and_survives_a_file() {
+    let engine = Engine::new(&EngineOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for entry in entries() {
+        let start = Instant::now();
+        check(&engine, entry, folder.path());
+        println!("{}: {:.1} s", entry.name, start.elapsed().as_secs_f64());
+    }
+}

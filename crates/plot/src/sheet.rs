@@ -1,0 +1,80 @@
+//! A contact sheet: pictures in rows and columns, each with a name.
+
+use crate::canvas::{Anchor, Canvas, Style};
+use crate::error::PlotError;
+use crate::picture::Picture;
+use crate::raster::Raster;
+
+const MARGIN: f64 = 10.0;
+const HEADING: f64 = 24.0;
+const TITLE: f64 = 34.0;
+const TEXT_SIZE: f64 = 13.0;
+const TITLE_SIZE: f64 = 16.0;
+/// Room for a row's name, above its pictures.
+const ROW_NAME: f64 = 22.0;
+/// Tiles are brought to at least this many pixels by whole factors.
+const LEAST_TILE: usize = 160;
+/// A sheet has at most so many pixels.
+const MAX_PIXELS: f64 = 1e8;
+
+/// Pictures in rows and columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sheet {
+    /// Stands above all.
+    pub title: String,
+    /// Name of each column.
+    pub columns: Vec<String>,
+    /// Name and pictures of each row; a place may stay empty.
+    pub rows: Vec<(String, Vec<Option<Picture>>)>,
+}
+
+impl Sheet {
+    /// The sheet as a PNG file. Small pictures are enlarged, so that all are about as wide.
+    ///
+    /// # Errors
+    /// When the sheet would be larger than pictures can be.
+    pub fn png(&self) -> Result<Vec<u8>, PlotError> {
+        let fail = |problem: String| PlotError::Png { title: self.title.clone(), problem };
+        let enlarged: Vec<Vec<Option<Picture>>> = self
+            .rows
+            .iter()
+            .map(|(_, tiles)| tiles.iter().map(|tile| tile.as_ref().map(readable)).collect())
+            .collect();
+        let tiles = || enlarged.iter().flatten().flatten();
+        let width = tiles().map(Picture::width).max().unwrap_or(0) as f64 + MARGIN;
+        let heights: Vec<f64> = enlarged
+            .iter()
+            .map(|row| row.iter().flatten().map(Picture::height).max().unwrap_or(0) as f64 + MARGIN)
+            .collect();
+        let columns = self.columns.len().max(enlarged.iter().map(Vec::len).max().unwrap_or(0));
+        let size = (
+            2.0 * MARGIN + columns as f64 * width,
+            TITLE + HEADING + heights.iter().map(|height| height + ROW_NAME).sum::<f64>() + MARGIN,
+        );
+        if size.0 * size.1 > MAX_PIXELS {
+            return Err(fail(format!("{:.0}×{:.0} pixels are too many; ask for fewer pictures", size.0, size.1)));
+        }
+        let mut raster = Raster::new(size, 1.0);
+        let text = |size: f64| Style::new(size, Anchor::Start);
+        raster.text((MARGIN, 23.0), &self.title, &text(TITLE_SIZE).bold());
+        for (index, name) in self.columns.iter().enumerate() {
+            raster.text((MARGIN + index as f64 * width, TITLE + 16.0), name, &text(TEXT_SIZE).bold());
+        }
+        let mut top = TITLE + HEADING;
+        for (((name, _), row), height) in self.rows.iter().zip(&enlarged).zip(heights) {
+            raster.text((MARGIN, top + 14.0), name, &text(TEXT_SIZE));
+            for (index, tile) in row.iter().enumerate() {
+                if let Some(tile) = tile {
+                    raster.paste((MARGIN + index as f64 * width) as usize, (top + ROW_NAME) as usize, tile);
+                }
+            }
+            top += height + ROW_NAME;
+        }
+        raster.finish().map_err(|error| fail(error.to_string()))
+    }
+}
+
+fn readable(tile: &Picture) -> Picture {
+    let factor = LEAST_TILE.div_ceil(tile.width().max(1)).max(1);
+    if factor == 1 { tile.clone() } else { tile.enlarged(factor) }
+}

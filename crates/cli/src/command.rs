@@ -12,6 +12,7 @@ mod models;
 mod predict;
 mod recipes;
 mod rewrite;
+mod reproduce;
 mod train;
 mod unfold;
 
@@ -54,6 +55,7 @@ enum Command {
     Deepen(deepen::Args),
     Models(models::Args),
     Recipes(recipes::Args),
+    Reproduce(reproduce::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -73,6 +75,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Deepen(args) => deepen::run(&args),
             Command::Models(args) => models::run(args),
             Command::Recipes(args) => recipes::run(args),
+            Command::Reproduce(args) => reproduce::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),
             Command::Completions(args) => completions::run(args),

@@ -69,17 +69,17 @@ impl Figure {
     pub fn csv(&self) -> String {
         let mut out = String::from("chart,series,line,x,y\n");
         for (i, chart) in self.charts.iter().enumerate() {
-            let title = if chart.title.is_empty() { (i + 1).to_string() } else { field(&chart.title) };
+            let title = if chart.title.is_empty() { (i + 1).to_string() } else { csv_field(&chart.title) };
             for series in &chart.series {
                 let line = match (&chart.lines, series.line) {
-                    (Some([solid, _]), Line::Solid) => field(solid),
-                    (Some([_, dashed]), Line::Dashed) => field(dashed),
+                    (Some([solid, _]), Line::Solid) => csv_field(solid),
+                    (Some([_, dashed]), Line::Dashed) => csv_field(dashed),
                     (None, Line::Solid) => "solid".to_owned(),
                     (None, Line::Dashed) => "dashed".to_owned(),
                 };
                 for (x, y) in &series.points {
                     // Writing to a `String` cannot fail.
-                    let _ = writeln!(out, "{title},{},{line},{x},{y}", field(&series.name));
+                    let _ = writeln!(out, "{title},{},{line},{x},{y}", csv_field(&series.name));
                 }
             }
         }
@@ -109,7 +109,7 @@ fn row_height(charts: &[Chart]) -> f64 {
 }
 
 /// A field of a CSV line, quoted where it has to be.
-fn field(text: &str) -> String {
+pub fn csv_field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -11,6 +11,8 @@ use crate::canvas::Point;
 const UNITS: f64 = 20.0;
 /// Straight pieces that a curve is drawn by.
 const PIECES: u32 = 8;
+/// Units between two letters, beside the room in their own advance.
+const SPACING: f64 = 0.4;
 
 /// Advance and path of what the font lacks: an empty box.
 const MISSING: (f64, &str) = (12.0, "M2 0L2 14L10 14L10 0L2 0");
@@ -178,7 +180,7 @@ fn glyph(c: char) -> (f64, &'static str) {
 
 /// Width of a text of this size.
 pub(crate) fn width(text: &str, size: f64) -> f64 {
-    text.chars().map(|c| glyph(c).0).sum::<f64>() * size / UNITS
+    text.chars().map(|c| glyph(c).0 + SPACING).sum::<f64>() * size / UNITS
 }
 
 /// The straight pieces of a text of this size: from its start on the base line, along and up.
@@ -190,7 +192,7 @@ pub(crate) fn strokes(text: &str, size: f64) -> Vec<(Point, Point)> {
         draw(path, |(ax, ay), (bx, by)| {
             pieces.push((((start + ax) * unit, ay * unit), ((start + bx) * unit, by * unit)));
         });
-        start += advance;
+        start += advance + SPACING;
     }
     pieces
 }
@@ -258,6 +260,6 @@ mod tests {
     #[test]
     fn a_letter_that_is_missing_is_a_box() {
         assert_eq!(strokes("\u{4e2d}", UNITS).len(), 4);
-        assert!((width("il", 20.0) - 10.0).abs() < 1e-12);
+        assert!((width("il", 20.0) - 10.8).abs() < 1e-12);
     }
 }

@@ -35,6 +35,6 @@ mod svg;
 pub use axis::{Axis, Scale};
 pub use chart::{Chart, Line, Series};
 pub use error::PlotError;
-pub use figure::Figure;
+pub use figure::{Figure, csv_field};
 pub use picture::Picture;
 pub use sheet::Sheet;

@@ -14,6 +14,7 @@
 //! | [`explain`] | looking inside: attributions, class maps, lesions, landscapes |
 //! | [`plot`] | charts, pictures and contact sheets |
 //! | [`train`] | recipes, the training loop, checkpoints, run folders |
+//! | [`experiments`] | the papers' experiments end to end |
 //! | [`tensor`] | dense tensors |
 //!
 //! # A network in memory
@@ -60,6 +61,7 @@ pub use residuum_classify as classify;
 pub use residuum_convert as convert;
 pub use residuum_data as data;
 pub use residuum_engine as engine;
+pub use residuum_experiments as experiments;
 pub use residuum_explain as explain;
 pub use residuum_formats as formats;
 pub use residuum_graph as graph;

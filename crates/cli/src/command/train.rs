@@ -84,7 +84,7 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
 }
 
 /// Divergence has an exit code of its own; else the cause below decides.
-fn fail(error: TrainError) -> Result<ExitStatus> {
+pub(super) fn fail(error: TrainError) -> Result<ExitStatus> {
     Err(match error {
         TrainError::Diverged { .. } => {
             output::error(&error.to_string());
@@ -115,7 +115,7 @@ fn train(args: &Args) -> Result<ExitStatus> {
 }
 
 /// A flag that the first SIGINT or SIGTERM raises; the second ends the process at once.
-fn listen() -> Result<Arc<AtomicBool>> {
+pub(super) fn listen() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal finds the flag down, and only raises it.
@@ -287,7 +287,7 @@ impl Observer for Display {
 }
 
 /// Hours, minutes and seconds, as far as they matter.
-fn time(duration: Duration) -> String {
+pub(super) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
@@ -351,7 +351,7 @@ impl Report {
 }
 
 /// As a shell takes it for one word.
-fn quoted(path: &str) -> String {
+pub(super) fn quoted(path: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:,@%".contains(c);
     if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }

@@ -11,8 +11,8 @@ mod fold;
 mod models;
 mod predict;
 mod recipes;
-mod rewrite;
 mod reproduce;
+mod rewrite;
 mod train;
 mod unfold;
 

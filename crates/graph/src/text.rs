@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::builder::check_window;
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, Node, NodeId, ParamId};
-use crate::op::{AvgPool, BatchNorm, Conv2d, Linear, MaxPool, Op};
+use crate::op::{AvgPool, BatchNorm, Blur, Conv2d, DropPath, Dropout, Linear, MaxPool, Op};
 use crate::param::{Init, Param, Role};
 
 const VERSION: u32 = 1;
@@ -86,10 +86,25 @@ enum OpText {
         window: MaxPool,
         count_include_pad: bool,
     },
-    GlobalAvgPool,
+    GlobalAvgPool {
+        /// Whether the result is a map of one pixel.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keeps_map: bool,
+    },
     Subsample {
         stride: usize,
     },
+    Scale {
+        factor: f32,
+        offset: f32,
+    },
+    Mul,
+    Sigmoid,
+    Concat,
+    Flatten,
+    Dropout(Dropout),
+    DropPath(DropPath),
+    Blur(Blur),
     PadChannels {
         before: usize,
         after: usize,
@@ -155,7 +170,15 @@ impl Graph {
             Op::AvgPool(AvgPool { window, count_include_pad }) => {
                 OpText::AvgPool { window, count_include_pad }
             }
-            Op::GlobalAvgPool => OpText::GlobalAvgPool,
+            Op::GlobalAvgPool => OpText::GlobalAvgPool { keeps_map: matches!(node.kind, Kind::Map { .. }) },
+            Op::Scale { factor, offset } => OpText::Scale { factor, offset },
+            Op::Mul => OpText::Mul,
+            Op::Sigmoid => OpText::Sigmoid,
+            Op::Concat => OpText::Concat,
+            Op::Flatten => OpText::Flatten,
+            Op::Dropout(dropout) => OpText::Dropout(dropout),
+            Op::DropPath(path) => OpText::DropPath(path),
+            Op::Blur(blur) => OpText::Blur(blur),
             Op::Subsample { stride } => OpText::Subsample { stride },
             Op::PadChannels { before, after } => OpText::PadChannels { before, after },
             Op::Linear(l) => OpText::Linear { weight: name(l.weight), bias: l.bias.map(name) },
@@ -238,9 +261,8 @@ impl Reader {
             found.ok_or_else(|| GraphError::new(&name, "inputs that come before it", format!("`{input}`")))
         };
         let inputs = inputs.iter().map(find).collect::<Result<Vec<NodeId>, _>>()?;
-        let first = inputs.first().map(|id| self.nodes[id.index()].kind);
-        let first = first.unwrap_or(Kind::Scalar);
-        let (op, kind) = self.op(&name, op, first)?;
+        let kinds: Vec<Kind> = inputs.iter().map(|id| self.nodes[id.index()].kind).collect();
+        let (op, kind) = self.op(&name, op, &kinds)?;
         if self.node_ids.insert(name.clone(), NodeId(self.nodes.len() as u32)).is_some() {
             return Err(GraphError::new(&name, "a name of its own", "another node with this name"));
         }
@@ -248,8 +270,9 @@ impl Reader {
         Ok(())
     }
 
-    /// The operation and what it makes of an input of the kind `first`.
-    fn op(&self, name: &str, op: OpText, first: Kind) -> Result<(Op, Kind), GraphError> {
+    /// The operation and what it makes of inputs of these kinds.
+    fn op(&self, name: &str, op: OpText, kinds: &[Kind]) -> Result<(Op, Kind), GraphError> {
+        let first = kinds.first().copied().unwrap_or(Kind::Scalar);
         Ok(match op {
             OpText::Input { channels } => {
                 sides(name, &[channels])?;
@@ -273,7 +296,34 @@ impl Reader {
             OpText::AvgPool { window: pool, count_include_pad } => {
                 (Op::AvgPool(AvgPool { window: window(name, pool)?, count_include_pad }), first)
             }
-            OpText::GlobalAvgPool => (Op::GlobalAvgPool, Kind::Vector { features: channels(name, first)? }),
+            OpText::GlobalAvgPool { keeps_map: true } => (Op::GlobalAvgPool, first),
+            OpText::GlobalAvgPool { keeps_map: false } => {
+                (Op::GlobalAvgPool, Kind::Vector { features: channels(name, first)? })
+            }
+            OpText::Scale { factor, offset } => {
+                (Op::Scale { factor: finite(name, factor)?, offset: finite(name, offset)? }, first)
+            }
+            OpText::Mul => (Op::Mul, first),
+            OpText::Sigmoid => (Op::Sigmoid, first),
+            OpText::Concat => {
+                let all = kinds.iter().map(|&kind| channels(name, kind));
+                let channels = all.sum::<Result<usize, _>>()?;
+                sides(name, &[channels])?;
+                (Op::Concat, Kind::Map { channels })
+            }
+            OpText::Flatten => (Op::Flatten, Kind::Vector { features: channels(name, first)? }),
+            OpText::Dropout(dropout) => {
+                share(name, dropout.rate, 0.0..1.0)?;
+                (Op::Dropout(dropout), first)
+            }
+            OpText::DropPath(path) => {
+                share(name, 1.0 - path.survival, 0.0..1.0)?;
+                (Op::DropPath(path), first)
+            }
+            OpText::Blur(blur) => {
+                windows(name, &[blur.size, blur.stride], [0; 2])?;
+                (Op::Blur(blur), first)
+            }
             OpText::Subsample { stride } => {
                 windows(name, &[stride], [0; 2])?;
                 (Op::Subsample { stride }, first)
@@ -340,6 +390,21 @@ fn within(name: &str, sizes: &[usize], least: usize, most: usize) -> Result<(), 
         return Ok(());
     }
     Err(GraphError::new(name, format!("sizes from {least} to {most}"), format!("{sizes:?}")))
+}
+
+fn finite(name: &str, value: f32) -> Result<f32, GraphError> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(GraphError::new(name, "a finite number", value.to_string()))
+}
+
+fn share(name: &str, value: f32, allowed: std::ops::Range<f32>) -> Result<(), GraphError> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("a probability from {} to below {}", allowed.start, allowed.end);
+    Err(GraphError::new(name, expected, value.to_string()))
 }
 
 fn window(name: &str, pool: MaxPool) -> Result<MaxPool, GraphError> {

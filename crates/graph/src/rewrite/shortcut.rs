@@ -36,9 +36,8 @@ impl Unit {
                 return Err(RewriteError::new(&source.node(second).name, reason));
             }
             (Some(_), None) => (one, other),
-            (None, Some(_)) => (other, one),
             (None, None) if taps(source, &one) >= taps(source, &other) => (one, other),
-            (None, None) => (other, one),
+            (None, _) => (other, one),
         };
         Ok(Self { branch, shortcut, add })
     }

@@ -4,7 +4,7 @@ use residuum_tensor::Tensor;
 
 use super::error::RewriteError;
 use super::layer::Layer;
-use crate::graph::{Graph, Node, NodeId, ParamId};
+use crate::graph::{Graph, Kind, Node, NodeId, ParamId};
 use crate::op::{BatchNorm, Conv2d, Op};
 use crate::param::Weights;
 
@@ -16,7 +16,8 @@ pub(crate) struct Affine {
 
 impl Affine {
     pub(crate) fn is_identity(&self) -> bool {
-        self.scale.iter().all(|&scale| scale == 1.0) && self.shift.iter().all(|&shift| shift == 0.0)
+        let is_one = |scale: &f64| scale.to_bits() == 1f64.to_bits();
+        self.scale.iter().all(is_one) && self.shift.iter().all(|&shift| shift == 0.0)
     }
 }
 
@@ -43,11 +44,15 @@ impl<'a> Source<'a> {
         is_live[graph.output().index()] = true;
         for id in graph.ids().rev().filter(|id| *id <= graph.output()) {
             if is_live[id.index()] {
-                graph.node(id).inputs.iter().for_each(|input| is_live[input.index()] = true);
+                for input in &graph.node(id).inputs {
+                    is_live[input.index()] = true;
+                }
             }
         }
         let mut users = graph.users();
-        users.iter_mut().for_each(|users| users.retain(|user| is_live[user.index()]));
+        for readers in &mut users {
+            readers.retain(|user| is_live[user.index()]);
+        }
         Ok(Self { graph, weights, users })
     }
 
@@ -99,8 +104,19 @@ impl<'a> Source<'a> {
     /// # Errors
     /// As [`Source::norm`].
     pub(crate) fn affine(&self, node: &Node) -> Result<Option<Affine>, RewriteError> {
+        let channels = match node.kind {
+            Kind::Map { channels } | Kind::Vector { features: channels } => channels,
+            _ => 0,
+        };
+        let alike = |scale: f32, shift: f32| {
+            let repeated = |value: f32| vec![f64::from(value); channels];
+            Ok(Some(Affine { scale: repeated(scale), shift: repeated(shift) }))
+        };
         match &node.op {
             Op::BatchNorm(norm) => self.norm(&node.name, norm).map(Some),
+            Op::Scale { factor, offset } => alike(*factor, *offset),
+            Op::DropPath(path) => alike(path.evaluation_factor(), 0.0),
+            Op::Dropout(_) => alike(1.0, 0.0),
             _ => Ok(None),
         }
     }

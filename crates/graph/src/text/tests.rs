@@ -7,7 +7,7 @@ use crate::builder::{Builder, ConvSpec};
 fn example() -> Graph {
     let mut g = Builder::new("example");
     let x = g.input(4);
-    let x = g.conv("conv1", x, ConvSpec { groups: 2, bias: true, ..ConvSpec::new(8, 3, 2) }).unwrap();
+    let x = g.conv("conv1", x, ConvSpec { groups: 2, bias: Some(0.0), ..ConvSpec::new(8, 3, 2) }).unwrap();
     let x = g.batch_norm("bn1", x).unwrap();
     let x = g.relu("relu", x);
     let pool = MaxPool { kernel: [3; 2], stride: [2; 2], padding: [1; 2], ceil: true };

@@ -1,5 +1,7 @@
 //! The experiments, one file a paper.
 
+#![allow(clippy::unnecessary_wraps, reason = "every experiment has functions of the same form")]
+
 mod densenet;
 mod he2015;
 mod he2016;

@@ -141,8 +141,10 @@ fn augmentation(recipe: &Recipe) -> &'static str {
 }
 
 fn readme(experiment: &Experiment, report: &Report, stems: &[&str]) -> String {
-    let list = |lines: &[String]| lines.iter().map(|line| format!("- {line}\n")).collect::<String>();
-    let pictures: String = stems.iter().map(|stem| format!("![{stem}]({stem}.svg)\n\n")).collect();
+    let list =
+        |lines: &[String]| lines.iter().fold(String::new(), |text, line| text + &format!("- {line}\n"));
+    let pictures =
+        stems.iter().fold(String::new(), |text, stem| text + &format!("![{stem}]({stem}.svg)\n\n"));
     let scaled = if report.scaled_down.is_empty() {
         "Nothing: this is the original protocol, on the data given.\n".to_owned()
     } else {

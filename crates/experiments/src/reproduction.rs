@@ -83,12 +83,14 @@ pub struct Results<'a> {
     pub runs: Vec<RunResult>,
 }
 
-impl Results<'_> {
-    /// The network that a run ended with.
-    pub(crate) fn trained(&self, run: &RunResult) -> Result<Loaded> {
-        Ok(load_model(run.folder.last(), &LoadOptions { model: Some(&run.run.model), head: Head::Keep })?)
+impl RunResult {
+    /// The network that the run ended with.
+    pub(crate) fn trained(&self) -> Result<Loaded> {
+        Ok(load_model(self.folder.last(), &LoadOptions { model: Some(&self.run.model), head: Head::Keep })?)
     }
+}
 
+impl Results<'_> {
     /// The network that a run began with, where the experiment made it.
     pub(crate) fn start(&self, run: &RunResult) -> Result<Loaded> {
         let path = start_path(self.folder, &run.run.name);

@@ -25,15 +25,12 @@ pub fn connection_strength(graph: &Graph, weights: &Weights) -> Vec<BlockConnect
         }
         let strengths = means(tensor.shape(), tensor.data(), &sources.1);
         let name = graph.node(id).name.clone();
-        match found.iter_mut().find(|(block, _)| *block == sources.0) {
-            Some((_, block)) => {
-                block.readers.push(name);
-                block.strengths.push(strengths);
-            }
-            None => {
-                let block = BlockConnections { readers: vec![name], strengths: vec![strengths] };
-                found.push((sources.0, block));
-            }
+        if let Some((_, block)) = found.iter_mut().find(|(block, _)| *block == sources.0) {
+            block.readers.push(name);
+            block.strengths.push(strengths);
+        } else {
+            let block = BlockConnections { readers: vec![name], strengths: vec![strengths] };
+            found.push((sources.0, block));
         }
     }
     found.retain(|(_, block)| block.readers.len() > 1);

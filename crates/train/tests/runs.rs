@@ -168,6 +168,9 @@ fn every_ingredient_at_once_is_the_same_with_any_threads_and_interruptions() {
     assert!(finish(begin(2, recipe(), &folder.path().join("plain")).unwrap()).average().is_none());
 }
 
+/// An ingredient's name, and how it gets into a recipe.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Recipe));
+
 #[test]
 fn each_ingredient_changes_the_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -178,7 +181,7 @@ fn each_ingredient_changes_the_run() {
         finish(begin(2, recipe, &folder.path().join(name)).unwrap()).weights()
     };
     let plain = short(&|_| (), "plain");
-    let changes: [(&str, &dyn Fn(&mut Recipe)); 6] = [
+    let changes: [Change<'_>; 6] = [
         ("trivial", &|r| r.distortion.trivial_augment = true),
         ("jitter", &|r| r.distortion.jitter = 0.4),
         ("shift", &|r| r.distortion.colour_shift = 0.1),

@@ -103,20 +103,20 @@ fn reproduce(args: &Args, name: &str) -> Result<ExitStatus> {
 
 /// The command that goes on.
 fn command(args: &Args, name: &str) -> String {
-    let mut command = format!("residuum reproduce {name}");
+    let mut words = vec!["residuum reproduce".to_owned(), name.to_owned()];
     if let ScaleArg::Paper = args.scale {
-        command += " --scale paper";
+        words.push("--scale paper".into());
     }
     if args.data != "shapes" {
-        command += &format!(" --data {}", quoted(&args.data));
+        words.push(format!("--data {}", quoted(&args.data)));
     }
     if args.seed != 0 {
-        command += &format!(" --seed {}", args.seed);
+        words.push(format!("--seed {}", args.seed));
     }
     if let Some(output) = &args.output {
-        command += &format!(" --output {}", quoted(&output.display().to_string()));
+        words.push(format!("--output {}", quoted(&output.display().to_string())));
     }
-    command
+    words.join(" ")
 }
 
 /// What is going on: a bar for each run, with the time left for all.
@@ -205,8 +205,10 @@ fn print(report: &Report, folder: &str, is_json: bool) -> Result<()> {
         Some(false) => "the paper's effect does not show here\n",
         None => "",
     };
-    let sentences: String = report.sentences.iter().map(|sentence| format!("{sentence}\n")).collect();
-    let scaled: String = report.scaled_down.iter().map(|line| format!("scaled down  {line}\n")).collect();
+    let lines = |before: &str, lines: &[String]| {
+        lines.iter().fold(String::new(), |text, line| text + before + line + "\n")
+    };
+    let (sentences, scaled) = (lines("", &report.sentences), lines("scaled down  ", &report.scaled_down));
     output::data(&format!(
         "{}\n{sentences}{verdict}\n{scaled}see          {folder}/README.md",
         table.render()

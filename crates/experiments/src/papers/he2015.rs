@@ -165,7 +165,7 @@ fn responses(results: &Results<'_>) -> Result<Findings> {
         Table::new(&["network", "layers", "mean response", "largest", "smallest", "published (CIFAR-10)"]);
     let mut means = Vec::new();
     for (colour, run) in results.runs.iter().enumerate() {
-        let net = results.trained(run)?;
+        let net = run.trained()?;
         let images = sample(&results.data.test, &net.info.preprocess, RESPONSE_IMAGES)?;
         let subject = Subject { engine: results.engine, graph: &net.model.graph, weights: &net.weights };
         let mut values: Vec<f64> =
@@ -240,8 +240,11 @@ pub(super) const SHORTCUTS: Experiment = Experiment {
     findings: shortcuts,
 };
 
+/// What a run's recipe is made by, from the name of its network.
+type MakesRecipe = fn(&Setting, &str) -> Result<Recipe>;
+
 fn by_shortcut(setting: &Setting) -> Vec<Run> {
-    let (models, recipe): ([&str; 4], fn(&Setting, &str) -> Result<Recipe>) = match setting.scale {
+    let (models, recipe): ([&str; 4], MakesRecipe) = match setting.scale {
         Scale::Quick => {
             (["cifar_plain20", "cifar_resnet20", "cifar_resnet20b", "cifar_resnet20c"], he2015_cifar)
         }

@@ -48,7 +48,7 @@ fn recipes_name_networks_of_the_registry() {
         for figure in &paper.figures {
             match residuum_models::find(&figure.network) {
                 Ok(entry) => {
-                    assert!(figure.data != "imagenet" || entry.family.input_size() == 224, "{figure:?}")
+                    assert!(figure.data != "imagenet" || entry.family.input_size() == 224, "{figure:?}");
                 }
                 Err(error) => {
                     println!("{name}: {error}");
@@ -76,7 +76,9 @@ fn recipes_name_networks_of_the_registry() {
 /// from 1 where a program does so).
 #[test]
 fn rates_change_where_the_papers_say() {
-    let cases: [(&str, u64, &[(u64, f64)]); 15] = [
+    /// Name, steps, and the rate at some of them.
+    type Case<'a> = (&'a str, u64, &'a [(u64, f64)]);
+    let cases: [Case<'_>; 15] = [
         (
             "he2015-cifar-110",
             64_000,

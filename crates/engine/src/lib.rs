@@ -30,6 +30,7 @@ pub use error::EngineError;
 pub use inference::Inference;
 pub use plan::PlanSummary;
 pub use profile::StepTime;
+pub use residuum_kernels::conv::ConvAlgorithm;
 pub use residuum_kernels::{Isa, SgdStep, peak};
 pub use threads::Threads;
 pub use training::{Decay, StepResult, Training, TrainingOptions};

@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use residuum_graph::{
     BatchNorm, Conv2d, Graph, Kind, Linear, MaxPool, NodeId, Op, ParamId, TrainingGraph, Weights,
 };
-use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward};
+use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward};
 use residuum_kernels::{ConvShape, Isa, PoolShape};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
-use crate::engine::InputShape;
+use crate::engine::{Engine, InputShape};
 use crate::error::EngineError;
 use crate::fuse::{Fusion, Group, fuse};
 use crate::geometry::{conv_shape, pool_shape};
@@ -35,19 +35,19 @@ pub(crate) struct Lowered {
 
 /// Lowers a network for inference: norms folded, everything constant.
 pub(crate) fn lower_inference(
-    isa: Isa,
+    engine: &Engine,
     graph: &Graph,
     weights: &Weights,
     shape: InputShape,
     kept: &HashSet<NodeId>,
 ) -> Result<Lowered, EngineError> {
     let fusion = fuse(graph, kept, true);
-    Lowering::new(isa, graph, weights, shape, kept)?.run(&fusion)
+    Lowering::new(engine, graph, weights, shape, kept)?.run(&fusion)
 }
 
 /// Lowers the graph of a training step. `order` lists the parameters as they shall lie in the store.
 pub(crate) fn lower_training(
-    isa: Isa,
+    engine: &Engine,
     training: &TrainingGraph,
     weights: &Weights,
     shape: InputShape,
@@ -55,7 +55,7 @@ pub(crate) fn lower_training(
     kept: &HashSet<NodeId>,
 ) -> Result<Lowered, EngineError> {
     let fusion = fuse(&training.graph, kept, false);
-    let mut lowering = Lowering::new(isa, &training.graph, weights, shape, kept)?;
+    let mut lowering = Lowering::new(engine, &training.graph, weights, shape, kept)?;
     lowering.is_training = true;
     lowering.gradients = training.gradients.iter().map(|gradient| gradient.param).collect();
     for &param in order {
@@ -67,6 +67,7 @@ pub(crate) fn lower_training(
 
 struct Lowering<'a> {
     isa: Isa,
+    algorithm: ConvAlgorithm,
     graph: &'a Graph,
     weights: &'a Weights,
     n: usize,
@@ -89,14 +90,15 @@ struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(
-        isa: Isa,
+        engine: &Engine,
         graph: &'a Graph,
         weights: &'a Weights,
         shape: InputShape,
         kept: &'a HashSet<NodeId>,
     ) -> Result<Self, EngineError> {
         let lowering = Self {
-            isa,
+            isa: engine.isa(),
+            algorithm: engine.conv(),
             graph,
             weights,
             n: shape.n,
@@ -444,7 +446,8 @@ impl<'a> Lowering<'a> {
         x: NodeId,
     ) -> Result<Action, EngineError> {
         let (x, out) = (self.value(x), self.value(group.last));
-        let kernel = ConvForward::new(self.isa, shape, self.layout(x), self.layout(out));
+        let kernel =
+            ConvForward::with_algorithm(self.isa, self.algorithm, shape, self.layout(x), self.layout(out));
         let bias = match &group.norm {
             Some(norm) => Some(self.folded_bias(norm, bias)?),
             None => bias.map(|bias| self.place(bias)).transpose()?,
@@ -506,7 +509,13 @@ impl<'a> Lowering<'a> {
         dy: NodeId,
     ) -> Result<Action, EngineError> {
         let (dy, out) = (self.value(dy), self.value(group.last));
-        let kernel = ConvBackwardData::new(self.isa, shape, self.layout(dy), self.layout(out));
+        let kernel = ConvBackwardData::with_algorithm(
+            self.isa,
+            self.algorithm,
+            shape,
+            self.layout(dy),
+            self.layout(out),
+        );
         let filters = self.filters(weight, kernel.packed_len())?;
         let (residual, mask) = (group.residual.map(|id| self.value(id)), group.mask.map(|id| self.value(id)));
         Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask })
@@ -520,7 +529,13 @@ impl<'a> Lowering<'a> {
         dy: NodeId,
     ) -> Result<Action, EngineError> {
         let (x, dy) = (self.value(x), self.value(dy));
-        let kernel = ConvBackwardWeights::new(self.isa, shape, self.layout(x), self.layout(dy));
+        let kernel = ConvBackwardWeights::with_algorithm(
+            self.isa,
+            self.algorithm,
+            shape,
+            self.layout(x),
+            self.layout(dy),
+        );
         self.scratch_len = self.scratch_len.max(kernel.scratch_len());
         Ok(Action::ConvBackwardWeights { kernel, x, dy, gradient: self.place(weight)? })
     }

@@ -17,10 +17,16 @@ pub(crate) struct Args {
 }
 
 /// Every environment variable that is read, and what it means.
-const VARIABLES: [(&str, &str); 1] = [(
-    "RESIDUUM_ISA",
-    "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is",
-)];
+const VARIABLES: [(&str, &str); 2] = [
+    (
+        "RESIDUUM_CONV",
+        "algorithm of convolutions: auto, direct or winograd; unset or empty: auto, the fastest for each",
+    ),
+    (
+        "RESIDUUM_ISA",
+        "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is",
+    ),
+];
 
 /// Longest file of the system that is read.
 const MAX_SYSTEM_FILE: usize = 4 << 20;

@@ -173,6 +173,7 @@ impl Task<'_> {
             simd.call(TransformTile::<POINTS> {
                 src: self.src,
                 window,
+                next: block.next(t).window(src),
                 channels: packing.channels,
                 dst: self.memory,
                 start: t * memory.v_row,
@@ -260,6 +261,7 @@ impl Task<'_> {
                 relu: self.relu,
                 dst: self.dst,
                 window: tile.window(dst),
+                next: block.next(t).window(dst),
             });
         }
     }

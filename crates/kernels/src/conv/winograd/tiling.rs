@@ -104,6 +104,12 @@ impl Block {
         &self.tiles[..self.len]
     }
 
+    /// The tile after tile `t`; the last one follows itself.
+    #[inline(always)]
+    pub(super) fn next(&self, t: usize) -> &Tile {
+        &self.tiles[(t + 1).min(self.len - 1)]
+    }
+
     /// The tiles that need the product of a frequency.
     #[inline(always)]
     pub(super) fn wanting(&self, frequency: usize) -> Range<usize> {

@@ -4,7 +4,7 @@
 
 use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use super::tiling::FREQUENCIES;
-use crate::conv::tile::{Finish, finish, load, store};
+use crate::conv::tile::{Finish, LINE, finish, load, store};
 use crate::isa::{Kernel, Simd, Sink, Source};
 
 /// Points along one axis, and inputs of a tile.
@@ -140,6 +140,8 @@ impl Window {
 pub(super) struct TransformTile<'a, const N: usize> {
     pub(super) src: Source<'a>,
     pub(super) window: Window,
+    /// The tile that comes next, to be fetched meanwhile.
+    pub(super) next: Window,
     pub(super) channels: usize,
     pub(super) dst: Sink<'a>,
     /// Where the first frequency of the tile begins, and the floats from a frequency to the next.
@@ -158,6 +160,14 @@ impl<const N: usize> Kernel for TransformTile<'_, N> {
         while channel < self.row {
             let count = self.channels.saturating_sub(channel);
             let window = self.window.shifted(channel);
+            if channel.is_multiple_of(LINE) && channel < self.channels {
+                for y in 0..N {
+                    for x in 0..N {
+                        let pixel = self.next.place + y * self.next.row + x * self.next.pixel;
+                        simd.prefetch(self.src, pixel + channel);
+                    }
+                }
+            }
             // SAFETY: the channels lie inside, by the contract.
             let pixels: [[S::V; N]; N] = unsafe { load_window(simd, self.src, &window, count) };
             let image = image(simd, &pixels);
@@ -239,6 +249,8 @@ pub(super) struct TransformOutput<'a> {
     pub(super) relu: bool,
     pub(super) dst: Sink<'a>,
     pub(super) window: Window,
+    /// The tile that comes next, whose place is to be fetched meanwhile.
+    pub(super) next: Window,
 }
 
 impl Kernel for TransformOutput<'_> {
@@ -262,6 +274,14 @@ impl Kernel for TransformOutput<'_> {
             let products = unsafe { load_frequencies(simd, self.src, self.start + column, self.stride) };
             let outputs = output_tile(simd, &products);
             let at = self.first + column;
+            if column.is_multiple_of(LINE) {
+                for y in 0..OUTPUTS {
+                    for x in 0..OUTPUTS {
+                        let pixel = self.next.place + y * self.next.row + x * self.next.pixel;
+                        simd.prefetch_write(self.dst, pixel + at);
+                    }
+                }
+            }
             let mut bias = [simd.zero()];
             if let Some(source) = self.bias {
                 // SAFETY: there is a bias for each column, by the contract.

@@ -201,6 +201,7 @@ impl Sum<'_> {
             simd.call(TransformTile::<POINTS> {
                 src: task.x,
                 window: tile.window(&plan.x).grown(POINTS - OUTPUTS).shifted(task.channels.start),
+                next: block.next(t).window(&plan.x).shifted(task.channels.start),
                 channels: task.channels.len(),
                 dst: self.memory,
                 start: t * layout.v_row,
@@ -210,6 +211,7 @@ impl Sum<'_> {
             simd.call(TransformTile::<OUTPUTS> {
                 src: task.dy,
                 window: tile.window(&plan.dy).shifted(first),
+                next: block.next(t).window(&plan.dy).shifted(first),
                 channels: (plan.columns - first).min(layout.w_row),
                 dst: self.memory,
                 start: layout.w_start + t * layout.w_row,

@@ -2,6 +2,7 @@
 
 use residuum_graph::{Graph, NodeId, Weights};
 use residuum_kernels::Isa;
+use residuum_kernels::conv::ConvAlgorithm;
 
 use crate::error::EngineError;
 use crate::inference::Inference;
@@ -16,6 +17,8 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Instruction set; what `RESIDUUM_ISA` says, or else the best that there is, if not said.
     pub isa: Option<Isa>,
+    /// Algorithm of convolutions; what `RESIDUUM_CONV` says, or else the fastest for each, if not said.
+    pub conv: Option<ConvAlgorithm>,
 }
 
 /// Size of the batches that a program is compiled for.
@@ -52,21 +55,28 @@ pub struct InputShape {
 pub struct Engine {
     threads: Threads,
     isa: Isa,
+    conv: ConvAlgorithm,
 }
 
 impl Engine {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the threads or the instruction set are not to be had.
+    /// When the threads, the instruction set or the algorithm are not to be had.
     pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
         let isa = options.isa.map_or_else(Isa::from_env, Ok)?;
-        Ok(Self { threads: Threads::new(options.threads)?, isa })
+        let conv = options.conv.map_or_else(ConvAlgorithm::from_env, Ok)?;
+        Ok(Self { threads: Threads::new(options.threads)?, isa, conv })
     }
 
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// What the choice of the algorithm of convolutions is left to.
+    pub fn conv(&self) -> ConvAlgorithm {
+        self.conv
     }
 
     /// The threads in use.

@@ -63,4 +63,7 @@ pub enum EngineError {
     /// `RESIDUUM_ISA` names an instruction set that is not to be had.
     #[error(transparent)]
     Isa(#[from] residuum_kernels::isa::IsaError),
+    /// `RESIDUUM_CONV` names an algorithm that there is not.
+    #[error(transparent)]
+    Conv(#[from] residuum_kernels::conv::UnknownAlgorithm),
 }

@@ -32,7 +32,7 @@ impl Inference {
     ) -> Result<Self, EngineError> {
         let tapped = find_taps(graph, taps)?;
         let kept = tapped.iter().copied().chain([graph.output()]).collect();
-        let lowered = engine.threads().run(|| lower_inference(engine.isa(), graph, weights, shape, &kept))?;
+        let lowered = engine.threads().run(|| lower_inference(engine, graph, weights, shape, &kept))?;
         let taps = taps.iter().cloned().zip(tapped.iter().map(|id| lowered.value_of[id])).collect();
         let answer = lowered.value_of[&graph.output()];
         Ok(Self { program: Program::new(engine, lowered, 0)?, shape, answer, taps })

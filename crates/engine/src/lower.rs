@@ -6,11 +6,11 @@ use residuum_graph::{
     BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, Node, NodeId, Op, ParamId,
     TrainingGraph, Weights,
 };
-use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward};
+use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward};
 use residuum_kernels::{BlurShape, ConvShape, Isa, PoolShape};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
-use crate::engine::InputShape;
+use crate::engine::{Engine, InputShape};
 use crate::error::EngineError;
 use crate::fuse::{Fusion, Group, fuse};
 use crate::gates::{Idle, gate_index, gates};
@@ -44,7 +44,7 @@ pub(crate) struct Lowered {
 
 /// Lowers a network for inference: norms folded, everything constant.
 pub(crate) fn lower_inference(
-    isa: Isa,
+    engine: &Engine,
     graph: &Graph,
     weights: &Weights,
     shape: InputShape,
@@ -53,7 +53,7 @@ pub(crate) fn lower_inference(
     let (graph, stands_for) = graph.bypass(identity);
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let fusion = fuse(&graph, &stands_for, &kept, true);
-    Lowering::new(isa, &graph, weights, shape, &kept)?.run(&fusion, &stands_for)
+    Lowering::new(engine, &graph, weights, shape, &kept)?.run(&fusion, &stands_for)
 }
 
 /// The input that stands for a node which evaluation leaves as it is.
@@ -68,7 +68,7 @@ fn identity(node: &Node) -> Option<usize> {
 
 /// Lowers the graph of a sensitivity: constant norms stay norms, since their gradients are asked for.
 pub(crate) fn lower_sensitivity(
-    isa: Isa,
+    engine: &Engine,
     graph: &Graph,
     weights: &Weights,
     shape: InputShape,
@@ -77,14 +77,14 @@ pub(crate) fn lower_sensitivity(
     let (graph, stands_for) = graph.bypass(identity);
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let fusion = fuse(&graph, &stands_for, &kept, false);
-    let mut lowering = Lowering::new(isa, &graph, weights, shape, &kept)?;
+    let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
     lowering.run(&fusion, &stands_for)
 }
 
 /// Lowers the graph of a training step. `order` lists the parameters as they shall lie in the store.
 pub(crate) fn lower_training(
-    isa: Isa,
+    engine: &Engine,
     training: &TrainingGraph,
     weights: &Weights,
     shape: InputShape,
@@ -97,7 +97,7 @@ pub(crate) fn lower_training(
     let (graph, stands_for) = training.graph.bypass(|node| skips(node).then_some(0));
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let fusion = fuse(&graph, &stands_for, &kept, false);
-    let mut lowering = Lowering::new(isa, &graph, weights, shape, &kept)?;
+    let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
     lowering.idle = idle;
     lowering.gradients = training.gradients.iter().map(|gradient| gradient.param).collect();
@@ -113,6 +113,7 @@ type ScaleAndShift = (Vec<f64>, Vec<f64>);
 
 struct Lowering<'a> {
     isa: Isa,
+    algorithm: ConvAlgorithm,
     graph: &'a Graph,
     weights: &'a Weights,
     n: usize,
@@ -140,14 +141,15 @@ struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(
-        isa: Isa,
+        engine: &Engine,
         graph: &'a Graph,
         weights: &'a Weights,
         shape: InputShape,
         kept: &'a HashSet<NodeId>,
     ) -> Result<Self, EngineError> {
         let lowering = Self {
-            isa,
+            isa: engine.isa(),
+            algorithm: engine.conv(),
             graph,
             weights,
             n: shape.n,
@@ -644,7 +646,14 @@ impl<'a> Lowering<'a> {
         x: NodeId,
     ) -> Result<Action, EngineError> {
         let (x, out) = (self.value(x), self.value(group.last));
-        let kernel = ConvForward::new(self.isa, shape, self.layout(x), self.layout(out));
+        // Norms by the statistics of the batch amplify what rounding does to a forward pass, layer by layer;
+        // gradients only pass it on.
+        let algorithm = match self.algorithm {
+            ConvAlgorithm::Auto if self.is_training => ConvAlgorithm::Direct,
+            algorithm => algorithm,
+        };
+        let kernel =
+            ConvForward::with_algorithm(self.isa, algorithm, shape, self.layout(x), self.layout(out));
         let folded = self.folded(group, shape.c_out)?;
         let bias = match &folded {
             Some(folded) => Some(self.folded_bias(folded, bias)?),
@@ -710,7 +719,13 @@ impl<'a> Lowering<'a> {
         dy: NodeId,
     ) -> Result<Action, EngineError> {
         let (dy, out) = (self.value(dy), self.value(group.last));
-        let kernel = ConvBackwardData::new(self.isa, shape, self.layout(dy), self.layout(out));
+        let kernel = ConvBackwardData::with_algorithm(
+            self.isa,
+            self.algorithm,
+            shape,
+            self.layout(dy),
+            self.layout(out),
+        );
         let filters = self.filters(weight, kernel.packed_len())?;
         let (residual, mask) = (group.residual.map(|id| self.value(id)), group.mask.map(|id| self.value(id)));
         Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask })
@@ -724,7 +739,13 @@ impl<'a> Lowering<'a> {
         dy: NodeId,
     ) -> Result<Action, EngineError> {
         let (x, dy) = (self.value(x), self.value(dy));
-        let kernel = ConvBackwardWeights::new(self.isa, shape, self.layout(x), self.layout(dy));
+        let kernel = ConvBackwardWeights::with_algorithm(
+            self.isa,
+            self.algorithm,
+            shape,
+            self.layout(x),
+            self.layout(dy),
+        );
         self.scratch_len = self.scratch_len.max(kernel.scratch_len());
         Ok(Action::ConvBackwardWeights { kernel, x, dy, gradient: self.place(weight)? })
     }

@@ -149,9 +149,8 @@ impl Training {
         let kept =
             tapped.iter().copied().chain(tapped.iter().filter_map(gradient_of)).chain([training.logits]);
         let kept = kept.collect();
-        let lowered = engine
-            .threads()
-            .run(|| lower_training(engine.isa(), &training, weights, shape, &order, &kept))?;
+        let lowered =
+            engine.threads().run(|| lower_training(engine, &training, weights, shape, &order, &kept))?;
         let logits = lowered.value_of[&training.logits];
         let tap = |id: &NodeId| Tap {
             value: lowered.value_of[id],

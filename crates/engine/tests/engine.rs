@@ -168,7 +168,7 @@ fn deviation(found: &[f32], want: &[f64]) -> f64 {
 }
 
 fn engine(threads: usize, isa: Isa) -> Engine {
-    Engine::new(&EngineOptions { threads: Some(threads), isa: Some(isa) }).unwrap()
+    Engine::new(&EngineOptions { threads: Some(threads), isa: Some(isa), conv: None }).unwrap()
 }
 
 proptest! {

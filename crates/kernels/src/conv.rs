@@ -12,9 +12,14 @@
 //!
 //! The gradient of the weights is the product summed over pixels; see [`ConvBackwardWeights`].
 //!
+//! Windows of 3 x 3 at a stride of 1 can also be computed with fewer multiplications and four times the memory
+//! for filters, by Winograd's minimal filtering. Its rounding is several times that of the sums as they are
+//! defined, and still of the order of 1e-6. [`ConvAlgorithm`] says whether that is wanted.
+//!
 //! A convolution is prepared once for its shape and layouts, its weights are packed when they change, and
 //! then it runs without allocating. Every result has the same bits for any number of threads.
 
+mod algorithm;
 mod backward_data;
 mod backward_weights;
 mod choose;
@@ -23,9 +28,13 @@ mod gemm;
 mod outer;
 mod reduce;
 mod shape;
+mod tasks;
 mod tile;
 mod walk;
+mod way;
+mod winograd;
 
+pub use algorithm::{CONV_VARIABLE, ConvAlgorithm, UnknownAlgorithm};
 pub use backward_data::ConvBackwardData;
 pub use backward_weights::ConvBackwardWeights;
 pub use forward::ConvForward;

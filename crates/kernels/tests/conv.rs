@@ -5,7 +5,7 @@ mod maps;
 
 use maps::{dense, empty, layout, map, values, widen};
 use proptest::prelude::*;
-use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
+use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
 use residuum_kernels::{ConvShape, Isa, plain};
 use residuum_tensor::MapLayout;
 
@@ -122,36 +122,68 @@ fn exact(inputs: [&[f32]; 2], len: usize, run: impl Fn(&[f64], &[f64], &mut [f64
     [result, magnitude]
 }
 
-fn assert_close(found: &[f32], [expected, magnitude]: &[Vec<f64>; 2], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (i, &found) in found.iter().enumerate() {
-        let error = (f64::from(found) - expected[i]).abs();
-        let allowed = 2e-6 * magnitude[i] + 1e-7;
-        assert!(error <= allowed, "{what}, element {i}: found {found}, expected {}", expected[i]);
+/// What one instruction set makes of a case by one algorithm.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    isa: Isa,
+    algorithm: ConvAlgorithm,
+    case: &'a Case,
+    setup: &'a Setup,
+}
+
+impl Run<'_> {
+    /// By sums as they are defined, every result is as good as its own magnitude allows. By Winograd, the
+    /// rounding of a tile spreads over it: the largest magnitude of the map counts, and it counts more.
+    fn assert_close(&self, pass: &str, found: &[f32], [expected, magnitude]: &[Vec<f64>; 2]) {
+        let what = format!("{pass}, {}, {:?}, {:?}", self.isa, self.algorithm, self.case);
+        assert_eq!(found.len(), expected.len(), "{what}");
+        let largest = magnitude.iter().copied().fold(0.0, f64::max);
+        for (i, &found) in found.iter().enumerate() {
+            let error = (f64::from(found) - expected[i]).abs();
+            let allowed = match self.algorithm {
+                ConvAlgorithm::Winograd => 6e-6 * largest + 1e-7,
+                _ => 2e-6 * magnitude[i] + 1e-7,
+            };
+            assert!(error <= allowed, "{what}, element {i}: found {found}, expected {}", expected[i]);
+        }
+    }
+
+    fn forward(&self, epilogue: &Epilogue<'_>) -> Vec<f32> {
+        let s = self.setup;
+        let conv = ConvForward::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.x, s.y);
+        assert_eq!(conv.algorithm() == "winograd 4x4", self.algorithm == ConvAlgorithm::Winograd);
+        let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
+        conv.pack(&s.weights, &mut packed);
+        conv.run(&bordered(&s.x_values, s.x), &packed, epilogue, &mut out);
+        dense(&out, s.y)
+    }
+
+    fn backward_data(&self, epilogue: &Epilogue<'_>) -> Vec<f32> {
+        let s = self.setup;
+        let conv = ConvBackwardData::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.y, s.x);
+        let (mut packed, mut dx) = (vec![f32::NAN; conv.packed_len()], empty(s.x));
+        conv.pack(&s.weights, &mut packed);
+        conv.run(&bordered(&s.dy_values, s.y), &packed, epilogue, &mut dx);
+        dense(&dx, s.x)
+    }
+
+    fn backward_weights(&self) -> Vec<f32> {
+        let s = self.setup;
+        let conv = ConvBackwardWeights::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.x, s.y);
+        let (mut scratch, mut dw) = (vec![f32::NAN; conv.scratch_len()], vec![f32::NAN; s.weights.len()]);
+        conv.run(&bordered(&s.x_values, s.x), &map(&s.dy_values, s.y), &mut scratch, &mut dw);
+        dw
     }
 }
 
-fn forward(isa: Isa, case: &Case, s: &Setup, epilogue: &Epilogue<'_>) -> Vec<f32> {
-    let conv = ConvForward::new(isa, &case.shape, s.x, s.y);
-    let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
-    conv.pack(&s.weights, &mut packed);
-    conv.run(&bordered(&s.x_values, s.x), &packed, epilogue, &mut out);
-    dense(&out, s.y)
-}
-
-fn backward_data(isa: Isa, case: &Case, s: &Setup, epilogue: &Epilogue<'_>) -> Vec<f32> {
-    let conv = ConvBackwardData::new(isa, &case.shape, s.y, s.x);
-    let (mut packed, mut dx) = (vec![f32::NAN; conv.packed_len()], empty(s.x));
-    conv.pack(&s.weights, &mut packed);
-    conv.run(&bordered(&s.dy_values, s.y), &packed, epilogue, &mut dx);
-    dense(&dx, s.x)
-}
-
-fn backward_weights(isa: Isa, case: &Case, s: &Setup) -> Vec<f32> {
-    let conv = ConvBackwardWeights::new(isa, &case.shape, s.x, s.y);
-    let (mut scratch, mut dw) = (vec![f32::NAN; conv.scratch_len()], vec![f32::NAN; s.weights.len()]);
-    conv.run(&bordered(&s.x_values, s.x), &map(&s.dy_values, s.y), &mut scratch, &mut dw);
-    dw
+/// The algorithms that can compute a shape.
+fn algorithms(shape: &ConvShape) -> &'static [ConvAlgorithm] {
+    let ConvShape { kernel, stride, dilation, groups, .. } = *shape;
+    if (kernel, stride, dilation, groups) == ([3; 2], [1; 2], [1; 2], 1) {
+        &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd]
+    } else {
+        &[ConvAlgorithm::Direct]
+    }
 }
 
 fn check(case: &Case) {
@@ -167,59 +199,109 @@ fn check(case: &Case) {
         plain::conv2d_backward_weights(x, dy, shape, dw);
     });
     for isa in Isa::available() {
-        let what = format!("{isa}, {case:?}");
-        let none = Epilogue::default();
-        assert_close(&forward(isa, case, &s, &none), &forward_exact, &format!("forward, {what}"));
-        assert_close(&backward_data(isa, case, &s, &none), &data_exact, &format!("data, {what}"));
-        assert_close(&backward_weights(isa, case, &s), &weights_exact, &format!("weights, {what}"));
-        check_epilogues(isa, case, &s, &forward_exact, &data_exact);
+        for &algorithm in algorithms(shape) {
+            let run = Run { isa, algorithm, case, setup: &s };
+            run.assert_close("forward", &run.forward(&Epilogue::default()), &forward_exact);
+            run.assert_close("data", &run.backward_data(&Epilogue::default()), &data_exact);
+            run.assert_close("weights", &run.backward_weights(), &weights_exact);
+            check_forward_epilogue(run, &forward_exact);
+            check_data_epilogue(run, &data_exact);
+        }
     }
 }
 
-/// The epilogues, with a residual whose layout differs from the output's.
-fn check_epilogues(
-    isa: Isa,
-    case: &Case,
-    s: &Setup,
-    forward_exact: &[Vec<f64>; 2],
-    data_exact: &[Vec<f64>; 2],
-) {
-    let what = format!("{isa}, {case:?}");
+/// Bias, residual and ReLU, with a residual whose layout differs from the output's.
+fn check_forward_epilogue(run: Run<'_>, exact: &[Vec<f64>; 2]) {
+    let s = run.setup;
     let bias = values(s.y.c, 4);
     let residual_layout = layout([s.y.n, s.y.h, s.y.w, s.y.c], 2, 3);
     let residual_values = values(s.dy_values.len(), 5);
     let residual = map(&residual_values, residual_layout);
-    let [mut expected, mut magnitude] = forward_exact.clone();
+    let [mut expected, mut magnitude] = exact.clone();
     let plane = (s.y.h * s.y.w).max(1);
     for (i, value) in expected.iter_mut().enumerate() {
         let added = f64::from(bias[i / plane % s.y.c]) + f64::from(residual_values[i]);
         magnitude[i] += 2.0;
         *value = (*value + added).max(0.0);
     }
-    let epilogue =
-        Epilogue { bias: Some(&bias), residual: Some((&residual, residual_layout)), relu: true, mask: None };
-    let found = forward(isa, case, s, &epilogue);
-    assert_close(&found, &[expected, magnitude], &format!("epilogue, {what}"));
+    let residual = Some((&residual[..], residual_layout));
+    let epilogue = Epilogue { bias: Some(&bias), residual, relu: true, mask: None };
+    run.assert_close("epilogue", &run.forward(&epilogue), &[expected, magnitude]);
+}
 
+/// Residual and mask, in layouts that differ from the output's.
+fn check_data_epilogue(run: Run<'_>, exact: &[Vec<f64>; 2]) {
+    let s = run.setup;
     let residual_layout = layout([s.x.n, s.x.h, s.x.w, s.x.c], 0, 2);
     let residual = map(&s.x_values, residual_layout);
     let mask_layout = layout([s.x.n, s.x.h, s.x.w, s.x.c], 1, 0);
     let mask_values: Vec<f32> = values(s.x_values.len(), 6).into_iter().map(|x| x.max(0.0)).collect();
     let mask = map(&mask_values, mask_layout);
-    let [mut expected, mut magnitude] = data_exact.clone();
+    let [mut expected, mut magnitude] = exact.clone();
     for (i, value) in expected.iter_mut().enumerate() {
         *value = if mask_values[i] > 0.0 { *value + f64::from(s.x_values[i]) } else { 0.0 };
         magnitude[i] += 1.0;
     }
     let (residual, mask) = (Some((&residual[..], residual_layout)), Some((&mask[..], mask_layout)));
     let epilogue = Epilogue { residual, mask, ..Epilogue::default() };
-    let found = backward_data(isa, case, s, &epilogue);
-    assert_close(&found, &[expected, magnitude], &format!("data with residual and mask, {what}"));
+    run.assert_close("data with residual and mask", &run.backward_data(&epilogue), &[expected, magnitude]);
 }
 
 #[test]
 fn every_pass_agrees_with_the_plain_one() {
     cases().iter().for_each(check);
+}
+
+/// Maps of 1 to 20 pixels with every remainder of the tiles of Winograd, channels around whole vectors, paddings
+/// that the border covers amply, and batches of 1 to 9.
+fn winograd_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for size in 1..=20 {
+        let channels = [1 + 5 * size % 23, 1 + 7 * size % 37, 1];
+        let sizes = [1 + size % 9, size, 1 + 3 * size % 11];
+        let Case { shape, .. } = case(sizes, channels, [3, 3], 1, [1, 1]);
+        cases.push(Case { shape, border: size % 3, gap: size % 2 * 6 });
+        let Case { shape, .. } =
+            case([1, size + 2, 23 - size], channels, [3, 3], 1, [size % 3, (size + 1) % 3]);
+        cases.push(Case { shape, border: size % 2, gap: size % 4 });
+    }
+    cases.push(case([2, 3, 9], [530, 140, 1], [3, 3], 1, [1, 1]));
+    cases.push(case([2, 3, 9], [140, 270, 1], [3, 3], 1, [1, 1]));
+    cases
+}
+
+#[test]
+fn every_tile_of_winograd_agrees_with_the_plain_pass() {
+    winograd_cases().iter().for_each(check);
+}
+
+/// Root of the mean square of the error, relative to that of the result.
+fn relative_error(found: &[f32], [expected, _]: &[Vec<f64>; 2]) -> f64 {
+    let square = |(&found, &expected): (&f32, &f64)| (f64::from(found) - expected).powi(2);
+    let error: f64 = found.iter().zip(expected).map(square).sum();
+    (error / expected.iter().map(|x| x * x).sum::<f64>()).sqrt()
+}
+
+/// With these points the rounding of `f32` grows about five times; with those of the textbook, more than ten.
+#[test]
+fn winograd_rounds_little() {
+    for (size, channels) in [(14, 64), (7, 128), (16, 32), (32, 16)] {
+        let case = case([2, size, size], [channels, channels, 1], [3, 3], 1, [1, 1]);
+        let (s, shape) = (setup(&case), &case.shape);
+        let forward = exact([&s.x_values, &s.weights], s.dy_values.len(), |x, w, out| {
+            plain::conv2d(x, w, None, shape, out);
+        });
+        let weights = exact([&s.x_values, &s.dy_values], s.weights.len(), |x, dy, dw| {
+            plain::conv2d_backward_weights(x, dy, shape, dw);
+        });
+        for isa in Isa::available() {
+            let run = Run { isa, algorithm: ConvAlgorithm::Winograd, case: &case, setup: &s };
+            let forward = relative_error(&run.forward(&Epilogue::default()), &forward);
+            let weights = relative_error(&run.backward_weights(), &weights);
+            assert!(forward < 2e-6, "forward, {isa}, {case:?}: {forward:e}");
+            assert!(weights < 5e-6, "weights, {isa}, {case:?}: {weights:e}");
+        }
+    }
 }
 
 #[test]
@@ -233,10 +315,14 @@ fn results_do_not_depend_on_the_number_of_threads() {
     for case in large {
         let s = setup(&case);
         for isa in Isa::available() {
-            let none = Epilogue::default();
-            maps::assert_same_bits(&format!("forward, {case:?}"), || forward(isa, &case, &s, &none));
-            maps::assert_same_bits(&format!("data, {case:?}"), || backward_data(isa, &case, &s, &none));
-            maps::assert_same_bits(&format!("weights, {case:?}"), || backward_weights(isa, &case, &s));
+            for &algorithm in algorithms(&case.shape) {
+                let run = Run { isa, algorithm, case: &case, setup: &s };
+                let none = Epilogue::default();
+                let what = format!("{algorithm:?}, {case:?}");
+                maps::assert_same_bits(&format!("forward, {what}"), || run.forward(&none));
+                maps::assert_same_bits(&format!("data, {what}"), || run.backward_data(&none));
+                maps::assert_same_bits(&format!("weights, {what}"), || run.backward_weights());
+            }
         }
     }
 }

@@ -17,10 +17,13 @@ pub(crate) struct Args {
 }
 
 /// Every environment variable that is read, and what it means.
-const VARIABLES: [(&str, &str); 1] = [(
-    "RESIDUUM_ISA",
-    "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is",
-)];
+const VARIABLES: [(&str, &str); 2] = [
+    (
+        "RESIDUUM_CONV",
+        "algorithm of convolutions: auto, direct or winograd; unset or empty: auto, the fastest for each",
+    ),
+    ("RESIDUUM_ISA", "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is"),
+];
 
 /// Longest file of the system that is read.
 const MAX_SYSTEM_FILE: usize = 4 << 20;
@@ -62,7 +65,8 @@ impl Report {
     fn measure() -> Result<Self> {
         let engine = Engine::new(&EngineOptions::default())?;
         let isa = engine.isa();
-        let one = Engine::new(&EngineOptions { threads: Some(1), isa: Some(isa) })?;
+        let one =
+            Engine::new(&EngineOptions { threads: Some(1), isa: Some(isa), ..EngineOptions::default() })?;
         let memory = disk::read_text("/proc/meminfo", MAX_SYSTEM_FILE).ok();
         let kib = |key| field(memory.as_deref()?, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok();
         let value = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());

@@ -4,9 +4,11 @@
 //! neighbouring pixels of `dy`. Each such phase is a convolution of stride 1 over `dy` with its part of the
 //! flipped, transposed filters. A phase without taps (1x1 windows of stride 2 have three) still writes zeros.
 
-use super::choose;
-use super::gemm::{self, Epilogue, Gemm, Product, Tap, WeightStrides};
+use super::algorithm::ConvAlgorithm;
+use super::choose::Pass;
+use super::gemm::{Epilogue, Product, Tap, WeightStrides};
 use super::walk::{Phase, Walk};
+use super::way::Way;
 use crate::check;
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
@@ -15,27 +17,41 @@ use residuum_tensor::MapLayout;
 /// The gradient of a convolution's input, prepared for its shape and the layouts of its maps.
 #[derive(Clone, Debug)]
 pub struct ConvBackwardData {
-    isa: Isa,
     shape: ConvShape,
     dy: MapLayout,
     dx: MapLayout,
-    phases: Vec<Gemm>,
+    way: Way,
 }
 
 impl ConvBackwardData {
-    /// Prepares the gradient from map `dy` to map `dx`.
+    /// Prepares the gradient from map `dy` to map `dx`, by the algorithm that suits the shape.
     ///
     /// # Panics
     /// Where the layouts do not fit the shape, or the border of `dy` is less than [`ConvShape::gradient_border`].
     pub fn new(isa: Isa, shape: &ConvShape, dy: MapLayout, dx: MapLayout) -> Self {
+        Self::with_algorithm(isa, ConvAlgorithm::Auto, shape, dy, dx)
+    }
+
+    /// The same by a given algorithm, where the shape admits it.
+    ///
+    /// # Panics
+    /// As [`ConvBackwardData::new`].
+    pub fn with_algorithm(
+        isa: Isa,
+        algorithm: ConvAlgorithm,
+        shape: &ConvShape,
+        dy: MapLayout,
+        dx: MapLayout,
+    ) -> Self {
         shape.check(&dx, 0, &dy, shape.gradient_border());
         let phases = shape.phases().into_iter().map(|phase| product(isa, shape, &dy, &dx, phase)).collect();
-        Self { isa, shape: *shape, dy, dx, phases }
+        let way = Way::new(isa, algorithm, Pass::BackwardData, shape, phases);
+        Self { shape: *shape, dy, dx, way }
     }
 
     /// Floats that the packed weights take.
     pub fn packed_len(&self) -> usize {
-        self.phases.iter().map(Gemm::packed_len).sum()
+        self.way.packed_len()
     }
 
     /// Writes the weights (OIHW) in the order in which [`ConvBackwardData::run`] reads them.
@@ -45,12 +61,7 @@ impl ConvBackwardData {
     pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
         check::length("weights", weights.len(), self.shape.weight_len());
         check::length("packed weights", packed.len(), self.packed_len());
-        let mut rest = packed;
-        for phase in &self.phases {
-            let (part, after) = rest.split_at_mut(phase.packed_len());
-            phase.pack(weights, part);
-            rest = after;
-        }
+        self.way.pack(weights, packed);
     }
 
     /// `dx = w^T * dy + residual`; a bias would have one value for each channel of `dx`.
@@ -64,16 +75,16 @@ impl ConvBackwardData {
         check::map("input gradient", dx.len(), &self.dx);
         check::length("packed weights", packed.len(), self.packed_len());
         epilogue.check(&self.dx);
-        gemm::run(self.isa, &self.phases, dy, packed, epilogue, dx);
+        self.way.run(dy, packed, epilogue, dx);
     }
 
     /// How the gradient is computed, for a profile.
     pub fn algorithm(&self) -> &'static str {
-        self.phases.first().map_or("nothing", |phase| choose::Tile::name(phase.tile(), self.isa))
+        self.way.name()
     }
 }
 
-fn product(isa: Isa, shape: &ConvShape, dy: &MapLayout, dx: &MapLayout, phase: Phase) -> Gemm {
+fn product<'a>(isa: Isa, shape: &ConvShape, dy: &MapLayout, dx: &'a MapLayout, phase: Phase) -> Product<'a> {
     let (rows, columns) = (shape.phase_taps(0, phase.y), shape.phase_taps(1, phase.x));
     let (first_y, first_x) = (rows.first().map_or(0, |tap| tap.0), columns.first().map_or(0, |tap| tap.0));
     let (down, right) = (dy.row_stride() as isize, dy.pitch as isize);
@@ -85,7 +96,7 @@ fn product(isa: Isa, shape: &ConvShape, dy: &MapLayout, dx: &MapLayout, phase: P
             taps.push(Tap { offset, index: ky * shape.kernel[1] + kx });
         }
     }
-    Gemm::new(Product {
+    Product {
         isa,
         phase,
         src: Walk { base: base as usize, image: dy.image_stride(), row: dy.row_stride(), pixel: dy.pitch },
@@ -99,5 +110,5 @@ fn product(isa: Isa, shape: &ConvShape, dy: &MapLayout, dx: &MapLayout, phase: P
             column: shape.taps(),
             channel: shape.group_in() * shape.taps(),
         },
-    })
+    }
 }

@@ -11,19 +11,20 @@
 //! Packing pays for itself with more than a few columns: unpacked, the operands lie at distances that are
 //! powers of two, where they push each other out of the caches. With few columns they are read in place.
 
-use super::choose::{self, MAX_PIXELS, Outer};
+use super::algorithm::ConvAlgorithm;
+use super::choose::{self, MAX_PIXELS, Outer, Pass};
 use super::forward::{taps, windows};
 use super::gemm::cut;
 use super::outer::{Corner, Operands, Run, call_outer_tile};
 use super::reduce::{self, Sums};
+use super::tasks::{self, part};
 use super::tile::{for_rows, load};
 use super::walk::{Grid, Phase, Walk};
+use super::winograd::WinogradWeights;
 use crate::check;
 use crate::conv_shape::ConvShape;
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
-use rayon::prelude::*;
-use residuum_tensor::{AlignedBuffer, MapLayout};
-use std::cell::RefCell;
+use residuum_tensor::MapLayout;
 use std::ops::Range;
 
 /// Rows of a register tile.
@@ -31,18 +32,26 @@ const ROWS: usize = 6;
 /// Floats between two packed tiles, so that they do not begin in the same cache set.
 const GAP: usize = 16;
 
-thread_local! {
-    /// The packed operands of a strip; its size does not depend on the problem's.
-    static PACKED: RefCell<AlignedBuffer> = RefCell::default();
-}
-
 /// The gradient of a convolution's weights, prepared for its shape and the layouts of its maps.
 #[derive(Clone, Debug)]
 pub struct ConvBackwardWeights {
-    isa: Isa,
     shape: ConvShape,
     x: MapLayout,
     dy: MapLayout,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Direct(Box<OuterProducts>),
+    Winograd(Box<WinogradWeights>),
+}
+
+/// The direct way.
+#[derive(Clone, Debug)]
+struct OuterProducts {
+    isa: Isa,
+    shape: ConvShape,
     way: Outer,
     grid: Grid,
     x_walk: Walk,
@@ -66,28 +75,84 @@ struct Strand {
 }
 
 impl ConvBackwardWeights {
-    /// Prepares the gradient from the maps `x` and `dy`.
+    /// Prepares the gradient from the maps `x` and `dy`, by the algorithm that suits the shape.
     ///
     /// # Panics
     /// Where the layouts do not fit the shape, or the border of `x` is less than [`ConvShape::input_border`].
     pub fn new(isa: Isa, shape: &ConvShape, x: MapLayout, dy: MapLayout) -> Self {
+        Self::with_algorithm(isa, ConvAlgorithm::Auto, shape, x, dy)
+    }
+
+    /// The same by a given algorithm, where the shape admits it.
+    ///
+    /// # Panics
+    /// As [`ConvBackwardWeights::new`].
+    pub fn with_algorithm(
+        isa: Isa,
+        algorithm: ConvAlgorithm,
+        shape: &ConvShape,
+        x: MapLayout,
+        dy: MapLayout,
+    ) -> Self {
         shape.check(&x, shape.input_border(), &dy, 0);
+        let way = if choose::is_winograd(algorithm, Pass::BackwardWeights, shape) {
+            Way::Winograd(Box::new(WinogradWeights::new(isa, shape, &x, &dy)))
+        } else {
+            Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))
+        };
+        Self { shape: *shape, x, dy, way }
+    }
+
+    /// Floats of working memory that [`ConvBackwardWeights::run`] needs.
+    pub fn scratch_len(&self) -> usize {
+        match &self.way {
+            Way::Direct(direct) => direct.scratch_len(),
+            Way::Winograd(winograd) => winograd.scratch_len(),
+        }
+    }
+
+    /// `dw` (OIHW) becomes the gradient summed over the batch; what `dw` and `scratch` held does not matter.
+    ///
+    /// # Panics
+    /// Where a slice is too short for its layout, or of another length than the shape or
+    /// [`ConvBackwardWeights::scratch_len`] say.
+    pub fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
+        check::bordered_map("input", x.len(), &self.x);
+        check::map("output gradient", dy.len(), &self.dy);
+        check::length("scratch", scratch.len(), self.scratch_len());
+        check::length("weight gradient", dw.len(), self.shape.weight_len());
+        match &self.way {
+            Way::Direct(direct) => direct.run(x, dy, scratch, dw),
+            Way::Winograd(winograd) => winograd.run(x, dy, scratch, dw),
+        }
+    }
+
+    /// How the gradient is computed, for a profile.
+    pub fn algorithm(&self) -> &'static str {
+        match &self.way {
+            Way::Direct(direct) if direct.way.is_direct => "outer products",
+            Way::Direct(_) => "packed outer products",
+            Way::Winograd(_) => "winograd 4x4",
+        }
+    }
+}
+
+impl OuterProducts {
+    fn new(isa: Isa, shape: &ConvShape, x: &MapLayout, dy: &MapLayout) -> Self {
         let way = choose::outer(isa, shape.group_out());
         let panel_columns = way.vectors * isa.lanes();
         let panels = shape.group_out().div_ceil(panel_columns);
-        let tiles = strands(shape, &x);
+        let tiles = strands(shape, x);
         let blocks = blocks(&tiles, way.block_rows);
         let panel_blocks = (panels * panel_columns).div_ceil(way.block_columns).max(1);
-        let grid = Phase::ALL.grid(&dy);
+        let grid = Phase::ALL.grid(dy);
         let parts =
             choose::outer_parts(grid.rows(), shape.groups * blocks.len() * panel_blocks, shape.macs());
-        let (x_walk, dy_walk) = (windows(shape, &x), Phase::ALL.walk(&dy));
+        let (x_walk, dy_walk) = (windows(shape, x), Phase::ALL.walk(dy));
         let shape = *shape;
         Self {
             isa,
             shape,
-            x,
-            dy,
             way,
             grid,
             x_walk,
@@ -101,8 +166,7 @@ impl ConvBackwardWeights {
         }
     }
 
-    /// Floats of working memory that [`ConvBackwardWeights::run`] needs.
-    pub fn scratch_len(&self) -> usize {
+    fn scratch_len(&self) -> usize {
         self.shape.groups * self.parts * self.part_len()
     }
 
@@ -114,37 +178,18 @@ impl ConvBackwardWeights {
         self.shape.taps() * self.shape.group_in()
     }
 
-    /// `dw` (OIHW) becomes the gradient summed over the batch; what `dw` and `scratch` held does not matter.
-    ///
-    /// # Panics
-    /// Where a slice is too short for its layout, or of another length than the shape or
-    /// [`ConvBackwardWeights::scratch_len`] say.
-    pub fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
-        check::bordered_map("input", x.len(), &self.x);
-        check::map("output gradient", dy.len(), &self.dy);
-        check::length("scratch", scratch.len(), self.scratch_len());
-        check::length("weight gradient", dw.len(), self.shape.weight_len());
+    fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
         if self.grid.rows() == 0 {
             dw.fill(0.0);
             return;
         }
         let sums = Sink::new(scratch);
-        let tasks = self.shape.groups * self.parts * self.blocks.len() * self.panel_blocks;
-        let min_tasks = choose::min_tasks(self.shape.macs(), tasks);
-        let run = |index| {
-            PACKED.with_borrow_mut(|packed| {
-                let len = self.packed_len();
-                if packed.len() < len {
-                    *packed = AlignedBuffer::zeroed(len).expect("memory for a strip of packed operands");
-                }
-                self.run_task(index, Source::new(x), Source::new(dy), Sink::new(packed), sums);
+        let count = self.shape.groups * self.parts * self.blocks.len() * self.panel_blocks;
+        tasks::for_each(count, choose::min_tasks(self.shape.macs(), count), |index| {
+            tasks::with_memory(self.packed_len(), |packed| {
+                self.run_task(index, Source::new(x), Source::new(dy), packed, sums);
             });
-        };
-        if tasks <= min_tasks {
-            (0..tasks).for_each(run);
-        } else {
-            (0..tasks).into_par_iter().with_min_len(min_tasks).for_each(run);
-        }
+        });
         let shape = &self.shape;
         let sums = Sums {
             values: scratch,
@@ -156,11 +201,6 @@ impl ConvBackwardWeights {
             stride: self.panels * self.panel_columns,
         };
         reduce::run(self.isa, &sums, dw);
-    }
-
-    /// How the gradient is computed, for a profile.
-    pub fn algorithm(&self) -> &'static str {
-        if self.way.is_direct { "outer products" } else { "packed outer products" }
     }
 
     /// Floats of a packed tile and of a packed panel.
@@ -178,7 +218,6 @@ impl ConvBackwardWeights {
     }
 
     fn run_task(&self, index: usize, x: Source<'_>, dy: Source<'_>, packed: Sink<'_>, sums: Sink<'_>) {
-        let part = |len: usize, index: usize, count: usize| len * index / count..len * (index + 1) / count;
         let (index, panel_block) = (index / self.panel_blocks, index % self.panel_blocks);
         let (index, block) = (index / self.blocks.len(), index % self.blocks.len());
         let (group, pixels) = (index / self.parts, index % self.parts);
@@ -224,7 +263,7 @@ fn blocks(tiles: &[Strand], limit: usize) -> Vec<Range<usize>> {
 
 /// Some rows and columns of a group's result, over some pixels.
 struct Task<'a> {
-    plan: &'a ConvBackwardWeights,
+    plan: &'a OuterProducts,
     x: Source<'a>,
     dy: Source<'a>,
     packed: Sink<'a>,

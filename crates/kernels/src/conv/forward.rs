@@ -1,8 +1,10 @@
 //! The forward pass.
 
-use super::choose;
-use super::gemm::{self, Epilogue, Gemm, Product, Tap, WeightStrides};
+use super::algorithm::ConvAlgorithm;
+use super::choose::Pass;
+use super::gemm::{Epilogue, Product, Tap, WeightStrides};
 use super::walk::{Phase, Walk};
+use super::way::Way;
 use crate::check;
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
@@ -11,22 +13,35 @@ use residuum_tensor::MapLayout;
 /// A convolution prepared for its shape and the layouts of its maps.
 #[derive(Clone, Debug)]
 pub struct ConvForward {
-    isa: Isa,
     shape: ConvShape,
     x: MapLayout,
     out: MapLayout,
-    gemm: [Gemm; 1],
+    way: Way,
 }
 
 impl ConvForward {
-    /// Prepares the convolution from map `x` to map `out`.
+    /// Prepares the convolution from map `x` to map `out`, by the algorithm that suits the shape.
     ///
     /// # Panics
     /// Where the layouts do not fit the shape, or the border of `x` is less than [`ConvShape::input_border`].
     pub fn new(isa: Isa, shape: &ConvShape, x: MapLayout, out: MapLayout) -> Self {
+        Self::with_algorithm(isa, ConvAlgorithm::Auto, shape, x, out)
+    }
+
+    /// The same by a given algorithm, where the shape admits it.
+    ///
+    /// # Panics
+    /// As [`ConvForward::new`].
+    pub fn with_algorithm(
+        isa: Isa,
+        algorithm: ConvAlgorithm,
+        shape: &ConvShape,
+        x: MapLayout,
+        out: MapLayout,
+    ) -> Self {
         shape.check(&x, shape.input_border(), &out, 0);
         let (channels, columns) = (shape.group_in(), shape.group_out());
-        let gemm = Gemm::new(Product {
+        let product = Product {
             isa,
             phase: Phase::ALL,
             src: windows(shape, &x),
@@ -40,13 +55,14 @@ impl ConvForward {
                 column: channels * shape.taps(),
                 channel: shape.taps(),
             },
-        });
-        Self { isa, shape: *shape, x, out, gemm: [gemm] }
+        };
+        let way = Way::new(isa, algorithm, Pass::Forward, shape, vec![product]);
+        Self { shape: *shape, x, out, way }
     }
 
     /// Floats that the packed weights take.
     pub fn packed_len(&self) -> usize {
-        self.gemm[0].packed_len()
+        self.way.packed_len()
     }
 
     /// Writes the weights (OIHW) in the order in which [`ConvForward::run`] reads them.
@@ -56,7 +72,7 @@ impl ConvForward {
     pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
         check::length("weights", weights.len(), self.shape.weight_len());
         check::length("packed weights", packed.len(), self.packed_len());
-        self.gemm[0].pack(weights, packed);
+        self.way.pack(weights, packed);
     }
 
     /// `out = relu(w * x + bias + residual)`, each part of the epilogue where it is asked for.
@@ -70,12 +86,12 @@ impl ConvForward {
         check::map("output", out.len(), &self.out);
         check::length("packed weights", packed.len(), self.packed_len());
         epilogue.check(&self.out);
-        gemm::run(self.isa, &self.gemm, x, packed, epilogue, out);
+        self.way.run(x, packed, epilogue, out);
     }
 
     /// How the convolution is computed, for a profile.
     pub fn algorithm(&self) -> &'static str {
-        choose::Tile::name(self.gemm[0].tile(), self.isa)
+        self.way.name()
     }
 }
 

@@ -2,7 +2,8 @@
 //! sum runs over the taps of the window and the channels of the source map, columns are output channels.
 
 use super::choose::{self, MAX_ROWS, Split, Tile};
-use super::tile::{Panel, Rows, Segment, call_tile, for_rows};
+use super::tasks::{self, part};
+use super::tile::{Finish, Panel, Rows, Segment, call_tile, for_rows};
 use super::walk::{Grid, Phase, Walk};
 use crate::check;
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
@@ -241,11 +242,7 @@ pub(super) fn run(
             packed_start += gemm.packed_len();
         }
     };
-    if total <= min_tasks {
-        (0..total).for_each(run);
-    } else {
-        (0..total).into_par_iter().with_min_len(min_tasks).for_each(run);
-    }
+    tasks::for_each(total, min_tasks, run);
 }
 
 impl Gemm {
@@ -260,7 +257,6 @@ impl Gemm {
     ) {
         let Split { row_blocks, panel_blocks, .. } = self.split;
         let (group, block) = (index / (row_blocks * panel_blocks), index % (row_blocks * panel_blocks));
-        let part = |len: usize, index: usize, count: usize| len * index / count..len * (index + 1) / count;
         let task = Task {
             gemm: self,
             src,
@@ -356,10 +352,12 @@ impl Task<'_> {
                     columns: gemm.columns - p * width,
                     is_first: c == 0,
                     is_last: c + 1 == gemm.chunks.len(),
-                    bias: task.bias,
-                    residual: task.residual.as_ref().map(|(map, _)| *map),
-                    mask: task.mask.as_ref().map(|(map, _)| *map),
-                    relu: task.relu,
+                    finish: Finish {
+                        bias: task.bias,
+                        residual: task.residual.as_ref().map(|(map, _)| *map),
+                        mask: task.mask.as_ref().map(|(map, _)| *map),
+                        relu: task.relu,
+                    },
                 };
                 let places = Rows {
                     src: &src[..rows],
@@ -387,7 +385,11 @@ impl Gemm {
 /// # Safety
 /// That of [`call_tile`].
 #[inline(always)]
-unsafe fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
+pub(super) unsafe fn tiles<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    panel: &Panel<'_>,
+    rows: Rows<'_>,
+) {
     let len = rows.src.len();
     let count = len.div_ceil(R);
     let (least, larger) = (len / count, len % count);

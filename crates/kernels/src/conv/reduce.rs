@@ -1,9 +1,8 @@
 //! The last step of the gradient of the weights: the parts of the sum are added in their order, and
 //! `[tap][channel][column]` becomes OIHW.
 
-use super::choose;
+use super::{choose, tasks};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Sums by `[group][part][tap][channel][column]`.
@@ -27,20 +26,16 @@ const TASK: usize = 1024;
 pub(super) fn run(isa: Isa, sums: &Sums<'_>, dw: &mut [f32]) {
     let weights = sums.taps * sums.channels;
     let (vectors, strips) = (sums.columns.div_ceil(isa.lanes()), weights.div_ceil(TASK));
-    let tasks = sums.groups * vectors * strips;
+    let count = sums.groups * vectors * strips;
     let work = sums.groups * sums.parts * weights * sums.columns;
-    let min_tasks = choose::min_tasks(16 * work, tasks);
+    let min_tasks = choose::min_tasks(16 * work, count);
     let dw = Sink::new(dw);
     let run = |index: usize| {
         let (index, strip) = (index / strips, index % strips);
         let weights = strip * TASK..weights.min((strip + 1) * TASK);
         isa.run(Turn { sums, dw, group: index / vectors, vector: index % vectors, weights });
     };
-    if tasks <= min_tasks {
-        (0..tasks).for_each(run);
-    } else {
-        (0..tasks).into_par_iter().with_min_len(min_tasks).for_each(run);
-    }
+    tasks::for_each(count, min_tasks, run);
 }
 
 /// Some weights, counted as `channel * taps + tap`, of a vector of columns.

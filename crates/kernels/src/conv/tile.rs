@@ -38,6 +38,12 @@ pub(super) struct Panel<'a> {
     pub(super) is_first: bool,
     /// The sum ends here, so the epilogue is due.
     pub(super) is_last: bool,
+    pub(super) finish: Finish<'a>,
+}
+
+/// What is done to a finished sum; see [`Epilogue`](super::Epilogue).
+#[derive(Clone, Copy, Default)]
+pub(super) struct Finish<'a> {
     pub(super) bias: Option<Source<'a>>,
     pub(super) residual: Option<Source<'a>>,
     pub(super) mask: Option<Source<'a>>,
@@ -100,10 +106,10 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
     for r in 0..R {
         for line in 0..(V * S::LANES).div_ceil(LINE) {
             simd.prefetch_write(panel.dst, dst[r] + panel.column + line * LINE);
-            if let (true, Some(source)) = (panel.is_last, panel.residual) {
+            if let (true, Some(source)) = (panel.is_last, panel.finish.residual) {
                 simd.prefetch(source, residual[r] + panel.column + line * LINE);
             }
-            if let (true, Some(source)) = (panel.is_last, panel.mask) {
+            if let (true, Some(source)) = (panel.is_last, panel.finish.mask) {
                 simd.prefetch(source, rows.mask[r] + panel.column + line * LINE);
             }
         }
@@ -117,7 +123,7 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
     }
     // SAFETY: the windows and the weights lie inside, by the contract.
     let acc = unsafe { multiply::<S, R, V>(simd, panel, src, rows.index, acc) };
-    let bias = match (panel.is_last, panel.bias) {
+    let bias = match (panel.is_last, panel.finish.bias) {
         // SAFETY: there is a bias for each column, by the contract.
         (true, Some(bias)) => unsafe { load(simd, bias, panel.column, panel.columns) },
         _ => [simd.zero(); V],
@@ -125,34 +131,52 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
     for r in 0..R {
         let mut out = acc[r];
         if panel.is_last {
-            for v in 0..V {
-                out[v] = simd.add(out[v], bias[v]);
-            }
-            if let Some(source) = panel.residual {
-                // SAFETY: the columns exist in the residual too, by the contract.
-                let other: [S::V; V] =
-                    unsafe { load(simd, source, residual[r] + panel.column, panel.columns) };
-                for v in 0..V {
-                    out[v] = simd.add(out[v], other[v]);
-                }
-            }
-            if panel.relu {
-                for v in 0..V {
-                    out[v] = simd.relu(out[v]);
-                }
-            }
-            if let Some(source) = panel.mask {
-                // SAFETY: the columns exist in the mask too, by the contract.
-                let mask: [S::V; V] =
-                    unsafe { load(simd, source, rows.mask[r] + panel.column, panel.columns) };
-                for v in 0..V {
-                    out[v] = simd.select_gt(mask[v], simd.zero(), out[v], simd.zero());
-                }
-            }
+            let (residual, mask) = (residual[r] + panel.column, rows.mask[r] + panel.column);
+            // SAFETY: the columns exist in all maps, by the contract.
+            out = unsafe { finish(simd, &panel.finish, out, bias, residual, mask, panel.columns) };
         }
         // SAFETY: the columns exist and are ours, by the contract.
         unsafe { store(simd, out, panel.dst, dst[r] + panel.column, panel.columns) };
     }
+}
+
+/// `mask(relu(out + bias + residual))`, of the first `columns` columns.
+///
+/// # Safety
+/// The columns lie inside the residual and the mask, from the places given.
+#[inline(always)]
+pub(super) unsafe fn finish<S: Simd, const V: usize>(
+    simd: S,
+    how: &Finish<'_>,
+    mut out: [S::V; V],
+    bias: [S::V; V],
+    residual: usize,
+    mask: usize,
+    columns: usize,
+) -> [S::V; V] {
+    for v in 0..V {
+        out[v] = simd.add(out[v], bias[v]);
+    }
+    if let Some(source) = how.residual {
+        // SAFETY: by the contract.
+        let other: [S::V; V] = unsafe { load(simd, source, residual, columns) };
+        for v in 0..V {
+            out[v] = simd.add(out[v], other[v]);
+        }
+    }
+    if how.relu {
+        for v in 0..V {
+            out[v] = simd.relu(out[v]);
+        }
+    }
+    if let Some(source) = how.mask {
+        // SAFETY: by the contract.
+        let mask: [S::V; V] = unsafe { load(simd, source, mask, columns) };
+        for v in 0..V {
+            out[v] = simd.select_gt(mask[v], simd.zero(), out[v], simd.zero());
+        }
+    }
+    out
 }
 
 /// The sum over one chunk.
@@ -263,7 +287,7 @@ pub(super) unsafe fn load<S: Simd, const V: usize>(
 /// # Safety
 /// They lie inside, and no other thread touches them.
 #[inline(always)]
-unsafe fn store<S: Simd, const V: usize>(
+pub(super) unsafe fn store<S: Simd, const V: usize>(
     simd: S,
     vectors: [S::V; V],
     dst: Sink<'_>,

@@ -1,0 +1,67 @@
+//! Which algorithms a convolution may be computed by.
+
+/// Name of the environment variable that forces an algorithm.
+pub const CONV_VARIABLE: &str = "RESIDUUM_CONV";
+
+/// What the choice of an algorithm is left to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConvAlgorithm {
+    /// The one expected to be the fastest for the shape.
+    #[default]
+    Auto,
+    /// Sums as they are defined: the least rounding, and filters that take no more memory than they hold.
+    Direct,
+    /// Winograd's minimal filtering wherever it is possible: windows of 3 x 3, stride 1. Transformed filters
+    /// take four times the memory.
+    Winograd,
+}
+
+/// Why an algorithm that was asked for by name is not to be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("RESIDUUM_CONV: expected auto, direct or winograd, found {found:?}; correct it or unset it")]
+pub struct UnknownAlgorithm {
+    /// The name as given.
+    pub found: String,
+}
+
+impl ConvAlgorithm {
+    /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].
+    ///
+    /// # Errors
+    /// When the variable holds an unknown name.
+    pub fn from_env() -> Result<Self, UnknownAlgorithm> {
+        match std::env::var_os(CONV_VARIABLE) {
+            None => Ok(Self::Auto),
+            Some(value) if value.is_empty() => Ok(Self::Auto),
+            Some(value) => Self::from_name(&value.to_string_lossy()),
+        }
+    }
+
+    /// The algorithm called `auto`, `direct` or `winograd`.
+    ///
+    /// # Errors
+    /// When the name is unknown.
+    pub fn from_name(name: &str) -> Result<Self, UnknownAlgorithm> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "direct" => Ok(Self::Direct),
+            "winograd" => Ok(Self::Winograd),
+            _ => Err(UnknownAlgorithm { found: name.to_owned() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn algorithms_are_found_by_name_and_others_refused() {
+        let found = ["auto", "direct", "winograd"].map(|name| ConvAlgorithm::from_name(name).unwrap());
+        assert_eq!(found, [ConvAlgorithm::Auto, ConvAlgorithm::Direct, ConvAlgorithm::Winograd]);
+        let error = ConvAlgorithm::from_name("fft").unwrap_err();
+        assert!(
+            error.to_string().contains("RESIDUUM_CONV: expected auto, direct or winograd, found \"fft\"")
+        );
+    }
+}

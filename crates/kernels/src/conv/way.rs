@@ -1,0 +1,72 @@
+//! The two ways to compute a forward pass or a gradient of the input.
+
+use super::algorithm::ConvAlgorithm;
+use super::choose::{self, Pass};
+use super::gemm::{self, Epilogue, Gemm, Product};
+use super::winograd::Winograd;
+use crate::conv_shape::ConvShape;
+use crate::isa::Isa;
+
+/// A pass, prepared in the way that was chosen.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    Direct(Isa, Vec<Gemm>),
+    Winograd(Box<Winograd>),
+}
+
+impl Way {
+    /// Prepares products that write disjoint parts of one map.
+    pub(super) fn new(
+        isa: Isa,
+        algorithm: ConvAlgorithm,
+        pass: Pass,
+        shape: &ConvShape,
+        products: Vec<Product<'_>>,
+    ) -> Self {
+        match &products[..] {
+            [product] if choose::is_winograd(algorithm, pass, shape) => {
+                Self::Winograd(Box::new(Winograd::new(product)))
+            }
+            _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),
+        }
+    }
+
+    /// Floats that the packed weights take.
+    pub(super) fn packed_len(&self) -> usize {
+        match self {
+            Self::Direct(_, gemms) => gemms.iter().map(Gemm::packed_len).sum(),
+            Self::Winograd(winograd) => winograd.packed_len(),
+        }
+    }
+
+    /// Packs weights of the shape's length.
+    pub(super) fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        match self {
+            Self::Direct(_, gemms) => {
+                let mut rest = packed;
+                for gemm in gemms {
+                    let (part, after) = rest.split_at_mut(gemm.packed_len());
+                    gemm.pack(weights, part);
+                    rest = after;
+                }
+            }
+            Self::Winograd(winograd) => winograd.pack(weights, packed),
+        }
+    }
+
+    /// The caller has checked that the maps lie inside their buffers.
+    pub(super) fn run(&self, src: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, dst: &mut [f32]) {
+        match self {
+            Self::Direct(isa, gemms) => gemm::run(*isa, gemms, src, packed, epilogue, dst),
+            Self::Winograd(winograd) => winograd.run(src, packed, epilogue, dst),
+        }
+    }
+
+    /// How a profile calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Direct(isa, gemms) => gemms.first().map_or("nothing", |gemm| gemm.tile().name(*isa)),
+            Self::Winograd(_) => "winograd 4x4",
+        }
+    }
+}

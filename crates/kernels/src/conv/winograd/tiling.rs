@@ -1,0 +1,164 @@
+//! How the outputs are cut into tiles, and tiles into blocks.
+
+use super::super::walk::{Grid, Walk};
+use super::transform::{OUTPUTS, POINTS, Window};
+use std::ops::Range;
+
+/// Products of a tile.
+pub(in crate::conv) const FREQUENCIES: usize = POINTS * POINTS;
+/// Most tiles of a block.
+pub(super) const MAX_TILES: usize = 32;
+
+/// The tiles of a batch of maps, image by image, row by row, as even as possible along each axis.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::conv) struct Tiling {
+    grid: Grid,
+    rows: usize,
+    columns: usize,
+}
+
+/// A tile: its first output and how many there are along each axis, 1 to 4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tile {
+    image: usize,
+    y: usize,
+    x: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Tile {
+    /// Its pixels in a map.
+    #[inline(always)]
+    pub(super) fn window(&self, walk: &Walk) -> Window {
+        Window {
+            place: walk.base + self.image * walk.image + self.y * walk.row + self.x * walk.pixel,
+            row: walk.row,
+            pixel: walk.pixel,
+            height: self.height,
+            width: self.width,
+        }
+    }
+
+    /// 0: clipped in x, 1: whole, 2: clipped in y, 3: clipped in both. In this order, the tiles that a frequency
+    /// wants are neighbours.
+    fn class(&self) -> usize {
+        match (self.height == OUTPUTS, self.width == OUTPUTS) {
+            (true, false) => 0,
+            (true, true) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
+        }
+    }
+}
+
+/// Part `index` of `count` parts of `0..len`, as even as possible, the larger ones first.
+fn even(len: usize, count: usize, index: usize) -> Range<usize> {
+    let bound = |index: usize| index * (len / count) + index.min(len % count);
+    bound(index)..bound(index + 1)
+}
+
+impl Tiling {
+    pub(in crate::conv) fn new(grid: Grid) -> Self {
+        Self { grid, rows: grid.h.div_ceil(OUTPUTS), columns: grid.w.div_ceil(OUTPUTS) }
+    }
+
+    /// Number of tiles.
+    pub(in crate::conv) fn len(&self) -> usize {
+        self.grid.n * self.rows * self.columns
+    }
+
+    fn tile(&self, index: usize) -> Tile {
+        let (image, index) = (index / (self.rows * self.columns), index % (self.rows * self.columns));
+        let y = even(self.grid.h, self.rows, index / self.columns);
+        let x = even(self.grid.w, self.columns, index % self.columns);
+        Tile { image, y: y.start, x: x.start, height: y.len(), width: x.len() }
+    }
+
+    /// At most [`MAX_TILES`] tiles, ordered by class.
+    pub(super) fn block(&self, range: Range<usize>) -> Block {
+        let mut block = Block { tiles: [Tile::default(); MAX_TILES], len: range.len(), ends: [0; 4] };
+        for (tile, index) in block.tiles.iter_mut().zip(range) {
+            *tile = self.tile(index);
+            block.ends[tile.class()] += 1;
+        }
+        block.tiles[..block.len].sort_unstable_by_key(|tile| (tile.class(), tile.image, tile.y, tile.x));
+        for class in 1..4 {
+            block.ends[class] += block.ends[class - 1];
+        }
+        block
+    }
+}
+
+/// Some tiles, ordered by class.
+pub(super) struct Block {
+    tiles: [Tile; MAX_TILES],
+    len: usize,
+    /// Where each class ends.
+    ends: [usize; 4],
+}
+
+impl Block {
+    #[inline(always)]
+    pub(super) fn tiles(&self) -> &[Tile] {
+        &self.tiles[..self.len]
+    }
+
+    /// The tile after tile `t`; the last one follows itself.
+    #[inline(always)]
+    pub(super) fn next(&self, t: usize) -> &Tile {
+        &self.tiles[(t + 1).min(self.len - 1)]
+    }
+
+    /// The tiles that need the product of a frequency.
+    #[inline(always)]
+    pub(super) fn wanting(&self, frequency: usize) -> Range<usize> {
+        let last = POINTS - 1;
+        match (frequency / POINTS == last, frequency % POINTS == last) {
+            (false, false) => 0..self.ends[3],
+            (true, false) => 0..self.ends[1],
+            (false, true) => self.ends[0]..self.ends[2],
+            (true, true) => self.ends[0]..self.ends[1],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_every_output_once() {
+        for size in 1..=20 {
+            let grid = Grid { n: 2, h: size, w: 21 - size };
+            let tiling = Tiling::new(grid);
+            let mut seen = vec![0; grid.rows()];
+            for index in 0..tiling.len() {
+                let tile = tiling.tile(index);
+                assert!((1..=OUTPUTS).contains(&tile.height) && (1..=OUTPUTS).contains(&tile.width));
+                for y in tile.y..tile.y + tile.height {
+                    for x in tile.x..tile.x + tile.width {
+                        seen[(tile.image * grid.h + y) * grid.w + x] += 1;
+                    }
+                }
+            }
+            assert!(seen.iter().all(|&seen| seen == 1), "{grid:?}");
+        }
+    }
+
+    #[test]
+    fn frequencies_at_infinity_want_the_tiles_that_are_whole_there() {
+        for (h, w) in [(14, 14), (7, 8), (8, 7), (3, 5), (8, 8)] {
+            let tiling = Tiling::new(Grid { n: 1, h, w });
+            let block = tiling.block(0..tiling.len());
+            for frequency in 0..FREQUENCIES {
+                let wanting = block.wanting(frequency);
+                for (index, tile) in block.tiles().iter().enumerate() {
+                    let needs = (frequency / POINTS < 5 || tile.height == OUTPUTS)
+                        && (frequency % POINTS < 5 || tile.width == OUTPUTS);
+                    assert_eq!(wanting.contains(&index), needs, "{h}x{w}, {frequency}, {tile:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Gradient of the weights: with the same points, the products of transformed inputs and transformed gradients
+//! of outputs are summed over all tiles, and transformed once at the end.
+//!
+//! ```text
+//! task       = part of the tiles x block of input channels x block of output channels    threads share the tasks
+//!   block    of about 24 tiles
+//!     V[36][tile][channel] = transformed inputs,  W[36][tile][column] = transformed gradients
+//!     sums[36][channel][column] += V x W by frequency, by the register tile of the direct way
+//! then the parts are added in their order, transformed and turned into OIHW
+//! ```
+//!
+//! Both operands step from tile to tile by their channels, so nothing is packed.
+
+use super::frequency_stride;
+use super::tiling::{Block, FREQUENCIES, MAX_TILES, Tiling};
+use super::transform::{OUTPUTS, POINTS, Taps, TransformTile};
+use crate::conv::choose::{self, WinogradOuter};
+use crate::conv::forward::windows;
+use crate::conv::outer::{Corner, Operands, Run, call_outer_tile};
+use crate::conv::tasks::{self, part};
+use crate::conv::tile::for_rows;
+use crate::conv::walk::{Phase, Walk};
+use crate::conv_shape::ConvShape;
+use crate::isa::{Isa, Kernel, Simd, Sink, Source};
+use residuum_tensor::MapLayout;
+use std::ops::Range;
+
+/// Rows of a register tile.
+const ROWS: usize = 6;
+
+/// The gradient, prepared for its maps.
+#[derive(Clone, Debug)]
+pub(in crate::conv) struct WinogradWeights {
+    isa: Isa,
+    tiling: Tiling,
+    x: Walk,
+    dy: Walk,
+    channels: usize,
+    columns: usize,
+    /// Vectors of a register tile.
+    vectors: usize,
+    panels: usize,
+    panel_columns: usize,
+    cut: WinogradOuter,
+    min_tasks: usize,
+}
+
+impl WinogradWeights {
+    pub(in crate::conv) fn new(isa: Isa, shape: &ConvShape, x: &MapLayout, dy: &MapLayout) -> Self {
+        let (channels, columns) = (shape.c_in, shape.c_out);
+        let tiling = Tiling::new(Phase::ALL.grid(dy));
+        let vectors = choose::outer(isa, columns).vectors;
+        let panel_columns = vectors * isa.lanes();
+        let cut = choose::winograd_outer(tiling.len(), channels, columns);
+        let macs = FREQUENCIES * tiling.len() * channels * columns;
+        Self {
+            isa,
+            tiling,
+            x: windows(shape, x),
+            dy: Phase::ALL.walk(dy),
+            channels,
+            columns,
+            vectors,
+            panels: columns.div_ceil(panel_columns),
+            panel_columns,
+            cut,
+            min_tasks: choose::min_tasks(macs, cut.parts * cut.in_blocks * cut.out_blocks),
+        }
+    }
+
+    /// Floats of the sums of one frequency, and from a frequency to the next.
+    fn sums_stride(&self) -> usize {
+        frequency_stride(self.channels * self.panels * self.panel_columns)
+    }
+
+    /// Floats of working memory.
+    pub(in crate::conv) fn scratch_len(&self) -> usize {
+        self.cut.parts * FREQUENCIES * self.sums_stride()
+    }
+
+    /// The input channels of a block: whole vectors, but for the last.
+    fn channels_of(&self, block: usize) -> Range<usize> {
+        let lanes = self.isa.lanes();
+        let vectors = part(self.channels.div_ceil(lanes), block, self.cut.in_blocks);
+        vectors.start * lanes..(vectors.end * lanes).min(self.channels)
+    }
+
+    /// The caller has checked that the maps lie inside their buffers, and the lengths of the others.
+    pub(in crate::conv) fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
+        if self.tiling.len() == 0 {
+            dw.fill(0.0);
+            return;
+        }
+        let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
+        let sums = Sink::new(scratch);
+        tasks::for_each(parts * in_blocks * out_blocks, self.min_tasks, |index| {
+            let (index, out_block) = (index / out_blocks, index % out_blocks);
+            let (index, in_block) = (index / in_blocks, index % in_blocks);
+            let task = Task {
+                plan: self,
+                x: Source::new(x),
+                dy: Source::new(dy),
+                sums,
+                sums_start: index * FREQUENCIES * self.sums_stride(),
+                tiles: part(self.tiling.len(), index, parts),
+                channels: self.channels_of(in_block),
+                panels: part(self.panels, out_block, out_blocks),
+            };
+            let len = task.operands().len;
+            tasks::with_memory(len, |memory| self.isa.run(Sum { task, memory }));
+        });
+        self.reduce(sums.source(), dw);
+    }
+
+    /// Adds the parts, and writes the weights.
+    fn reduce(&self, sums: Source<'_>, dw: &mut [f32]) {
+        let vectors = self.columns.div_ceil(self.isa.lanes());
+        let strips = self.channels.div_ceil(STRIP);
+        let work = FREQUENCIES * self.cut.parts * self.channels * self.columns;
+        let min_tasks = choose::min_tasks(16 * work, vectors * strips);
+        let dw = Sink::new(dw);
+        tasks::for_each(vectors * strips, min_tasks, |index| {
+            let channels = index % strips * STRIP..self.channels.min((index % strips + 1) * STRIP);
+            self.isa.run(Turn { plan: self, sums, dw, vector: index / strips, channels });
+        });
+    }
+}
+
+/// Some tiles, input channels and panels of output channels.
+struct Task<'a> {
+    plan: &'a WinogradWeights,
+    x: Source<'a>,
+    dy: Source<'a>,
+    sums: Sink<'a>,
+    /// Where the sums of the part begin.
+    sums_start: usize,
+    tiles: Range<usize>,
+    channels: Range<usize>,
+    panels: Range<usize>,
+}
+
+/// How the transformed operands lie in memory: `V` from 0 on, then `W`.
+#[derive(Clone, Copy)]
+struct Layout {
+    blocks: usize,
+    /// Floats of a tile in `V`, and from a frequency to the next.
+    v_row: usize,
+    v_stride: usize,
+    /// The same of `W`.
+    w_row: usize,
+    w_stride: usize,
+    w_start: usize,
+    len: usize,
+}
+
+impl Task<'_> {
+    fn operands(&self) -> Layout {
+        let blocks = self.tiles.len().div_ceil(MAX_TILES).max(1);
+        let most_tiles = self.tiles.len().div_ceil(blocks);
+        let v_row = self.channels.len().next_multiple_of(self.plan.isa.lanes());
+        let w_row = self.panels.len() * self.plan.panel_columns;
+        let (v_stride, w_stride) =
+            (frequency_stride(most_tiles * v_row), frequency_stride(most_tiles * w_row));
+        let w_start = FREQUENCIES * v_stride;
+        Layout { blocks, v_row, v_stride, w_row, w_stride, w_start, len: w_start + FREQUENCIES * w_stride }
+    }
+}
+
+/// A task and the memory that it works in.
+struct Sum<'a> {
+    task: Task<'a>,
+    memory: Sink<'a>,
+}
+
+impl Kernel for Sum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (task, layout) = (&self.task, self.task.operands());
+        for index in 0..layout.blocks {
+            let tiles = part(task.tiles.len(), index, layout.blocks);
+            let tiles = task.tiles.start + tiles.start..task.tiles.start + tiles.end;
+            let block = task.plan.tiling.block(tiles);
+            self.transform(simd, &block, &layout);
+            match task.plan.vectors {
+                4 if S::IS_WIDE => self.multiply::<S, 4>(simd, &block, &layout, index == 0),
+                1 => self.multiply::<S, 1>(simd, &block, &layout, index == 0),
+                _ => self.multiply::<S, 2>(simd, &block, &layout, index == 0),
+            }
+        }
+    }
+}
+
+impl Sum<'_> {
+    #[inline(always)]
+    fn transform<S: Simd>(&self, simd: S, block: &Block, layout: &Layout) {
+        let (task, plan) = (&self.task, self.task.plan);
+        let first = task.panels.start * plan.panel_columns;
+        for (t, tile) in block.tiles().iter().enumerate() {
+            simd.call(TransformTile::<POINTS> {
+                src: task.x,
+                window: tile.window(&plan.x).grown(POINTS - OUTPUTS).shifted(task.channels.start),
+                next: block.next(t).window(&plan.x).shifted(task.channels.start),
+                channels: task.channels.len(),
+                dst: self.memory,
+                start: t * layout.v_row,
+                stride: layout.v_stride,
+                row: layout.v_row,
+            });
+            simd.call(TransformTile::<OUTPUTS> {
+                src: task.dy,
+                window: tile.window(&plan.dy).shifted(first),
+                next: block.next(t).window(&plan.dy).shifted(first),
+                channels: (plan.columns - first).min(layout.w_row),
+                dst: self.memory,
+                start: layout.w_start + t * layout.w_row,
+                stride: layout.w_stride,
+                row: layout.w_row,
+            });
+        }
+    }
+
+    /// Adds a block of tiles to the sums, in register tiles of `V` vectors.
+    #[inline(always)]
+    fn multiply<S: Simd, const V: usize>(&self, simd: S, block: &Block, layout: &Layout, is_first: bool) {
+        let (task, plan) = (&self.task, self.task.plan);
+        let (width, sums_row) = (V * S::LANES, plan.panels * plan.panel_columns);
+        let channels = task.channels.len();
+        let count = channels.div_ceil(ROWS);
+        for frequency in 0..FREQUENCIES {
+            let wanting = block.wanting(frequency);
+            let run = Run {
+                x: wanting.start * layout.v_row,
+                dy: wanting.start * layout.w_row,
+                count: wanting.len(),
+            };
+            let operands = Operands {
+                x: self.memory.source(),
+                dy: self.memory.source(),
+                runs: &[run],
+                sums: task.sums,
+                sums_stride: sums_row,
+                is_first,
+            };
+            let sums = task.sums_start + frequency * plan.sums_stride();
+            for (index, panel) in task.panels.clone().enumerate() {
+                for tile in 0..count {
+                    let (start, end) = (channels * tile / count, channels * (tile + 1) / count);
+                    let corner = Corner {
+                        x: frequency * layout.v_stride + start,
+                        dy: layout.w_start + frequency * layout.w_stride + index * width,
+                        sums: sums + (task.channels.start + start) * sums_row + panel * width,
+                        x_step: layout.v_row,
+                        dy_step: layout.w_row,
+                    };
+                    for_rows!(end - start, ROWS, call_outer_tile::<S, R, V>(simd, &operands, corner));
+                }
+            }
+        }
+    }
+}
+
+/// Input channels whose weights are turned at a time.
+const STRIP: usize = 16;
+
+/// The weights from some input channels to a vector of output channels.
+struct Turn<'a> {
+    plan: &'a WinogradWeights,
+    sums: Source<'a>,
+    dw: Sink<'a>,
+    vector: usize,
+    channels: Range<usize>,
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (plan, first) = (self.plan, self.vector * S::LANES);
+        let sums_row = plan.panels * plan.panel_columns;
+        let mut turned = [[0.0; 9 * STRIP]; 16];
+        for (index, channel) in self.channels.clone().enumerate() {
+            let taps = Taps {
+                sums: self.sums,
+                start: channel * sums_row + first,
+                stride: plan.sums_stride(),
+                parts: plan.cut.parts,
+            };
+            for (tap, vector) in taps.load(simd).into_iter().flatten().enumerate() {
+                let mut lanes = [0.0; 16];
+                simd.store(vector, &mut lanes);
+                for lane in 0..S::LANES {
+                    turned[lane][9 * index + tap] = lanes[lane];
+                }
+            }
+        }
+        let count = 9 * self.channels.len();
+        for lane in 0..S::LANES.min(plan.columns - first) {
+            let start = ((first + lane) * plan.channels + self.channels.start) * 9;
+            // SAFETY: no other task has these weights.
+            unsafe { self.dw.slice(start, count) }.copy_from_slice(&turned[lane][..count]);
+        }
+    }
+}

@@ -79,14 +79,14 @@ enum OpText {
         running_var: String,
         eps: f32,
     },
-    Relu,
-    Add,
+    Relu {},
+    Add {},
     MaxPool(MaxPool),
     AvgPool {
         window: MaxPool,
         count_include_pad: bool,
     },
-    GlobalAvgPool,
+    GlobalAvgPool {},
     Subsample {
         stride: usize,
     },
@@ -149,13 +149,13 @@ impl Graph {
                 running_var: name(b.running_var),
                 eps: b.eps,
             },
-            Op::Relu => OpText::Relu,
-            Op::Add => OpText::Add,
+            Op::Relu => OpText::Relu {},
+            Op::Add => OpText::Add {},
             Op::MaxPool(pool) => OpText::MaxPool(pool),
             Op::AvgPool(AvgPool { window, count_include_pad }) => {
                 OpText::AvgPool { window, count_include_pad }
             }
-            Op::GlobalAvgPool => OpText::GlobalAvgPool,
+            Op::GlobalAvgPool => OpText::GlobalAvgPool {},
             Op::Subsample { stride } => OpText::Subsample { stride },
             Op::PadChannels { before, after } => OpText::PadChannels { before, after },
             Op::Linear(l) => OpText::Linear { weight: name(l.weight), bias: l.bias.map(name) },
@@ -267,13 +267,15 @@ impl Reader {
                 let norm = BatchNorm { weight, bias, running_mean: mean, running_var: var, eps, channels };
                 (Op::BatchNorm(norm), Kind::Map { channels })
             }
-            OpText::Relu => (Op::Relu, first),
-            OpText::Add => (Op::Add, first),
+            OpText::Relu {} => (Op::Relu, first),
+            OpText::Add {} => (Op::Add, first),
             OpText::MaxPool(pool) => (Op::MaxPool(window(name, pool)?), first),
             OpText::AvgPool { window: pool, count_include_pad } => {
                 (Op::AvgPool(AvgPool { window: window(name, pool)?, count_include_pad }), first)
             }
-            OpText::GlobalAvgPool => (Op::GlobalAvgPool, Kind::Vector { features: channels(name, first)? }),
+            OpText::GlobalAvgPool {} => {
+                (Op::GlobalAvgPool, Kind::Vector { features: channels(name, first)? })
+            }
             OpText::Subsample { stride } => {
                 windows(name, &[stride], [0; 2])?;
                 (Op::Subsample { stride }, first)

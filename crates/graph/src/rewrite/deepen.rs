@@ -131,7 +131,7 @@ impl Deepened<'_> {
         values: Values,
     ) -> Result<NodeId, RewriteError> {
         let c_in = self.out.channels(x);
-        if c_in % old.groups != 0 {
+        if !c_in.is_multiple_of(old.groups) {
             let reason = format!("its {} groups do not divide {c_in} channels", old.groups);
             return Err(RewriteError::new(&node.name, reason));
         }
@@ -155,9 +155,8 @@ impl Deepened<'_> {
         let mut param = |id: ParamId| {
             let role = self.source.graph.param(id).role;
             let value = match (role, values) {
-                (Role::NormWeight, Values::Identity) => 1.0,
                 (Role::RunningVar, Values::Identity) => 1.0 - old.eps,
-                (Role::RunningVar, _) => 1.0,
+                (Role::RunningVar, _) | (Role::NormWeight, Values::Identity) => 1.0,
                 _ => 0.0,
             };
             let tensor = Tensor::filled([old.channels], value);

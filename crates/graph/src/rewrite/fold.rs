@@ -243,7 +243,9 @@ impl<'a, T: Element> Walk<'a, T> {
         let weights = Matrix::dense(&self.source.values(linear.weight), linear.inputs).of(&matrix);
         let mut dense = vec![0.0; linear.outputs * matrix.columns];
         for (values, row) in dense.chunks_exact_mut(matrix.columns).zip(&weights.rows) {
-            row.iter().for_each(|&(column, value)| values[column] = value);
+            for &(column, value) in row {
+                values[column] = value;
+            }
         }
         let bias = linear.bias.map(|bias| self.source.values(bias));
         let init = self.source.graph.param(linear.weight).init;

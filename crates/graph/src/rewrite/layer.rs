@@ -114,7 +114,9 @@ impl Layer {
     pub(crate) fn scale(&mut self, scale: &[f64], shift: &[f64]) {
         let row = self.inputs * self.taps();
         for (filter, a) in self.weight.chunks_exact_mut(row).zip(scale) {
-            filter.iter_mut().for_each(|w| *w *= a);
+            for w in filter {
+                *w *= a;
+            }
         }
         for ((b, a), t) in self.bias.iter_mut().zip(scale).zip(shift) {
             *b = a * *b + t;
@@ -152,7 +154,9 @@ impl Layer {
         for (o, row) in matrix.rows.iter().enumerate() {
             for &(column, value) in row {
                 let start = ((first + o) * self.inputs + column) * self.taps();
-                taps.iter().for_each(|&(tap, part)| self.weight[start + tap] += part * value);
+                for &(tap, part) in taps {
+                    self.weight[start + tap] += part * value;
+                }
             }
         }
     }

@@ -48,7 +48,9 @@ pub fn fold_norm_as<T: Element>(graph: &Graph, weights: &Weights) -> Result<Rewr
             ([_, _, ..], Some(&x)) => out.layer(&layer, x),
             _ => out.copy(&source, node, &inputs),
         };
-        chain.iter().for_each(|old| written[old.index()] = Some(new));
+        for old in chain {
+            written[old.index()] = Some(new);
+        }
     }
     let output = written[graph.output().index()].unwrap_or(graph.output());
     out.finish(output)

@@ -15,6 +15,7 @@ pub(crate) struct Affine {
 }
 
 impl Affine {
+    #[allow(clippy::float_cmp, reason = "only what changes no bit is the identity")]
     pub(crate) fn is_identity(&self) -> bool {
         self.scale.iter().all(|&scale| scale == 1.0) && self.shift.iter().all(|&shift| shift == 0.0)
     }
@@ -47,7 +48,9 @@ impl<'a> Source<'a> {
             }
         }
         let mut users = graph.users();
-        users.iter_mut().for_each(|users| users.retain(|user| is_live[user.index()]));
+        for users in &mut users {
+            users.retain(|user| is_live[user.index()]);
+        }
         Ok(Self { graph, weights, users })
     }
 

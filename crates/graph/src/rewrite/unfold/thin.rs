@@ -122,7 +122,9 @@ fn carried_rows(layer: &Layer, c: usize, own: usize, carry: Carry) -> Result<(),
             continue;
         }
         let mut expected = vec![0.0; filter.len()];
-        copies.iter().for_each(|&(tap, part)| expected[(own + row - first) * taps + tap] = part);
+        for &(tap, part) in &copies {
+            expected[(own + row - first) * taps + tap] = part;
+        }
         if filter != expected {
             return refuse(row, "is not a copy of its input");
         }

@@ -64,7 +64,11 @@ fn folds(name: &str, graph: &Graph, shape: [usize; 3]) -> Graph {
     let (same, rounded) = fold_residual(graph, &weights).unwrap();
     assert_eq!(same, plain, "{name}");
     assert!(exact.iter().all(|(name, tensor)| {
-        tensor.data().iter().zip(rounded[name].data()).all(|(&exact, &rounded)| exact as f32 == rounded)
+        tensor
+            .data()
+            .iter()
+            .zip(rounded[name].data())
+            .all(|(&exact, &rounded)| (exact as f32).to_bits() == rounded.to_bits())
     }));
     let (folded, exact) = fold_norm_as::<f64>(graph, &weights).unwrap();
     let off = difference((graph, &weights), (&folded, &exact), shape);
@@ -244,7 +248,7 @@ fn projections_are_cut_out_with_their_bias_in_the_branch() {
             let (_, folded) = fold_norm(&graph, &weights).unwrap();
             let of = |name: &str| cut[name].data().iter().map(|&x| x as f32).collect::<Vec<f32>>();
             assert_eq!(of("layer2.1.conv1.weight"), folded["layer2.1.conv1.weight"].data());
-            let project = if shortcut == Shortcut::MeanThenProjection { 1 } else { 0 };
+            let project = u8::from(shortcut == Shortcut::MeanThenProjection);
             let projection = format!("layer2.0.downsample.{project}.weight");
             assert_eq!(of(&projection), folded["layer2.0.project.weight"].data());
         }
@@ -327,7 +331,7 @@ fn units_of_every_kind_are_deepened_and_keep_every_bit() {
     {
         for kernels in [&[3, 3][..], &[1, 3, 1]] {
             for shortcut in [Shortcut::PadAfter, Shortcut::Projection] {
-                let net = Net { kind, kernels, shortcut, ..NET };
+                let net = Net { kind, shortcut, kernels, ..NET };
                 let deeper = deepens(&format!("{net:?}"), &net.graph(), 0.0);
                 assert_eq!(count(&deeper, |op| *op == Op::Add), 8, "{net:?}");
                 assert!(deeper.find("layer1.3.conv2").is_some() && deeper.find("layer2.3.add").is_some());

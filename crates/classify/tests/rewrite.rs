@@ -74,7 +74,7 @@ fn a_deepened_network_is_the_registered_one() {
     deeper.save(&path).unwrap();
     let read = load_model(&path, &LoadOptions::default()).unwrap();
     assert_eq!((read.model.name.as_str(), &read.info.graph), ("cifar_resnet20", &None));
-    assert_eq!(agreement(&loaded, &read).largest_difference, 0.0);
+    assert!(agreement(&loaded, &read).largest_difference <= 0.0);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn resnet20_deepened_to_56_layers_has_the_same_predictions() {
     let deeper = deepen(&loaded.model.graph, &loaded.weights, 6, start).unwrap();
     let deeper = loaded.rewritten(deeper, "deepened");
     assert_eq!(deeper.model.name, "cifar_resnet56.akamaster");
-    assert_eq!(compare("resnet20 deepened", &loaded, &deeper), 0.0);
+    assert!(compare("resnet20 deepened", &loaded, &deeper) <= 0.0);
 }
 
 #[test]

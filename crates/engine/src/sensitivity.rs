@@ -60,9 +60,8 @@ impl Sensitivity {
         let sensitivity = graph.sensitivity(&wanted)?;
         let gradients = sensitivity.gradients.iter().flatten();
         let kept = to.iter().chain(&taps).chain(gradients).copied().chain([of]).collect();
-        let lowered = engine
-            .threads()
-            .run(|| lower_sensitivity(engine, &sensitivity.graph, weights, shape, &kept))?;
+        let lowered =
+            engine.threads().run(|| lower_sensitivity(engine, &sensitivity.graph, weights, shape, &kept))?;
         let value = |id: &NodeId| lowered.value_of[id];
         let names = options.to.iter().chain(&options.taps).cloned();
         let values = names.zip(to.iter().chain(&taps).map(value)).collect();

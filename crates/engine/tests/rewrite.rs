@@ -73,7 +73,11 @@ fn folds(name: &str, graph: &Graph, shape: [usize; 3]) -> Graph {
     let (same, rounded) = fold_residual(graph, &weights).unwrap();
     assert_eq!(same, plain, "{name}");
     assert!(exact.iter().all(|(name, tensor)| {
-        tensor.data().iter().zip(rounded[name].data()).all(|(&exact, &rounded)| (exact as f32).to_bits() == rounded.to_bits())
+        tensor
+            .data()
+            .iter()
+            .zip(rounded[name].data())
+            .all(|(&exact, &rounded)| (exact as f32).to_bits() == rounded.to_bits())
     }));
     let (folded, exact) = fold_norm_as::<f64>(graph, &weights).unwrap();
     let off = difference((graph, &weights), (&folded, &exact), shape);
@@ -253,7 +257,7 @@ fn projections_are_cut_out_with_their_bias_in_the_branch() {
             let (_, folded) = fold_norm(&graph, &weights).unwrap();
             let of = |name: &str| cut[name].data().iter().map(|&x| x as f32).collect::<Vec<f32>>();
             assert_eq!(of("layer2.1.conv1.weight"), folded["layer2.1.conv1.weight"].data());
-            let project = usize::from(shortcut == Shortcut::MeanThenProjection);
+            let project = u8::from(shortcut == Shortcut::MeanThenProjection);
             let projection = format!("layer2.0.downsample.{project}.weight");
             assert_eq!(of(&projection), folded["layer2.0.project.weight"].data());
         }
@@ -350,4 +354,41 @@ fn units_of_every_kind_are_deepened_and_keep_every_bit() {
     let (_, more) = deepen(&folded, &weights, 1, start).unwrap();
     assert!(more["layer1.2.conv2.weight"].data().iter().all(|&w| w == 0.0));
     assert!(more["layer1.2.conv1.weight"].data().iter().any(|&w| w != 0.0));
+}
+
+#[test]
+fn the_papers_other_units_become_plain_nets_of_the_size_that_the_formulas_say() {
+    for (name, size) in [
+        ("cifar_preact20", Some(1_712_304)),
+        ("cifar_preact20b", Some(1_712_304)),
+        ("cifar_preact20.relu_only_preact", Some(1_203_120)),
+        ("cifar_preact20.bn_after_add", Some(500_400)),
+        ("cifar_preact20.relu_before_add", Some(995_760)),
+        ("cifar_bottleneck20", Some(1_943_728)),
+        ("cifar_bottleneck20.full_preact", None),
+        ("cifar_resnet20.constant_0.5_0.5", Some(500_400)),
+        ("sd_resnet20", Some(500_400)),
+        ("wrn_10_2.b333", None),
+        ("wrn_16_2.b131", None),
+    ] {
+        let graph = residuum_models::build(name, Some(10)).unwrap().graph;
+        let plain = folds(name, &graph, [2, 8, 12]);
+        if let Some(size) = size {
+            assert_eq!(conv_weights(&plain), size, "{name}");
+        }
+    }
+}
+
+#[test]
+fn gates_and_dense_nets_are_refused_by_name() {
+    for (name, part) in [
+        ("cifar_seresnet20", "multiplies data by data"),
+        ("cifar_resnet20.exclusive", "multiplies data by data"),
+        ("cifar_resnet20.shortcut_only", "multiplies data by data"),
+        ("cifar_densenet_40_12", "concat"),
+    ] {
+        let graph = residuum_models::build(name, Some(10)).unwrap().graph;
+        let error = refusal(&graph).to_string();
+        assert!(error.contains(part), "{name}: {error}");
+    }
 }

@@ -32,7 +32,8 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn of(recipe: &Recipe, start: &Start, data: &Data) -> Result<Self> {
         let text = format!("{}\n{start:?}", without_paths(recipe).to_toml()?);
-        let recipe = Sha256::digest(text).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let recipe =
+            Sha256::digest(text).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         Ok(Self { recipe, train: data.train.digest().into(), test: data.test.digest().into() })
     }
 }

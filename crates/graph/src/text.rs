@@ -79,8 +79,8 @@ enum OpText {
         running_var: String,
         eps: f32,
     },
-    Relu,
-    Add,
+    Relu {},
+    Add {},
     MaxPool(MaxPool),
     AvgPool {
         window: MaxPool,
@@ -98,10 +98,10 @@ enum OpText {
         factor: f32,
         offset: f32,
     },
-    Mul,
-    Sigmoid,
-    Concat,
-    Flatten,
+    Mul {},
+    Sigmoid {},
+    Concat {},
+    Flatten {},
     Dropout(Dropout),
     DropPath(DropPath),
     Blur(Blur),
@@ -164,18 +164,18 @@ impl Graph {
                 running_var: name(b.running_var),
                 eps: b.eps,
             },
-            Op::Relu => OpText::Relu,
-            Op::Add => OpText::Add,
+            Op::Relu => OpText::Relu {},
+            Op::Add => OpText::Add {},
             Op::MaxPool(pool) => OpText::MaxPool(pool),
             Op::AvgPool(AvgPool { window, count_include_pad }) => {
                 OpText::AvgPool { window, count_include_pad }
             }
             Op::GlobalAvgPool => OpText::GlobalAvgPool { keeps_map: matches!(node.kind, Kind::Map { .. }) },
             Op::Scale { factor, offset } => OpText::Scale { factor, offset },
-            Op::Mul => OpText::Mul,
-            Op::Sigmoid => OpText::Sigmoid,
-            Op::Concat => OpText::Concat,
-            Op::Flatten => OpText::Flatten,
+            Op::Mul => OpText::Mul {},
+            Op::Sigmoid => OpText::Sigmoid {},
+            Op::Concat => OpText::Concat {},
+            Op::Flatten => OpText::Flatten {},
             Op::Dropout(dropout) => OpText::Dropout(dropout),
             Op::DropPath(path) => OpText::DropPath(path),
             Op::Blur(blur) => OpText::Blur(blur),
@@ -290,8 +290,8 @@ impl Reader {
                 let norm = BatchNorm { weight, bias, running_mean: mean, running_var: var, eps, channels };
                 (Op::BatchNorm(norm), Kind::Map { channels })
             }
-            OpText::Relu => (Op::Relu, first),
-            OpText::Add => (Op::Add, first),
+            OpText::Relu {} => (Op::Relu, first),
+            OpText::Add {} => (Op::Add, first),
             OpText::MaxPool(pool) => (Op::MaxPool(window(name, pool)?), first),
             OpText::AvgPool { window: pool, count_include_pad } => {
                 (Op::AvgPool(AvgPool { window: window(name, pool)?, count_include_pad }), first)
@@ -303,15 +303,15 @@ impl Reader {
             OpText::Scale { factor, offset } => {
                 (Op::Scale { factor: finite(name, factor)?, offset: finite(name, offset)? }, first)
             }
-            OpText::Mul => (Op::Mul, first),
-            OpText::Sigmoid => (Op::Sigmoid, first),
-            OpText::Concat => {
+            OpText::Mul {} => (Op::Mul, first),
+            OpText::Sigmoid {} => (Op::Sigmoid, first),
+            OpText::Concat {} => {
                 let all = kinds.iter().map(|&kind| channels(name, kind));
                 let channels = all.sum::<Result<usize, _>>()?;
                 sides(name, &[channels])?;
                 (Op::Concat, Kind::Map { channels })
             }
-            OpText::Flatten => (Op::Flatten, Kind::Vector { features: channels(name, first)? }),
+            OpText::Flatten {} => (Op::Flatten, Kind::Vector { features: channels(name, first)? }),
             OpText::Dropout(dropout) => {
                 share(name, dropout.rate, 0.0..1.0)?;
                 (Op::Dropout(dropout), first)

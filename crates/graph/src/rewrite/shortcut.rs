@@ -30,15 +30,15 @@ impl Unit {
             return Err(RewriteError::new(&source.node(fork).name, reason));
         }
         let relu = |way: &[NodeId]| way.iter().find(|&&id| source.node(id).op == Op::Relu).copied();
-        let (branch, shortcut) = match (relu(&one), relu(&other)) {
+        let is_second = match (relu(&one), relu(&other)) {
             (Some(_), Some(second)) => {
                 let reason = "a ReLU on the shortcut: it is not linear, and the other way has one too";
                 return Err(RewriteError::new(&source.node(second).name, reason));
             }
-            (Some(_), None) => (one, other),
-            (None, None) if taps(source, &one) >= taps(source, &other) => (one, other),
-            (None, _) => (other, one),
+            (None, None) => taps(source, &one) < taps(source, &other),
+            (first, _) => first.is_none(),
         };
+        let (branch, shortcut) = if is_second { (other, one) } else { (one, other) };
         Ok(Self { branch, shortcut, add })
     }
 }

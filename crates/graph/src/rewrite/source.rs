@@ -15,9 +15,9 @@ pub(crate) struct Affine {
 }
 
 impl Affine {
+    #[allow(clippy::float_cmp, reason = "only what changes no bit is the identity")]
     pub(crate) fn is_identity(&self) -> bool {
-        let is_one = |scale: &f64| scale.to_bits() == 1f64.to_bits();
-        self.scale.iter().all(is_one) && self.shift.iter().all(|&shift| shift == 0.0)
+        self.scale.iter().all(|&scale| scale == 1.0) && self.shift.iter().all(|&shift| shift == 0.0)
     }
 }
 
@@ -127,6 +127,9 @@ pub(crate) fn refusal(op: &Op) -> String {
     let why = match op {
         Op::Moments(_) | Op::Normalize(_) => "normalises by the batch's own statistics",
         Op::MaxPool(_) => "is not linear",
+        Op::Mul | Op::Sigmoid => "belongs to a gate, which multiplies data by data",
+        Op::Concat => "joins maps: dense connectivity",
+        Op::Blur(_) => "reads its border by reflection",
         Op::Add => "adds values that do not branch from one node",
         _ => "has no plain form",
     };

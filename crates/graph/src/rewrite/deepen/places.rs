@@ -185,16 +185,26 @@ fn plain(source: &Source<'_>) -> Result<Vec<Place>, RewriteError> {
     let strides = |id: &NodeId| matches!(&source.node(*id).op, Op::Conv2d(conv) if conv.stride != [1, 1]);
     let shapes: Vec<(usize, bool)> =
         blocks.iter().map(|block| (channels(block), block.iter().any(strides))).collect();
+    let begins_alone = |block: &[NodeId]| block.iter().rposition(|&id| is_conv(source, id)).unwrap_or(0);
     let copies = |block: &Vec<NodeId>| {
-        block.iter().all(|&id| match &source.node(id).op {
-            Op::Conv2d(conv) => conv.c_out == channels(block),
-            op => matches!(op, Op::BatchNorm(_) | Op::Relu),
-        }) && source.node(block[block.len() - 1]).op == Op::Relu
+        let is_known =
+            |id: &NodeId| matches!(source.node(*id).op, Op::Conv2d(_) | Op::BatchNorm(_) | Op::Relu);
+        block.iter().all(is_known) && source.node(block[block.len() - 1]).op == Op::Relu
     };
     let ends = (0..blocks.len()).filter(|&i| ends_stage(&shapes, i) && copies(&blocks[i]));
     let place = |i: usize| {
         let after = blocks[i][blocks[i].len() - 1];
-        Place::new(source, after, blocks[i].clone(), Vec::new(), Style::Plain)
+        // Where inner layers are narrower or wider than the output, the last layer alone can copy it.
+        let has_one_width = blocks[i].iter().all(|&id| match &source.node(id).op {
+            Op::Conv2d(conv) => conv.c_out == shapes[i].0,
+            _ => true,
+        });
+        let first = if has_one_width { 0 } else { begins_alone(&blocks[i]) };
+        Place::new(source, after, blocks[i][first..].to_vec(), Vec::new(), Style::Plain)
     };
     Ok(ends.map(place).collect())
+}
+
+fn is_conv(source: &Source<'_>, id: NodeId) -> bool {
+    matches!(source.node(id).op, Op::Conv2d(_))
 }

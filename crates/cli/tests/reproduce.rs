@@ -33,7 +33,10 @@ fn it_lists_what_there_is_and_refuses_what_there_is_not() {
     assert!(text.contains("he2015-degradation") && text.contains("fig. 6"), "{text}");
     let output = run(folder.path(), &["reproduce", "--json"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("\"schema\":\"residuum.experiments\"") && text.contains("he2015-responses"), "{text}");
+    assert!(
+        text.contains("\"schema\":\"residuum.experiments\"") && text.contains("he2015-responses"),
+        "{text}"
+    );
 
     std::fs::create_dir(folder.path().join("taken")).unwrap();
     std::fs::write(folder.path().join("taken/file"), "something").unwrap();

@@ -89,7 +89,7 @@ impl Classifier {
         let prepared: Vec<Result<Vec<f32>>> =
             self.engine.threads().run(|| paths.par_iter().map(prepare).collect());
         let batch: Vec<f32> = prepared.iter().flatten().flatten().copied().collect();
-        let logits = self.run(&batch)?;
+        let logits = self.prepared_logits(&batch)?;
         let mut answers = logits.chunks_exact(self.loaded.classes());
         let answer = |(path, prepared): (_, Result<Vec<f32>>)| {
             prepared?;
@@ -110,11 +110,14 @@ impl Classifier {
             let pairs = images.par_iter().zip(prepared.par_chunks_exact_mut(preprocess.len()));
             pairs.for_each(|(image, out)| preprocess.apply_into(image, out));
         });
-        self.run(&prepared)
+        self.prepared_logits(&prepared)
     }
 
-    /// Logits of prepared pictures that lie one after the other.
-    fn run(&mut self, prepared: &[f32]) -> Result<Vec<f32>> {
+    /// [`Classifier::logits`] of pictures that are prepared already and lie one after the other.
+    ///
+    /// # Errors
+    /// When the network cannot be compiled.
+    pub fn prepared_logits(&mut self, prepared: &[f32]) -> Result<Vec<f32>> {
         match prepared.len() / self.loaded.info.preprocess.len() {
             0 => Ok(Vec::new()),
             n => Ok(self.program(n)?.run(prepared).to_vec()),
@@ -143,14 +146,13 @@ impl Classifier {
     /// The program of a form for batches of a size.
     pub(crate) fn program_of(&mut self, form: Form, shape: InputShape) -> Result<&mut Inference> {
         let key = (form, shape);
-        let found = match self.programs.iter().position(|(other, _)| *other == key) {
-            Some(place) => self.programs.remove(place),
-            None => {
-                if self.programs.len() == PROGRAMS {
-                    self.programs.remove(0);
-                }
-                (key, self.compile(form, shape)?)
+        let found = if let Some(place) = self.programs.iter().position(|(other, _)| *other == key) {
+            self.programs.remove(place)
+        } else {
+            if self.programs.len() == PROGRAMS {
+                self.programs.remove(0);
             }
+            (key, self.compile(form, shape)?)
         };
         self.programs.push(found);
         Ok(&mut self.programs.last_mut().expect("it has just been put there").1)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use residuum_data::DataError;
 use residuum_engine::EngineError;
 use residuum_formats::FormatError;
+use residuum_graph::GraphError;
 use residuum_models::{MatchError, ModelError};
 
 /// Result of everything in this crate that can fail.
@@ -23,6 +24,9 @@ pub enum ClassifyError {
     /// A picture or a data set was refused.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The network could not be written down, or its description is at fault.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// The network could not be compiled.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -210,7 +210,7 @@ pub fn evaluate(
     let tally = |seat: &Seat| Tally::new(data, seat.corresponding.clone(), seat.names.clone());
     let mut tallies: Vec<Tally<'_>> = seats.iter().map(tally).collect();
     let mut together = (members.len() > 1).then(|| tally(&seats[0]));
-    while let Some(batch) = loader.next() {
+    for batch in loader.by_ref() {
         let mut batch = batch?;
         let mut means = vec![Mean::new(Average::Probabilities); batch.indices.len()];
         for (i, (member, seat)) in members.iter_mut().zip(&seats).enumerate() {
@@ -219,10 +219,9 @@ pub fn evaluate(
             let scores = answering.answer(member, stacks, batch.indices.len())?;
             tallies[i].add(&batch.indices, &batch.labels, &scores)?;
             if together.is_some() {
-                means
-                    .iter_mut()
-                    .zip(&scores)
-                    .for_each(|(mean, scores)| mean.add(&seat.in_common_order(scores)));
+                for (mean, scores) in means.iter_mut().zip(&scores) {
+                    mean.add(&seat.in_common_order(scores));
+                }
             }
             own[i] += begin.elapsed().as_secs_f64();
         }

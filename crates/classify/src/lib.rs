@@ -6,6 +6,7 @@
 //! labelled data set with [`Classifier::evaluate`], or several together with [`evaluate`]. [`ModelFile`] is what is written to the disk.
 #![forbid(unsafe_code)]
 
+mod agreement;
 mod classes;
 mod classifier;
 mod error;
@@ -14,6 +15,7 @@ mod load;
 mod model_file;
 mod score;
 
+pub use agreement::Agreement;
 pub use classes::{are_numbers, numbers};
 pub use classifier::{Classifier, Prediction, read_image};
 pub use error::{ClassifyError, Result};

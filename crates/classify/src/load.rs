@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use residuum_data::Preprocess;
 use residuum_formats::{NamedTensors, disk, read_weights};
-use residuum_graph::Weights;
+use residuum_graph::rewrite::Rewritten;
+use residuum_graph::{Graph, Weights};
 use residuum_models::{
     Entry, Family, Model, find, fitting, head_params, initialise, match_names, small_image_warning,
 };
@@ -64,10 +65,43 @@ impl Loaded {
         self.model.graph.output_features()
     }
 
+    /// The network after a rewrite, with all that is said of it. It gets the registered name of what it has
+    /// become; if there is none, its old name with `+suffix`, and its graph goes into the file with it.
+    #[must_use]
+    pub fn rewritten(&self, (graph, weights): Rewritten, suffix: &str) -> Self {
+        let (mut info, mut model) = (self.info.clone(), self.model.clone());
+        if let Some(known) = registered(&graph) {
+            (info.architecture, info.graph) = (known.name.clone(), None);
+            model = known;
+        } else {
+            model.name = format!("{}+{suffix}", model.name);
+            model.graph = graph.renamed(&model.name);
+            (info.architecture, info.graph) = (model.name.clone(), Some(model.graph.clone()));
+        }
+        Self { path: model.name.clone().into(), model, weights, info, notes: Vec::new() }
+    }
+
+    /// Writes the model file.
+    ///
+    /// # Errors
+    /// As [`ModelFile::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        ModelFile { weights: self.weights.clone(), info: self.info.clone() }.save(path)
+    }
+
     fn with_warnings(mut self) -> Self {
         self.notes.extend(small_image_warning(&self.model, self.info.preprocess.crop));
         self
     }
+}
+
+/// The registered network that a graph is, whatever it is called.
+fn registered(graph: &Graph) -> Option<Model> {
+    let names = fitting(graph.params().iter().map(|param| (param.name.as_str(), &param.shape[..])));
+    let models = names.iter().filter_map(|name| find(name).ok()?.build(Some(graph.output_features())).ok());
+    let is_same =
+        |model: &Model| (model.graph.nodes(), model.graph.params()) == (graph.nodes(), graph.params());
+    models.into_iter().find(is_same)
 }
 
 /// Loads MODEL: a run folder (its `best.safetensors`, else its `last.safetensors`), a model file of ours, or
@@ -103,14 +137,17 @@ fn file_of(path: &Path) -> Result<PathBuf> {
 fn ours(path: PathBuf, named: &NamedTensors, options: &LoadOptions<'_>) -> Result<Loaded> {
     let ModelFile { weights, mut info } =
         ModelFile::from_tensors(named).map_err(|problem| ClassifyError::file(&path, problem))?;
-    let entry = find(&info.architecture)?;
+    let model = match &info.graph {
+        Some(graph) => stored(graph, &info, options.head)?,
+        None => build(&find(&info.architecture)?, named, options.head)?,
+    };
     if let Some(asked) = options.model
-        && find(asked)?.name != entry.name
+        && asked != model.name
+        && find(asked)?.name != model.name
     {
-        let problem = format!("the file holds `{}`, not `{asked}`; leave out --model", entry.name);
+        let problem = format!("the file holds `{}`, not `{asked}`; leave out --model", model.name);
         return Err(ClassifyError::file(&path, problem));
     }
-    let model = build(&entry, named, options.head)?;
     match options.head {
         Head::Keep if info.class_names.len() != model.graph.output_features() => {
             let (names, classes) = (info.class_names.len(), model.graph.output_features());
@@ -178,6 +215,26 @@ fn build(entry: &Entry, named: &NamedTensors, head: Head) -> Result<Model> {
         }
         _ => Ok(usual),
     }
+}
+
+/// The network that a file brings along.
+fn stored(graph: &Graph, info: &ModelInfo, head: Head) -> Result<Model> {
+    let graph = graph.clone().renamed(&info.architecture);
+    let graph = match head {
+        Head::Keep => graph,
+        Head::Replace { classes, .. } => graph.with_classes(classes)?,
+    };
+    // A rewritten network was drawn for the images of the one that it was made from.
+    let origin = info.architecture.split('+').next().and_then(|name| find(name).ok());
+    let by_size = if info.preprocess.crop < 64 { Family::Cifar } else { Family::ImageNet };
+    let family = origin.as_ref().map_or(by_size, |entry| entry.family);
+    Ok(Model {
+        name: info.architecture.clone(),
+        graph,
+        family,
+        description: "stored in its file",
+        paper: origin.map_or("", |entry| entry.paper),
+    })
 }
 
 /// The network's weights out of the file's, with a new head if one was asked for.

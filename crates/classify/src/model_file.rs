@@ -7,6 +7,8 @@
 //! residuum.class_names       JSON list, one name per class
 //! residuum.preprocess        JSON, see `residuum_data::Preprocess`
 //! residuum.version           version of residuum that wrote the file
+//! residuum.graph               the network as JSON, where the architecture is no registered name, such as
+//!                              cifar_resnet20+folded; see `residuum_graph::Graph::to_json`
 //! residuum.recipe_sha256, residuum.data_sha256, residuum.epoch, residuum.top1      where known
 //! ```
 //! Beside the parameters there is a `….num_batches_tracked` for each batch norm, as PyTorch stores it, so
@@ -19,7 +21,7 @@ use std::str::FromStr;
 
 use residuum_data::Preprocess;
 use residuum_formats::{NamedTensors, RawTensor, safetensors};
-use residuum_graph::Weights;
+use residuum_graph::{Graph, Weights};
 use residuum_tensor::Tensor;
 
 use crate::error::{ClassifyError, Result};
@@ -29,8 +31,10 @@ const COUNTER: &str = "num_batches_tracked";
 /// What a model file says beside its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
-    /// Registered name of the network, with its tag.
+    /// Registered name of the network, with its tag; any other name where `graph` holds the network.
     pub architecture: String,
+    /// The network itself, where its name is not registered.
+    pub graph: Option<Graph>,
     /// One name per class.
     pub class_names: Vec<String>,
     /// How a picture is prepared.
@@ -52,6 +56,7 @@ impl ModelInfo {
     pub fn new(architecture: impl Into<String>, class_names: Vec<String>, preprocess: Preprocess) -> Self {
         Self {
             architecture: architecture.into(),
+            graph: None,
             class_names,
             preprocess,
             recipe_sha256: None,
@@ -76,9 +81,9 @@ impl ModelFile {
     /// Writes the file so that `path` holds either what it held before or all of this.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the disk refuses, or the network cannot be stored.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        Ok(safetensors::write(path, &self.to_tensors())?)
+        Ok(safetensors::write(path, &self.to_tensors()?)?)
     }
 
     /// Reads a file that [`ModelFile::save`] wrote.
@@ -99,15 +104,18 @@ impl ModelFile {
 
     /// What [`ModelFile::save`] writes: the parameters, a counter of batches for each batch norm, and the
     /// metadata.
-    pub fn to_tensors(&self) -> NamedTensors {
+    ///
+    /// # Errors
+    /// When a network without a registered name cannot be written down.
+    pub fn to_tensors(&self) -> Result<NamedTensors> {
         let mut named: NamedTensors =
             self.weights.iter().map(|(name, tensor)| (name.clone(), RawTensor::from_f32(tensor))).collect();
         let counter = RawTensor::from_i64(&Tensor::from_fn([], |_| self.info.batches as i64));
         for norm in self.weights.keys().filter_map(|name| name.strip_suffix("running_mean")) {
             named.insert(format!("{norm}{COUNTER}"), counter.clone());
         }
-        named.metadata = self.info.to_metadata();
-        named
+        named.metadata = self.info.to_metadata()?;
+        Ok(named)
     }
 
     /// The parts of a file that was found to be ours; what is wrong otherwise.
@@ -135,14 +143,17 @@ fn batches(named: &NamedTensors) -> u64 {
 }
 
 impl ModelInfo {
-    fn to_metadata(&self) -> BTreeMap<String, String> {
+    fn to_metadata(&self) -> Result<BTreeMap<String, String>> {
+        let graph = self.graph.as_ref().map(Graph::to_json).transpose()?;
+        // Only a registered name has a tag.
         let (name, tag) = match self.architecture.split_once('.') {
-            Some((name, tag)) => (name, Some(tag.to_owned())),
-            None => (self.architecture.as_str(), None),
+            Some((name, tag)) if graph.is_none() => (name, Some(tag.to_owned())),
+            _ => (self.architecture.as_str(), None),
         };
         let known = [
             ("architecture", Some(name.to_owned())),
             ("tag", tag),
+            ("graph", graph),
             ("class_names", Some(serde_json::Value::from(self.class_names.clone()).to_string())),
             ("preprocess", Some(self.preprocess.to_json())),
             ("recipe_sha256", self.recipe_sha256.clone()),
@@ -152,7 +163,7 @@ impl ModelInfo {
             ("version", Some(env!("CARGO_PKG_VERSION").to_owned())),
         ];
         let ours = known.into_iter().filter_map(|(key, text)| Some((format!("residuum.{key}"), text?)));
-        ours.chain([("format".to_owned(), "pt".to_owned())]).collect()
+        Ok(ours.chain([("format".to_owned(), "pt".to_owned())]).collect())
     }
 
     fn from_metadata(metadata: &BTreeMap<String, String>, batches: u64) -> std::result::Result<Self, String> {
@@ -166,8 +177,10 @@ impl ModelInfo {
             .map_err(|e| format!("residuum.class_names: expected a JSON list of names: {e}"))?;
         let preprocess =
             Preprocess::from_json(require("preprocess")?).map_err(|e| format!("residuum.{e}"))?;
+        let graph = get("graph").map(|text| Graph::from_json(text)).transpose();
         Ok(Self {
             architecture,
+            graph: graph.map_err(|e| format!("residuum.graph: {e}"))?,
             class_names,
             preprocess,
             recipe_sha256: get("recipe_sha256").cloned(),
@@ -217,7 +230,7 @@ mod tests {
     #[test]
     fn pytorch_finds_what_it_expects() {
         let file = example();
-        let named = file.to_tensors();
+        let named = file.to_tensors().unwrap();
         assert_eq!(named.metadata["format"], "pt");
         assert_eq!(named.metadata["residuum.architecture"], "cifar_resnet8");
         assert_eq!(named.metadata["residuum.tag"], "akamaster");
@@ -229,7 +242,7 @@ mod tests {
 
     #[test]
     fn damaged_metadata_are_told_by_key() {
-        let good = example().to_tensors();
+        let good = example().to_tensors().unwrap();
         for (key, value) in [("class_names", "cat"), ("preprocess", "{}"), ("epoch", "-1"), ("top1", "good")]
         {
             let mut named = good.clone();

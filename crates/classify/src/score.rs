@@ -117,7 +117,9 @@ mod tests {
         let answers = [[2.0, 0.0, -1.0], [-3.0, 1.0, 0.5], [0.0, 0.0, 4.0]];
         let mean = |average| {
             let mut mean = Mean::new(average);
-            answers.iter().for_each(|answer| mean.add(answer));
+            for answer in &answers {
+                mean.add(answer);
+            }
             mean.scores()
         };
         let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-14);

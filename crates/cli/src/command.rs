@@ -3,19 +3,27 @@
 mod bench;
 mod completions;
 mod convert;
+mod deepen;
 mod doctor;
 mod eval;
 mod explain;
+mod fold;
 mod models;
 mod predict;
+mod recipes;
 mod reproduce;
+mod rewrite;
 mod train;
+mod unfold;
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use residuum::classify::{Classifier, Head, LoadOptions, Loaded, load_model};
 use residuum::engine::{Engine, EngineOptions};
+use residuum::formats::disk;
 
 use crate::exit::ExitStatus;
 use crate::output;
@@ -42,7 +50,11 @@ enum Command {
     Explain(explain::Args),
     Predict(predict::Args),
     Convert(convert::Args),
+    Fold(fold::Args),
+    Unfold(unfold::Args),
+    Deepen(deepen::Args),
     Models(models::Args),
+    Recipes(recipes::Args),
     Reproduce(reproduce::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
@@ -58,7 +70,11 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Explain(args) => explain::run(args),
             Command::Predict(args) => predict::run(args),
             Command::Convert(args) => convert::run(args),
+            Command::Fold(args) => fold::run(&args),
+            Command::Unfold(args) => unfold::run(&args),
+            Command::Deepen(args) => deepen::run(&args),
             Command::Models(args) => models::run(args),
+            Command::Recipes(args) => recipes::run(args),
             Command::Reproduce(args) => reproduce::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),
@@ -130,6 +146,19 @@ fn load(path: &str, model: Option<&str>) -> Result<Loaded> {
     let loaded = load_model(path, &LoadOptions { model, head: Head::Keep })?;
     tell(&loaded);
     Ok(loaded)
+}
+
+/// Refuses a file that exists already or whose folder does not, before the work starts.
+fn check_new_file(path: &Path) -> Result<()> {
+    if disk::exists(path) {
+        bail!("{}: exists already; choose another name or remove it", path.display());
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            bail!("{}: there is no such folder", folder.display())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn tell(loaded: &Loaded) {

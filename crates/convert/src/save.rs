@@ -41,6 +41,6 @@ pub fn save(loaded: &Loaded, path: impl AsRef<Path>) -> Result<()> {
     let file = ModelFile { weights: loaded.weights.clone(), info: loaded.info.clone() };
     match format {
         Format::Safetensors => Ok(file.save(path)?),
-        Format::Pth => Ok(pth::write(path, &file.to_tensors())?),
+        Format::Pth => Ok(pth::write(path, &file.to_tensors()?)?),
     }
 }

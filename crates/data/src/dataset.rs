@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::decode::{Limits, MAX_FILE_BYTES, decode};
 use crate::error::{DataError, Result};
 use crate::image::RgbImage;
+use crate::random::{Purpose, Stream};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,6 +196,28 @@ impl Dataset {
         Self { content: Arc::clone(&self.content), selection: Some(chosen), digest: hex(digest) }
     }
 
+    /// Parts the pictures in two: those to learn from, and `count` that are held out, drawn at random by the
+    /// seed; both in their order.
+    ///
+    /// # Errors
+    /// When nothing would be held out, or nothing be left.
+    pub fn hold_out(&self, count: usize, seed: u64) -> Result<(Self, Self)> {
+        if count == 0 || count >= self.len() {
+            return Err(DataError::Settings(format!(
+                "data set {}: expected to hold out 1 to {} of its {} pictures, found {count}",
+                self.name(),
+                self.len().saturating_sub(1),
+                self.len()
+            )));
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        Stream::new(seed, Purpose::HoldOut, 0, 0).shuffle(&mut order);
+        let (held, kept) = order.split_at_mut(count);
+        held.sort_unstable();
+        kept.sort_unstable();
+        Ok((self.subset(kept), self.subset(held)))
+    }
+
     /// Tries to decode every picture; what comes back are the indices of the bad ones, with the reason.
     pub fn check(&self) -> Vec<(usize, DataError)> {
         (0..self.len()).into_par_iter().filter_map(|i| self.image(i).err().map(|e| (i, e))).collect()
@@ -244,6 +267,28 @@ mod tests {
         assert_ne!(base.digest(), tiny(1, vec![0, 1, 0]).unwrap().digest());
         assert_ne!(base.digest(), tiny(0, vec![1, 1, 0]).unwrap().digest());
         assert_ne!(base.digest(), base.subset(&[0, 1, 2]).digest());
+    }
+
+    #[test]
+    fn what_is_held_out_is_not_learnt_from() {
+        let labels = (0..100).map(|i| i % 7).collect();
+        let classes = (0..7).map(|class| class.to_string()).collect();
+        let bytes = (0..100u8).flat_map(|i| [i, 0, 0]).collect();
+        let data = Dataset::from_pixels("dots", classes, labels, (1, 1), bytes).unwrap();
+        let ids = |part: &Dataset| -> Vec<u8> {
+            (0..part.len()).map(|i| part.image(i).unwrap().pixels()[0]).collect()
+        };
+        let (kept, held) = data.hold_out(30, 5).unwrap();
+        assert_eq!((kept.len(), held.len()), (70, 30));
+        let mut all = [ids(&kept), ids(&held)].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<u8>>());
+        assert!(ids(&held).is_sorted() && ids(&held) != (0..30).collect::<Vec<u8>>());
+        assert_eq!(data.hold_out(30, 5).unwrap().1.digest(), held.digest());
+        assert_ne!(data.hold_out(30, 6).unwrap().1.digest(), held.digest());
+        for count in [0, 100, 101] {
+            assert!(data.hold_out(count, 5).is_err());
+        }
     }
 
     #[test]

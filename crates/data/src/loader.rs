@@ -6,7 +6,7 @@
 //! reader   takes batch k when it is ready, in order
 //! ```
 //! A batch depends on the seed, the epoch and its number only: each sample's random stream is keyed by
-//! (seed, epoch, index of the sample). Who prepared it, and when, cannot be told from it.
+//! (seed, epoch, index of the sample), and what a batch is mixed by is keyed by (seed, epoch, number). Who prepared it, and when, cannot be told from it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,8 +18,10 @@ use residuum_tensor::Tensor;
 
 use crate::augment::Augment;
 use crate::dataset::Dataset;
+use crate::distortion::Distortion;
 use crate::error::{DataError, Result};
 use crate::image::RgbImage;
+use crate::mix::{Mix, MixedIn};
 use crate::preprocess::Preprocess;
 use crate::random::{Purpose, Stream};
 use crate::views::{Stack, Views};
@@ -51,6 +53,10 @@ pub struct LoaderOptions {
     pub first_batch: usize,
     /// Random change of each picture.
     pub augment: Augment,
+    /// Random change of its colours and content.
+    pub distortion: Distortion,
+    /// How the pictures of a batch are mixed.
+    pub mix: Mix,
     /// What to do with a picture that cannot be read.
     pub on_bad_image: OnBadImage,
     /// Threads that prepare; at least 1.
@@ -70,6 +76,8 @@ impl LoaderOptions {
             epoch: 0,
             first_batch: 0,
             augment: Augment::None,
+            distortion: Distortion::default(),
+            mix: Mix::default(),
             on_bad_image: OnBadImage::Fail,
             threads: 2,
             prefetch: 4,
@@ -91,6 +99,8 @@ pub struct Batch<I = Tensor<f32>> {
     pub images: I,
     /// Class of each.
     pub labels: Vec<u32>,
+    /// What was mixed into them, where [`LoaderOptions::mix`] asks for it.
+    pub mixed: Option<MixedIn>,
     /// Index of each in the data set.
     pub indices: Vec<usize>,
 }
@@ -118,9 +128,13 @@ type Pictures<'a> = dyn Iterator<Item = (usize, RgbImage)> + 'a;
 /// What becomes of so many pictures at most.
 type Make<I> = dyn Fn(usize, &mut Pictures<'_>) -> I + Send + Sync;
 
+/// What is mixed into a batch with these labels and this number.
+type Blend<I> = dyn Fn(&mut I, &[u32], usize) -> Option<MixedIn> + Send + Sync;
+
 struct Shared<I> {
     data: Dataset,
     make: Box<Make<I>>,
+    mix: Box<Blend<I>>,
     options: LoaderOptions,
     order: Vec<usize>,
     /// One past the last batch.
@@ -150,8 +164,10 @@ impl Loader {
     pub fn new(data: &Dataset, preprocess: &Preprocess, options: LoaderOptions) -> Result<Self> {
         preprocess.check()?;
         options.augment.check(preprocess)?;
+        options.distortion.check()?;
+        options.mix.check()?;
         let make = augmented(preprocess.clone(), &options);
-        Self::start(data, make, options)
+        Self::start(data, make, mixed(preprocess.crop, &options), options)
     }
 }
 
@@ -173,19 +189,22 @@ impl Loader<Vec<Vec<Stack>>> {
             preprocess.check()?;
             views.check(preprocess)?;
         }
-        if options.augment != Augment::None || !(views.are_of_one_size() || options.batch_size == 1) {
+        let changes = options.augment != Augment::None
+            || options.distortion != Distortion::default()
+            || options.mix.is_on();
+        if changes || !(views.are_of_one_size() || options.batch_size == 1) {
             return Err(DataError::Settings(format!(
                 "loader: expected no augmentation with views, and batches of one picture where views differ in \
                  size, found {:?} and batches of {}",
                 options.augment, options.batch_size
             )));
         }
-        Self::start(data, shown(preparations.to_vec(), views.clone()), options)
+        Self::start(data, shown(preparations.to_vec(), views.clone()), Box::new(|_, _, _| None), options)
     }
 }
 
 impl<I: Send + 'static> Loader<I> {
-    fn start(data: &Dataset, make: Box<Make<I>>, options: LoaderOptions) -> Result<Self> {
+    fn start(data: &Dataset, make: Box<Make<I>>, mix: Box<Blend<I>>, options: LoaderOptions) -> Result<Self> {
         let end = options.check(data.len())?;
         let threads = options.threads.min(end - options.first_batch);
         let state = State {
@@ -197,6 +216,7 @@ impl<I: Send + 'static> Loader<I> {
             order: options.order(data.len()),
             data: data.clone(),
             make,
+            mix,
             options,
             end,
             is_stopped: AtomicBool::new(false),
@@ -299,17 +319,27 @@ impl LoaderOptions {
 
 /// Every picture with its random change, as one tensor.
 fn augmented(preprocess: Preprocess, options: &LoaderOptions) -> Box<Make<Tensor<f32>>> {
-    let LoaderOptions { seed, epoch, augment, .. } = *options;
+    let LoaderOptions { seed, epoch, augment, distortion, .. } = *options;
     Box::new(move |samples, pictures| {
         let (len, crop) = (preprocess.len(), preprocess.crop);
         let (mut pixels, mut count) = (vec![0.0; samples * len], 0);
         for (index, image) in pictures {
             let mut random = Stream::new(seed, Purpose::Augment, epoch, index as u64);
-            augment.apply_into(&image, &preprocess, &mut random, &mut pixels[count * len..][..len]);
+            let out = &mut pixels[count * len..][..len];
+            augment.apply_into(&distortion, &image, &preprocess, &mut random, out);
             count += 1;
         }
         pixels.truncate(count * len);
         Tensor::new([count, 3, crop, crop], pixels).expect("one picture after the other")
+    })
+}
+
+/// Batches mixed as the options say.
+fn mixed(crop: usize, options: &LoaderOptions) -> Box<Blend<Tensor<f32>>> {
+    let LoaderOptions { seed, epoch, mix, .. } = *options;
+    Box::new(move |images, labels, number| {
+        let mut random = Stream::new(seed, Purpose::Mix, epoch, number as u64);
+        mix.apply(images.data_mut(), labels, crop, &mut random)
     })
 }
 
@@ -410,11 +440,12 @@ impl<I> Shared<I> {
             }
             None
         });
-        let images = (self.make)(samples.len(), &mut pictures);
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(Prepared { batch: Batch { number, images, labels, indices }, skipped }),
+        let mut images = (self.make)(samples.len(), &mut pictures);
+        if let Some(error) = failure {
+            return Err(error);
         }
+        let mixed = (self.mix)(&mut images, &labels, number);
+        Ok(Prepared { batch: Batch { number, images, labels, mixed, indices }, skipped })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Random numbers that are the same on every machine and for every number of threads.
 //!
 //! Each purpose, epoch and sample has a `ChaCha` stream of its own, keyed by the numbers themselves, so that
-//! no draw depends on how many others were made before it. What is drawn uses integers and exact `f32`
-//! steps only.
+//! no draw depends on how many others were made before it. What is drawn uses integers and exact
+//! floating point steps only, and logarithms and exponentials in software.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Shuffle = 1,
     Augment = 2,
     Shapes = 3,
+    Mix = 4,
+    HoldOut = 5,
 }
 
 /// The stream of one (seed, purpose, a, b).
@@ -51,6 +53,32 @@ impl Stream {
     /// A number in [low, high).
     pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
+    }
+
+    /// A multiple of 2⁻⁵³ in (0, 1].
+    pub(crate) fn open_unit(&mut self) -> f64 {
+        ((self.0.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A number in [low, high], uniform.
+    pub(crate) fn within(&mut self, (low, high): (f64, f64)) -> f64 {
+        low + (high - low) * self.open_unit()
+    }
+
+    /// A number in [low, high] whose logarithm is uniform.
+    pub(crate) fn log_within(&mut self, (low, high): (f64, f64)) -> f64 {
+        libm::exp(self.within((libm::log(low), libm::log(high))))
+    }
+
+    /// Normal with mean 0 and variance 1, by Marsaglia's polar method; the second number is left.
+    pub(crate) fn normal(&mut self) -> f32 {
+        loop {
+            let [x, y] = [self.within((-1.0, 1.0)), self.within((-1.0, 1.0))];
+            let square = x * x + y * y;
+            if square > 0.0 && square < 1.0 {
+                return (x * (-2.0 * libm::log(square) / square).sqrt()) as f32;
+            }
+        }
     }
 
     pub(crate) fn fill(&mut self, bytes: &mut [u8]) {

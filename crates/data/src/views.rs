@@ -73,13 +73,12 @@ impl Views {
     pub fn check(&self, preprocess: &Preprocess) -> Result<()> {
         let crop = preprocess.crop;
         let problem = match &self.crops {
-            Crops::One => return Ok(()),
             Crops::Ten if self.flip => "ten crops hold their mirror images already; leave out flip".into(),
             Crops::Ten | Crops::Scales(_) if preprocess.resize.is_none() => format!(
                 "the network is shown whole pictures of {crop}x{crop} without a resize (as for CIFAR), of \
                  which all crops are one; ask for a single crop, with flip if wanted"
             ),
-            Crops::Ten => return Ok(()),
+            Crops::One | Crops::Ten => return Ok(()),
             Crops::Scales(scales) if scales.is_empty() => "expected at least one scale, found none".into(),
             Crops::Scales(scales) => {
                 let allowed = 1..=Self::LARGEST_SCALE;

@@ -17,7 +17,7 @@ pub(crate) struct Group {
     /// Batch norm by constant statistics, folded into the root's filters.
     pub(crate) norm: Option<BatchNorm>,
     /// Constant that the root's value is multiplied by, folded like a norm.
-    pub(crate) factor: f32,
+    pub(crate) factor: Option<f32>,
     /// The other half of a subsampling with channel padding, or of its gradient.
     pub(crate) partner: Option<NodeId>,
     /// Value added to the root's.
@@ -124,7 +124,7 @@ impl Fuser<'_> {
             self.groups.push(Group {
                 root: id,
                 norm: None,
-                factor: 1.0,
+                factor: None,
                 partner: None,
                 residual: None,
                 mask: None,
@@ -155,7 +155,7 @@ impl Fuser<'_> {
     fn fold_norm(&mut self, input: NodeId, norm: BatchNorm) -> Option<usize> {
         let (index, root) = self.open_group(input)?;
         let group = &mut self.groups[index];
-        let bare = group.norm.is_none() && group.residual.is_none() && group.factor == 1.0;
+        let bare = group.norm.is_none() && group.residual.is_none() && group.factor.is_none();
         if !(self.folds_norms && bare && matches!(root, Op::Conv2d(_))) {
             return None;
         }
@@ -170,7 +170,7 @@ impl Fuser<'_> {
         if !(folds && matches!(root, Op::Conv2d(_) | Op::BatchNorm(_))) {
             return None;
         }
-        group.factor *= factor;
+        group.factor = Some(group.factor.unwrap_or(1.0) * factor);
         Some(index)
     }
 

@@ -63,7 +63,9 @@ impl Idle {
                 continue;
             }
             if nodes.iter().all(|id| idle.by_node[id.index()].is_none()) {
-                nodes.iter().for_each(|id| idle.by_node[id.index()] = Some(index));
+                for id in &nodes {
+                    idle.by_node[id.index()] = Some(index);
+                }
                 idle.skipping.insert(gate.stream);
             }
         }

@@ -35,6 +35,7 @@ pub use inference::Inference;
 pub use plan::PlanSummary;
 pub use profile::StepTime;
 pub use residuum_graph::ReluRule;
+pub use residuum_kernels::loss::{Mixed, Targets};
 pub use residuum_kernels::{Draws, Isa, SgdStep, peak};
 pub use sensitivity::{Sensitivity, SensitivityOptions};
 pub use threads::Threads;

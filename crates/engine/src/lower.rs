@@ -60,7 +60,7 @@ pub(crate) fn lower_inference(
 fn identity(node: &Node) -> Option<usize> {
     let is_identity = match node.op {
         Op::Dropout(_) => true,
-        Op::DropPath(path) => path.evaluation_factor() == 1.0,
+        Op::DropPath(path) => path.is_identity_in_evaluation(),
         _ => false,
     };
     is_identity.then_some(0)
@@ -107,6 +107,9 @@ pub(crate) fn lower_training(
     }
     lowering.run(&fusion, &stands_for)
 }
+
+/// A scale and a shift for each channel.
+type ScaleAndShift = (Vec<f64>, Vec<f64>);
 
 struct Lowering<'a> {
     isa: Isa,
@@ -324,21 +327,21 @@ impl<'a> Lowering<'a> {
     }
 
     /// Scale and shift per channel that a group's norm and factor amount to, where it has any.
-    fn folded(&self, group: &Group, channels: usize) -> Result<Option<(Vec<f64>, Vec<f64>)>, EngineError> {
-        let factor = f64::from(group.factor);
-        Ok(match &group.norm {
-            Some(norm) => {
-                let (scale, shift) = self.scale_and_shift(norm)?;
-                let times = |values: Vec<f64>| values.into_iter().map(|value| factor * value).collect();
-                Some((times(scale), times(shift)))
+    fn folded(&self, group: &Group, channels: usize) -> Result<Option<ScaleAndShift>, EngineError> {
+        let factor = group.factor.map(f64::from);
+        Ok(match (&group.norm, factor) {
+            (Some(norm), factor) => {
+                let (mut scale, mut shift) = self.scale_and_shift(norm)?;
+                scale.iter_mut().chain(&mut shift).for_each(|value| *value *= factor.unwrap_or(1.0));
+                Some((scale, shift))
             }
-            None if factor == 1.0 => None,
-            None => Some((vec![factor; channels], vec![0.0; channels])),
+            (None, Some(factor)) => Some((vec![factor; channels], vec![0.0; channels])),
+            (None, None) => None,
         })
     }
 
     /// Scale and shift that a norm by running statistics amounts to, computed in `f64`.
-    fn scale_and_shift(&self, norm: &BatchNorm) -> Result<(Vec<f64>, Vec<f64>), EngineError> {
+    fn scale_and_shift(&self, norm: &BatchNorm) -> Result<ScaleAndShift, EngineError> {
         let gamma = self.weight(norm.weight)?;
         let beta = self.weight(norm.bias)?;
         let mean = self.weight(norm.running_mean)?;
@@ -388,15 +391,13 @@ impl<'a> Lowering<'a> {
     fn new_value(&mut self, group: &Group) -> ValueId {
         let (root, channel) = self.seats.root(group.last);
         let step = self.lowered.len();
-        let storage = match self.storage_of.get(&root) {
-            Some(&storage) => storage,
-            None => {
-                let layout = self.layout_of(root);
-                self.storages.push(Storage { layout, first: step, last: step });
-                self.storage_of.insert(root, self.storages.len() - 1);
-                self.storages.len() - 1
-            }
-        };
+        let known = self.storage_of.get(&root).copied();
+        let storage = known.unwrap_or_else(|| {
+            let layout = self.layout_of(root);
+            self.storages.push(Storage { layout, first: step, last: step });
+            self.storage_of.insert(root, self.storages.len() - 1);
+            self.storages.len() - 1
+        });
         let pitch = self.storages[storage].layout.pitch;
         let layout = MapLayout { pitch, ..self.layout_of(group.last) };
         self.view(group.last, View { storage, channel, layout })
@@ -431,7 +432,10 @@ impl<'a> Lowering<'a> {
                 self.look_into(group, 0);
                 return Ok(());
             }
-            Op::Concat => return self.concat(group, &node.inputs),
+            Op::Concat => {
+                self.concat(group, &node.inputs);
+                return Ok(());
+            }
             _ => {}
         }
         if !matches!(node.kind, Kind::Gradient(_)) {
@@ -453,23 +457,11 @@ impl<'a> Lowering<'a> {
                 multiply_adds = shape.macs();
                 self.conv(group, &shape, linear.weight, linear.bias, input(0))?
             }
-            Op::BatchNorm(norm) => {
-                let (mut scale, mut shift) = self.scale_and_shift(&norm)?;
-                scale.iter_mut().chain(&mut shift).for_each(|value| *value *= f64::from(group.factor));
-                let coefficients = self.constant_coefficients(&scale, &shift);
-                Action::Affine { x: self.value(input(0)), coefficients, residual, relu: group.relu }
-            }
-            Op::Scale { factor, offset } => self.scale(group, factor, offset, input(0)),
-            Op::DropPath(path) => self.scale(group, path.evaluation_factor(), 0.0, input(0)),
-            Op::BatchNormBackward(norm) => {
-                let (scale, _) = self.scale_and_shift(&norm)?;
-                let coefficients = self.constant_coefficients(&scale, &vec![0.0; norm.channels]);
-                Action::Affine { x: self.value(input(0)), coefficients, residual, relu: false }
-            }
-            Op::Normalize(_) => {
-                let coefficients = Coefficients::Moments(self.value(input(1)));
-                Action::Affine { x: self.value(input(0)), coefficients, residual, relu: group.relu }
-            }
+            Op::BatchNorm(_)
+            | Op::BatchNormBackward(_)
+            | Op::Normalize(_)
+            | Op::Scale { .. }
+            | Op::DropPath(_) => self.affine(group, &node)?,
             Op::Moments(norm) => self.moments(&node.name, &norm, input(0))?,
             Op::ConvBackwardData { conv, like } => {
                 let shape = self.conv_shape(&conv, like);
@@ -523,7 +515,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Copies what does not lie in the concatenation's map already.
-    fn concat(&mut self, group: &Group, inputs: &[NodeId]) -> Result<(), EngineError> {
+    fn concat(&mut self, group: &Group, inputs: &[NodeId]) {
         self.new_value(group);
         let (mut channel, mut parts) = (0, Vec::new());
         for &input in inputs {
@@ -536,15 +528,28 @@ impl<'a> Lowering<'a> {
         if !parts.is_empty() {
             self.push(group, Action::Concat { parts }, 0);
         }
-        Ok(())
     }
 
-    fn scale(&mut self, group: &Group, factor: f32, offset: f32, x: NodeId) -> Action {
-        let (channels, factor) = (self.layout_of(x).c, f64::from(factor * group.factor));
-        let offset = f64::from(offset);
-        let coefficients = self.constant_coefficients(&vec![factor; channels], &vec![offset; channels]);
+    /// A scale and a shift for each channel, constant or by the moments of the batch.
+    fn affine(&mut self, group: &Group, node: &Node) -> Result<Action, EngineError> {
+        let channels = self.layout_of(node.inputs[0]).c;
+        let alike = |value: f32| vec![f64::from(value); channels];
+        let constants = match node.op {
+            Op::BatchNorm(norm) => Some(self.scale_and_shift(&norm)?),
+            Op::BatchNormBackward(norm) => Some((self.scale_and_shift(&norm)?.0, alike(0.0))),
+            Op::Scale { factor, offset } => Some((alike(factor), alike(offset))),
+            Op::DropPath(path) => Some((alike(path.evaluation_factor()), alike(0.0))),
+            _ => None,
+        };
+        let coefficients = if let Some((mut scale, mut shift)) = constants {
+            let factor = group.factor.map_or(1.0, f64::from);
+            scale.iter_mut().chain(&mut shift).for_each(|value| *value *= factor);
+            self.constant_coefficients(&scale, &shift)
+        } else {
+            Coefficients::Moments(self.value(node.inputs[1]))
+        };
         let residual = group.residual.map(|id| self.value(id));
-        Action::Affine { x: self.value(x), coefficients, residual, relu: group.relu }
+        Ok(Action::Affine { x: self.value(node.inputs[0]), coefficients, residual, relu: group.relu })
     }
 
     /// Steps without parameters.
@@ -657,7 +662,7 @@ impl<'a> Lowering<'a> {
     /// The bias that a norm leaves when its scale goes into the filters.
     fn folded_bias(
         &mut self,
-        (scale, shift): &(Vec<f64>, Vec<f64>),
+        (scale, shift): &ScaleAndShift,
         bias: Option<ParamId>,
     ) -> Result<Place, EngineError> {
         let bias = bias.map(|bias| self.weight(bias)).transpose()?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use residuum_graph::DropPath;
+use residuum_kernels::loss::Targets;
 use residuum_kernels::{Draws, Isa, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout, Tensor};
 
@@ -23,7 +24,7 @@ use crate::threads::Threads;
 pub(crate) struct Feed<'a> {
     pub(crate) images: &'a [f32],
     pub(crate) seed: &'a [f32],
-    pub(crate) labels: &'a [u32],
+    pub(crate) targets: Targets<'a>,
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
     pub(crate) draws: Draws,
@@ -34,7 +35,8 @@ impl<'a> Feed<'a> {
     /// Images to be answered.
     pub(crate) const fn images(images: &'a [f32]) -> Self {
         let draws = Draws::new(0, 0);
-        Self { images, seed: &[], labels: &[], label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
+        let targets = Targets { labels: &[], mixed: None };
+        Self { images, seed: &[], targets, label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
     }
 }
 
@@ -189,7 +191,7 @@ impl Program {
                 scratch,
                 images: feed.images,
                 seed: feed.seed,
-                labels: feed.labels,
+                targets: feed.targets,
                 label_smoothing: feed.label_smoothing,
                 norm_momentum: feed.norm_momentum,
                 draws: feed.draws,

@@ -71,8 +71,8 @@ impl Seats {
     fn conflict(&self, graph: &Graph, fusion: &Fusion, group: &Group) -> Option<NodeId> {
         let root = graph.node(group.root);
         if root.op == Op::Concat {
-            let copied = root.inputs.iter().filter(|&&input| !self.is_seated(input, group.last));
-            return copied.filter_map(|&input| self.seat_below(slice_of(graph, input), group.last)).next();
+            let mut copied = root.inputs.iter().filter(|&&input| !self.is_seated(input, group.last));
+            return copied.find_map(|&input| self.seat_below(slice_of(graph, input), group.last));
         }
         if !self.seat.contains_key(&group.last) {
             return None;

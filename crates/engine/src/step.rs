@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use residuum_graph::Dropout;
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
+use residuum_kernels::loss::Targets;
 use residuum_kernels::{BlurShape, Draws, Isa, PoolShape, elementwise, gate, loss, norm, pool, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
@@ -237,7 +238,7 @@ pub(crate) struct Run<'a> {
     pub(crate) scratch: &'a mut [f32],
     pub(crate) images: &'a [f32],
     pub(crate) seed: &'a [f32],
-    pub(crate) labels: &'a [u32],
+    pub(crate) targets: Targets<'a>,
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
     pub(crate) draws: Draws,
@@ -406,7 +407,7 @@ impl Step {
             Action::Loss { logits } => {
                 let (logits, layout) = inputs.map(*logits);
                 let smoothing = run.label_smoothing;
-                run.loss = loss::softmax_cross_entropy(logits, run.labels, layout.c, smoothing, Some(value));
+                run.loss = loss::softmax_cross_entropy(logits, run.targets, layout.c, smoothing, Some(value));
             }
             Action::Moments { x, norm } => {
                 let (x, layout) = inputs.map(*x);

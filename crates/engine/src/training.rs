@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use rayon::prelude::*;
 use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamId, Role, Weights};
+use residuum_kernels::loss::Targets;
 use residuum_kernels::{Draws, SgdStep, sgd_step};
 use residuum_tensor::{AlignedBuffer, Tensor};
 
@@ -88,7 +90,8 @@ impl Default for TrainingOptions {
 pub struct StepResult {
     /// Mean loss of the batch before the update.
     pub loss: f64,
-    /// Images of the batch whose largest logit was their label's.
+    /// Images of the batch whose largest logit was their label's, of two labels the one with the larger
+    /// share.
     pub correct: usize,
 }
 
@@ -101,6 +104,8 @@ pub struct Training {
     logits: ValueId,
     params: Vec<PlacedParam>,
     velocity: AlignedBuffer,
+    /// Running average of the store, where one is kept.
+    average: Option<AlignedBuffer>,
     /// Ranges of the store that are updated alike, and whether they decay.
     updates: Vec<(Range<usize>, bool)>,
     taps: HashMap<String, Tap>,
@@ -178,6 +183,7 @@ impl Training {
             logits,
             params,
             velocity,
+            average: None,
             updates,
             taps,
             iteration: 0,
@@ -207,15 +213,16 @@ impl Training {
         self.gates = gates;
     }
 
-    /// Loss and gradients of a batch: `images` is `[n, c, h, w]`, `labels` one class for each. The running
-    /// statistics of batch norms move; nothing else does.
+    /// Loss and gradients of a batch: `images` is `[n, c, h, w]`, the targets one class for each,
+    /// or two and a share. The running statistics of batch norms move; nothing else does.
     ///
     /// # Panics
-    /// When a length does not fit the compiled size, or a label is no class.
-    pub fn forward_backward(&mut self, images: &[f32], labels: &[u32]) -> StepResult {
-        assert_eq!(labels.len(), self.shape.n, "one label for each image");
+    /// When a length does not fit the compiled size, a label is no class, or a share not between 0 and 1.
+    pub fn forward_backward<'a>(&mut self, images: &[f32], targets: impl Into<Targets<'a>>) -> StepResult {
+        let targets = targets.into();
+        targets.check(self.shape.n);
         self.program.pack_filters();
-        let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, labels);
+        let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, targets);
         let (loss, correct) = self.program.run(&feed);
         self.iteration += 1;
         StepResult { loss, correct }
@@ -240,8 +247,13 @@ impl Training {
     ///
     /// # Panics
     /// As [`Training::forward_backward`].
-    pub fn step(&mut self, images: &[f32], labels: &[u32], step: &SgdStep) -> StepResult {
-        let result = self.forward_backward(images, labels);
+    pub fn step<'a>(
+        &mut self,
+        images: &[f32],
+        targets: impl Into<Targets<'a>>,
+        step: &SgdStep,
+    ) -> StepResult {
+        let result = self.forward_backward(images, targets);
         self.update(step);
         result
     }
@@ -288,17 +300,44 @@ impl Training {
     /// # Errors
     /// When one is missing or of another shape.
     pub fn set_velocity(&mut self, velocity: &Weights) -> Result<(), EngineError> {
-        for param in self.params.iter().filter(|param| param.is_learned) {
-            let (name, expected) = (param.name.clone(), param.shape.clone());
-            let Some(found) = velocity.get(&param.name) else {
-                return Err(EngineError::MissingWeight { name, shape: expected });
-            };
-            if found.shape() != param.shape {
-                return Err(EngineError::WeightShape { name, expected, found: found.shape().to_vec() });
-            }
-            self.velocity[param.place.clone()].copy_from_slice(found.data());
-        }
+        let learned = self.params.iter().filter(|param| param.is_learned);
+        put(learned, velocity, &mut self.velocity)
+    }
+
+    /// Begins a running average of all parameters, running statistics included, with these values.
+    ///
+    /// # Errors
+    /// When one is missing or of another shape, or memory is short.
+    pub fn begin_average(&mut self, values: &Weights) -> Result<(), EngineError> {
+        let mut average = allocate("the average of the weights", self.program.store.len())?;
+        average.copy_from_slice(&self.program.store);
+        put(self.params.iter(), values, &mut average)?;
+        self.average = Some(average);
         Ok(())
+    }
+
+    /// Moves the average towards the parameters: `average ← keep · average + (1 − keep) · parameter`
+    /// (Polyak and Juditsky 1992; torchvision's `ExponentialMovingAverage`), buffers too. Does nothing where
+    /// no average was begun.
+    pub fn update_average(&mut self, keep: f64) {
+        const CHUNK: usize = 1 << 14;
+        let Self { program, average: Some(average), .. } = self else { return };
+        let (store, threads) = (&program.store, program.threads().clone());
+        let average: &mut [f32] = average;
+        threads.run(|| {
+            let chunks = average.par_chunks_mut(CHUNK).zip(store.par_chunks(CHUNK));
+            chunks.for_each(|(average, values)| {
+                for (average, &value) in average.iter_mut().zip(values) {
+                    *average = (keep * f64::from(*average) + (1.0 - keep) * f64::from(value)) as f32;
+                }
+            });
+        });
+    }
+
+    /// The average of the parameters, where one was begun.
+    pub fn average(&self) -> Option<Weights> {
+        let average = self.average.as_ref()?;
+        Some(self.params.iter().map(|param| (param.name.clone(), param.tensor(average))).collect())
     }
 
     /// [`Training::forward_backward`] with every step timed.
@@ -307,14 +346,15 @@ impl Training {
     /// As [`Training::forward_backward`].
     pub fn profile(&mut self, images: &[f32], labels: &[u32]) -> Vec<StepTime> {
         self.program.pack_filters();
-        let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, labels);
+        let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, labels.into());
         self.program.profile(&feed)
     }
 
     /// Memory that the program holds.
     pub fn summary(&self) -> PlanSummary {
         let mut summary = self.program.summary();
-        summary.parameters_bytes += 4 * self.velocity.len();
+        let average = self.average.as_ref().map_or(0, |average| average.len());
+        summary.parameters_bytes += 4 * (self.velocity.len() + average);
         summary
     }
 }
@@ -326,18 +366,37 @@ impl PlacedParam {
     }
 }
 
+/// Copies values to the parameters' places in a buffer.
+fn put<'a>(
+    params: impl Iterator<Item = &'a PlacedParam>,
+    values: &Weights,
+    buffer: &mut [f32],
+) -> Result<(), EngineError> {
+    for param in params {
+        let (name, expected) = (param.name.clone(), param.shape.clone());
+        let Some(found) = values.get(&param.name) else {
+            return Err(EngineError::MissingWeight { name, shape: expected });
+        };
+        if found.shape() != param.shape {
+            return Err(EngineError::WeightShape { name, expected, found: found.shape().to_vec() });
+        }
+        buffer[param.place.clone()].copy_from_slice(found.data());
+    }
+    Ok(())
+}
+
 fn feed<'a>(
     options: &TrainingOptions,
     iteration: u64,
     gates: Option<&'a [bool]>,
     images: &'a [f32],
-    labels: &'a [u32],
+    targets: Targets<'a>,
 ) -> Feed<'a> {
     let TrainingOptions { label_smoothing, norm_momentum, seed, .. } = *options;
     Feed {
         images,
         seed: &[],
-        labels,
+        targets,
         label_smoothing,
         norm_momentum,
         draws: Draws::new(seed, iteration),

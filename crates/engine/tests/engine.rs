@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use residuum_engine::{
-    Decay, Draws, Engine, EngineError, EngineOptions, InputShape, Isa, SgdStep, Training, TrainingOptions,
-    reference,
+    Decay, Draws, Engine, EngineError, EngineOptions, InputShape, Isa, Mixed, SgdStep, Targets, Training,
+    TrainingOptions, reference,
 };
 use residuum_graph::{
     AvgPool, Blur, Builder, ConvSpec, Differentiation, DropRule, Graph, MaxPool, NodeId, Op,
@@ -290,6 +290,69 @@ fn train(threads: usize, isa: Isa) -> Vec<u32> {
         .values()
         .flat_map(|tensor| tensor.data().iter().map(|x| x.to_bits()).collect::<Vec<_>>())
         .collect()
+}
+
+/// The loss is linear in the target, so that a mixed batch has the mean of two batches' gradients.
+#[test]
+fn mixed_targets_mix_losses_and_gradients() {
+    const SHARE: f32 = 0.75;
+    let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;
+    let (shape, n) = (InputShape { n: 6, h: 32, w: 32 }, 6);
+    let options = TrainingOptions { label_smoothing: 0.1, ..TrainingOptions::default() };
+    let images = formula::input("input", &[n, 3, 32, 32]);
+    let labels = formula::labels(n, 10);
+    let others: Vec<u32> = labels.iter().map(|label| (label + 3) % 10).collect();
+    let run = |targets: Targets<'_>| {
+        let mut training =
+            engine(2, Isa::detect()).training(&graph, &formula::weights(&graph), shape, &options).unwrap();
+        let loss = training.forward_backward(images.data(), targets).loss;
+        (loss, training.gradient("layer1.0.conv1.weight").unwrap())
+    };
+    let shares = vec![SHARE; n];
+    let mixed = Some(Mixed { labels: &others, shares: &shares });
+    let (loss, gradient) = run(Targets { labels: &labels, mixed });
+    let ((first_loss, first), (second_loss, second)) = (run((&labels).into()), run((&others).into()));
+    let mean = |a: f64, b: f64| f64::from(SHARE) * a + f64::from(1.0 - SHARE) * b;
+    assert!(
+        (loss - mean(first_loss, second_loss)).abs() < 1e-6 * loss,
+        "{loss}: {first_loss}, {second_loss}"
+    );
+    let want: Vec<f64> =
+        first.data().iter().zip(second.data()).map(|(&a, &b)| mean(a.into(), b.into())).collect();
+    assert!(deviation(gradient.data(), &want) < 1e-4, "{}", deviation(gradient.data(), &want));
+    assert!(deviation(first.data(), &want) > 1e-2);
+}
+
+#[test]
+fn an_average_follows_its_definition_buffers_too() {
+    let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;
+    let start = formula::weights(&graph);
+    let shape = InputShape { n: 6, h: 32, w: 32 };
+    let run = |threads: usize| {
+        let mut training = engine(threads, Isa::detect())
+            .training(&graph, &start, shape, &TrainingOptions::default())
+            .unwrap();
+        assert!(training.average().is_none());
+        training.begin_average(&start).unwrap();
+        let mut want = start.clone();
+        let images = formula::input("input", &[6, 3, 32, 32]);
+        let step = SgdStep { lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
+        for keep in [0.0, 0.9, 0.5] {
+            training.step(images.data(), &formula::labels(6, 10), &step);
+            training.update_average(keep);
+            for (name, now) in training.weights() {
+                let data = want[&name].data().iter().zip(now.data());
+                let data: Vec<f32> =
+                    data.map(|(&a, &w)| (keep * f64::from(a) + (1.0 - keep) * f64::from(w)) as f32).collect();
+                want.insert(name, residuum_tensor::Tensor::new(now.shape().to_vec(), data).unwrap());
+            }
+        }
+        let average = training.average().unwrap();
+        assert!(average == want && average != training.weights());
+        assert!(average["bn1.running_mean"] != start["bn1.running_mean"]);
+        average
+    };
+    assert!(run(1) == run(3));
 }
 
 #[test]

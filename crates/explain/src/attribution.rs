@@ -44,7 +44,7 @@ pub fn times_input(gradient: &Tensor, image: &Tensor) -> Tensor {
     Tensor::from_fn(gradient.shape().to_vec(), |index| gradient.data()[index] * image.data()[index])
 }
 
-/// SmoothGrad (Smilkov et al. 2017): the mean gradient at `image + spread · (max − min) · noise_i`, for
+/// `SmoothGrad` (Smilkov et al. 2017): the mean gradient at `image + spread · (max − min) · noise_i`, for
 /// noise of mean 0 and variance 1, `[samples, 3, h, w]` (see [`gaussian`](crate::gaussian)).
 ///
 /// # Errors

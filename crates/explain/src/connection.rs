@@ -31,7 +31,8 @@ pub fn connection_strength(graph: &Graph, weights: &Weights) -> Vec<BlockConnect
                 block.strengths.push(strengths);
             }
             None => {
-                found.push((sources.0, BlockConnections { readers: vec![name], strengths: vec![strengths] }))
+                let block = BlockConnections { readers: vec![name], strengths: vec![strengths] };
+                found.push((sources.0, block));
             }
         }
     }

@@ -57,13 +57,13 @@ pub(crate) fn principal_axis(matrix: &[f64], columns: usize) -> Vec<f64> {
     // The smaller of the two Gram matrices has the same eigenvalues.
     let (values, vectors) = symmetric(gram(&centred, columns), rows);
     let root = values.first().copied().unwrap_or(0.0).max(0.0).sqrt();
-    let mut projection: Vec<f64> =
-        vectors.first().map_or_else(Vec::new, |u| u.iter().map(|x| x * root).collect());
-    let largest = projection.iter().copied().fold(0.0f64, |a, b| if b.abs() > a.abs() { b } else { a });
-    if largest < 0.0 {
-        projection.iter_mut().for_each(|x| *x = -*x);
-    }
-    projection
+    vectors.first().map_or_else(Vec::new, |u| oriented(u.iter().map(|x| x * root).collect()))
+}
+
+/// The vector or its opposite, whichever has its entry of largest magnitude positive.
+pub(crate) fn oriented(vector: Vec<f64>) -> Vec<f64> {
+    let largest = vector.iter().copied().fold(0.0f64, |a, b| if b.abs() > a.abs() { b } else { a });
+    if largest < 0.0 { vector.into_iter().map(|x| -x).collect() } else { vector }
 }
 
 /// The matrix with the mean of every column taken off.

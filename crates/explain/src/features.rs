@@ -1,6 +1,6 @@
 //! How the features of images lie: principal components and neighbours.
 
-use crate::eigen::{centre, gram, symmetric};
+use crate::eigen::{centre, gram, oriented, symmetric};
 
 /// Principal components of feature vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,14 +51,6 @@ fn of_columns(centred: &[f64], width: usize, count: usize) -> Vec<Vec<f64>> {
         oriented(centred.chunks(width).map(|row| row.iter().zip(&axis).map(|(a, b)| a * b).sum()).collect())
     };
     axes.into_iter().map(along).collect()
-}
-
-fn oriented(mut projection: Vec<f64>) -> Vec<f64> {
-    let largest = projection.iter().copied().fold(0.0f64, |a, b| if b.abs() > a.abs() { b } else { a });
-    if largest < 0.0 {
-        projection.iter_mut().for_each(|x| *x = -*x);
-    }
-    projection
 }
 
 /// Share of vectors whose label is that of most of their `k` nearest neighbours by cosine (of equals, the

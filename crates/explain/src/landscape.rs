@@ -35,7 +35,9 @@ impl Direction {
                 let norm = |sum: f64| sum.sqrt();
                 let ours = norm(w.iter().map(|&w| f64::from(w) * f64::from(w)).sum());
                 let theirs = norm(d.iter().map(|d| d * d).sum());
-                d.iter_mut().for_each(|d| *d *= ours / (theirs + 1e-10));
+                for d in d {
+                    *d *= ours / (theirs + 1e-10);
+                }
             }
             direction.insert(param.name.clone(), Tensor::from_fn(param.shape.clone(), |i| d[i] as f32));
         }

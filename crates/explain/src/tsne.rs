@@ -97,7 +97,9 @@ fn neighbourhood(distances: &[f64], own: usize, entropy: f64) -> Vec<f64> {
         let weight = |j: usize| if j == own { 0.0 } else { (-(distances[j] - nearest) * precision).exp() };
         p = (0..distances.len()).map(weight).collect();
         let total: f64 = p.iter().sum();
-        p.iter_mut().for_each(|p| *p /= total);
+        for p in &mut p {
+            *p /= total;
+        }
         let found: f64 = p.iter().filter(|&&p| p > 0.0).map(|p| -p * p.log2()).sum();
         if (found - entropy).abs() < ENTROPY_TOLERANCE {
             break;
@@ -160,7 +162,7 @@ mod tests {
 
     fn clusters() -> Vec<f32> {
         let noise = crate::random::gaussian(3, &[60 * 5]);
-        (0..60 * 5).map(|i| noise.data()[i] + 8.0 * (((i / 5) % 3) == i % 5) as u8 as f32).collect()
+        (0..60 * 5).map(|i| noise.data()[i] + if (i / 5) % 3 == i % 5 { 8.0 } else { 0.0 }).collect()
     }
 
     #[test]

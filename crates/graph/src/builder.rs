@@ -304,7 +304,7 @@ impl Builder {
             let found = survival.to_string();
             return Err(GraphError::new(name, "a probability of survival above 0 and at most 1", found));
         }
-        if survival == 1.0 {
+        if survival >= 1.0 {
             return Ok(x);
         }
         let (kind, stream) = (self.kind(x), self.next_stream());
@@ -387,7 +387,7 @@ impl Builder {
     }
 }
 
-fn check_window(name: &str, pool: &MaxPool) -> Result<(), GraphError> {
+pub(crate) fn check_window(name: &str, pool: &MaxPool) -> Result<(), GraphError> {
     let sides = [pool.kernel, pool.stride].concat();
     if sides.contains(&0) {
         return Err(GraphError::new(name, "a positive kernel and stride", format!("{sides:?}")));

@@ -497,11 +497,11 @@ mod tests {
     fn relu_rules_differ_in_what_relus_do_and_in_nothing_else() {
         let graph = block();
         let [of, input] = ["fc", "input"].map(|name| graph.find(name).unwrap());
-        let count = |rule, wanted: fn(&Op) -> bool| {
+        let count = |rule, counts: fn(&Op) -> bool| {
             let wanted = Sensitivities { of, to: vec![input], rule, cut: Vec::new() };
             let sensitivity = graph.sensitivity(&wanted).unwrap();
             let after = &sensitivity.graph.nodes()[sensitivity.seed.index()..];
-            after.iter().filter(|node| wanted(&node.op)).count()
+            after.iter().filter(|node| counts(&node.op)).count()
         };
         let masks = |op: &Op| *op == Op::ReluBackward;
         let positive = |op: &Op| *op == Op::Relu;

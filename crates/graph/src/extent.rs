@@ -57,7 +57,6 @@ impl Graph {
             };
             extents.push(match &node.op {
                 Op::Input => [h, w],
-                Op::Seed { like } => extents[like.index()],
                 Op::Conv2d(c) => {
                     both(&|i| windows(input[i], c.kernel[i], c.stride[i], c.padding[i], c.dilation[i]))?
                 }
@@ -90,7 +89,8 @@ impl Graph {
                 | Op::Gate(_)
                 | Op::SliceChannels { .. }
                 | Op::PadChannelsBackward { .. } => input,
-                Op::ConvBackwardData { like, .. }
+                Op::Seed { like }
+                | Op::ConvBackwardData { like, .. }
                 | Op::AvgPoolBackward { like, .. }
                 | Op::GlobalAvgPoolBackward { like }
                 | Op::MulBackward { like }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::error::GraphError;
 use crate::op::Op;
 use crate::param::Param;
 
@@ -186,6 +187,28 @@ impl Graph {
         }
         graph.output = stands_for[self.output.index()];
         (graph, stands_for)
+    }
+
+    /// The same classifier for another number of classes: its last linear layer, which answers, is resized.
+    ///
+    /// # Errors
+    /// When the node that answers is no linear layer, or there are no classes.
+    pub fn with_classes(mut self, classes: usize) -> Result<Self, GraphError> {
+        let index = self.output.index();
+        let Op::Linear(linear) = &mut self.nodes[index].op else {
+            let node = &self.nodes[index];
+            return Err(GraphError::new(&node.name, "a linear layer that answers", node.op.name()));
+        };
+        if classes == 0 {
+            return Err(GraphError::new(&self.nodes[index].name, "at least one class", "0"));
+        }
+        linear.outputs = classes;
+        for id in std::iter::once(linear.weight).chain(linear.bias) {
+            self.params[id.index()].shape[0] = classes;
+        }
+        self.nodes[index].kind = Kind::Vector { features: classes };
+        self.verify()?;
+        Ok(self)
     }
 
     pub(crate) fn duplicate_name(&self) -> Option<&str> {

@@ -7,7 +7,8 @@
 //! The path through the crate: [`Builder`] makes a graph, [`Graph::extents`] fixes its spatial sizes,
 //! [`Graph::count`] counts it, [`Graph::differentiate`] turns it into the graph of one training step,
 //! [`Graph::fully_convolutional`] into one that answers at every position of a large image, and
-//! [`Graph::to_text`] and [`Graph::to_dot`] print it.
+//! [`Graph::to_text`] and [`Graph::to_dot`] print it; [`Graph::to_json`] and [`Graph::from_json`] store it, and
+//! [`rewrite`] makes other networks of it.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -20,6 +21,8 @@ mod graph;
 mod op;
 mod param;
 mod print;
+pub mod rewrite;
+mod text;
 mod verify;
 
 pub use builder::{Builder, ConvSpec, NormSpec};

@@ -3,6 +3,8 @@
 //! The first group is what networks are written in; the second appears only in graphs that
 //! differentiation made. Formulas and layouts are PyTorch's.
 
+use serde::{Deserialize, Serialize};
+
 use crate::graph::{NodeId, ParamId};
 
 /// A convolution: `[n, c_in, h, w]` to `[n, c_out, h', w']`, filters OIHW.
@@ -46,7 +48,8 @@ pub struct BatchNorm {
 }
 
 /// Maximum over windows; what lies outside the map never wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MaxPool {
     /// Rows and columns of a window.
     pub kernel: [usize; 2],
@@ -82,7 +85,8 @@ pub struct Linear {
 
 /// Inverted dropout (Hinton et al. 2012): in training every element is zero with probability `rate` and
 /// otherwise divided by `1 - rate`; in evaluation the identity.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dropout {
     /// Probability of zero.
     pub rate: f32,
@@ -91,7 +95,8 @@ pub struct Dropout {
 }
 
 /// How the branch of a residual block is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DropRule {
     /// Huang et al. 2016, "Deep networks with stochastic depth", §3: one draw for the mini-batch; a dropped
     /// branch is not computed, a surviving one is used as it is, and evaluation multiplies by the
@@ -105,7 +110,8 @@ pub enum DropRule {
 }
 
 /// Stochastic depth of one residual branch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DropPath {
     /// Probability that the branch survives.
     pub survival: f32,
@@ -116,6 +122,11 @@ pub struct DropPath {
 }
 
 impl DropPath {
+    /// Whether evaluation uses the branch as it is.
+    pub const fn is_identity_in_evaluation(&self) -> bool {
+        matches!(self.rule, DropRule::Batch | DropRule::Sample)
+    }
+
     /// What evaluation multiplies the branch by.
     pub const fn evaluation_factor(&self) -> f32 {
         match self.rule {
@@ -128,7 +139,8 @@ impl DropPath {
 /// A fixed low-pass filter before subsampling (Zhang 2019, "Making convolutional networks shift-invariant
 /// again"): the outer product of binomial coefficients, channel by channel, on a map that is padded by
 /// reflection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Blur {
     /// Side of the filter.
     pub size: usize,

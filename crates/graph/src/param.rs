@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use residuum_tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// Values of parameters by name, in PyTorch's layouts.
 pub type Weights = BTreeMap<String, Tensor>;
 
 /// What a parameter is for. It decides whether it is learned, decayed and counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Filters of a convolution, OIHW.
     ConvWeight,
@@ -34,7 +36,8 @@ impl Role {
 }
 
 /// The number that a filter's spread is scaled by (He et al. 2015, "Delving deep into rectifiers", §2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fan {
     /// Inputs to one output: `c_in · k · k`, Caffe's default.
     In,
@@ -43,7 +46,8 @@ pub enum Fan {
 }
 
 /// Start value of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Init {
     /// Every element the same.
     Constant(f32),

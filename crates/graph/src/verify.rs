@@ -154,7 +154,6 @@ fn input_kinds(node: &Node) -> Vec<Wanted> {
         | Op::Mask(_)
         | Op::Gate(_) => vec![Exactly(node.kind)],
         Op::Concat => node.inputs.iter().map(|_| AnyMap).collect(),
-        Op::Flatten => vec![MapOrVector],
         Op::Add | Op::ReluBackward | Op::Mul | Op::MulBackward { .. } | Op::SigmoidBackward => {
             vec![Exactly(node.kind), Exactly(node.kind)]
         }
@@ -173,7 +172,9 @@ fn input_kinds(node: &Node) -> Vec<Wanted> {
         Op::Linear(l) => vec![vector(l.inputs)],
         Op::LinearBackwardData(l) => vec![vector(l.outputs)],
         Op::LinearBackwardWeights(l) => vec![vector(l.inputs), vector(l.outputs)],
-        Op::CrossEntropy | Op::GlobalAvgPoolBackward { .. } | Op::BiasBackward { .. } => vec![MapOrVector],
+        Op::Flatten | Op::CrossEntropy | Op::GlobalAvgPoolBackward { .. } | Op::BiasBackward { .. } => {
+            vec![MapOrVector]
+        }
         Op::ConvBackwardData { conv, .. } => vec![map(conv.c_out)],
         Op::ConvBackwardWeights(c) => vec![map(c.c_in), map(c.c_out)],
     }

@@ -1,63 +1,134 @@
 //! Cross-entropy of a softmax, with PyTorch's label smoothing: the target of an image is
-//! `1 - smoothing + smoothing / classes` for its class and `smoothing / classes` for every other one.
+//! `1 - smoothing + smoothing / classes` for its class and `smoothing / classes` for every other one. An
+//! image that was mixed of two has `1 - smoothing` shared out between two classes.
 
 use rayon::prelude::*;
 
 use crate::check;
 
+/// What the logits of a batch are compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Targets<'a> {
+    /// Class of each image.
+    pub labels: &'a [u32],
+    /// What was mixed in, where images were mixed.
+    pub mixed: Option<Mixed<'a>>,
+}
+
+/// The second of the two images that each image of a batch was mixed of (Zhang et al. 2018, "mixup", §2).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mixed<'a> {
+    /// Class of the second.
+    pub labels: &'a [u32],
+    /// Share of the first, 0 to 1; the second has the rest.
+    pub shares: &'a [f32],
+}
+
+impl Targets<'_> {
+    /// Checks that there is one target for each of `n` images.
+    ///
+    /// # Panics
+    /// When there is not, or a share is not between 0 and 1.
+    pub fn check(&self, n: usize) {
+        assert_eq!(self.labels.len(), n, "one label for each image");
+        if let Some(Mixed { labels, shares }) = self.mixed {
+            assert_eq!((labels.len(), shares.len()), (n, n), "one second label and share for each image");
+            assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "shares are between 0 and 1");
+        }
+    }
+
+    /// The two classes of image `i` and the share of the first.
+    pub(crate) fn of(&self, i: usize) -> ([usize; 2], f64) {
+        let first = self.labels[i] as usize;
+        match self.mixed {
+            Some(Mixed { labels, shares }) => ([first, labels[i] as usize], shares[i].into()),
+            None => ([first, first], 1.0),
+        }
+    }
+}
+
+impl<'a> From<&'a [u32]> for Targets<'a> {
+    fn from(labels: &'a [u32]) -> Self {
+        Self { labels, mixed: None }
+    }
+}
+
+impl<'a> From<&'a Vec<u32>> for Targets<'a> {
+    fn from(labels: &'a Vec<u32>) -> Self {
+        labels.as_slice().into()
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u32; N]> for Targets<'a> {
+    fn from(labels: &'a [u32; N]) -> Self {
+        labels.as_slice().into()
+    }
+}
+
 /// Mean loss over the batch, taken in `f64`, and the number of images whose largest logit (the first among
-/// equal ones) is their label's. `logits` is `[n, classes]`, `labels` is `[n]`; `dlogits` becomes the
-/// gradient of the mean loss. Stable for logits of any finite size. Panics where a label is no class.
-pub fn softmax_cross_entropy(
+/// equal ones) is their label's, of two labels the one with the larger share (the first of equals). `logits`
+/// is `[n, classes]`; `dlogits` becomes the gradient of the mean loss. Stable for logits of any finite size.
+/// Panics where a label is no class, or [`Targets::check`] does.
+pub fn softmax_cross_entropy<'a>(
     logits: &[f32],
-    labels: &[u32],
+    targets: impl Into<Targets<'a>>,
     classes: usize,
     smoothing: f32,
     dlogits: Option<&mut [f32]>,
 ) -> (f64, usize) {
-    check::length("logits", logits.len(), labels.len() * classes);
-    if labels.is_empty() {
+    let targets = targets.into();
+    let n = targets.labels.len();
+    targets.check(n);
+    check::length("logits", logits.len(), n * classes);
+    if n == 0 {
         return (0.0, 0);
     }
     let smoothing = f64::from(smoothing);
-    let rows = logits.par_chunks_exact(classes).zip(labels);
+    let rows = logits.par_chunks_exact(classes).enumerate();
+    let rows = rows.map(|(i, row)| Row::new(row, targets.of(i)));
     let results: Vec<(f64, bool)> = if let Some(dlogits) = dlogits {
         check::length("dlogits", dlogits.len(), logits.len());
-        let scale = 1.0 / labels.len() as f64;
-        let rows = rows.zip(dlogits.par_chunks_exact_mut(classes));
-        rows.map(|((row, &label), d)| {
-            let row = Row::new(row, label);
-            row.gradient(smoothing, scale, d);
-            (row.loss(smoothing), row.is_correct())
-        })
-        .collect()
+        let scale = 1.0 / n as f64;
+        rows.zip(dlogits.par_chunks_exact_mut(classes))
+            .map(|(row, d)| {
+                row.gradient(smoothing, scale, d);
+                (row.loss(smoothing), row.is_correct())
+            })
+            .collect()
     } else {
-        let result = |row: Row<'_>| (row.loss(smoothing), row.is_correct());
-        rows.map(|(row, &label)| result(Row::new(row, label))).collect()
+        rows.map(|row| (row.loss(smoothing), row.is_correct())).collect()
     };
     let total: f64 = results.iter().map(|&(loss, _)| loss).sum();
-    (total / labels.len() as f64, results.iter().filter(|&&(_, correct)| correct).count())
+    (total / n as f64, results.iter().filter(|&&(_, correct)| correct).count())
 }
 
 /// The logits of one image.
 struct Row<'a> {
     logits: &'a [f32],
-    label: usize,
+    labels: [usize; 2],
+    /// Of the first label.
+    share: f64,
     /// `ln Σ exp(logits)`
     normaliser: f64,
 }
 
 impl<'a> Row<'a> {
-    fn new(logits: &'a [f32], label: u32) -> Self {
-        let (label, classes) = (label as usize, logits.len());
-        assert!(label < classes, "label {label} is no class; expected less than {classes}");
+    fn new(logits: &'a [f32], (labels, share): ([usize; 2], f64)) -> Self {
+        let classes = logits.len();
+        for label in labels {
+            assert!(label < classes, "label {label} is no class; expected less than {classes}");
+        }
         let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum();
-        Self { logits, label, normaliser: largest + sum.ln() }
+        Self { logits, labels, share, normaliser: largest + sum.ln() }
     }
 
     fn loss(&self, smoothing: f64) -> f64 {
-        let own = self.normaliser - f64::from(self.logits[self.label]);
+        let of = |label: usize| self.normaliser - f64::from(self.logits[label]);
+        let own = match self.labels {
+            [first, second] if first == second => of(first),
+            [first, second] => self.share * of(first) + (1.0 - self.share) * of(second),
+        };
         if smoothing == 0.0 {
             return own;
         }
@@ -66,15 +137,23 @@ impl<'a> Row<'a> {
     }
 
     fn is_correct(&self) -> bool {
-        let own = self.logits[self.label];
-        let (before, after) = (&self.logits[..self.label], &self.logits[self.label + 1..]);
+        let label = self.labels[usize::from(self.share < 0.5)];
+        let own = self.logits[label];
+        let (before, after) = (&self.logits[..label], &self.logits[label + 1..]);
         before.iter().all(|&logit| own > logit) && after.iter().all(|&logit| own >= logit) && !own.is_nan()
     }
 
     fn gradient(&self, smoothing: f64, scale: f64, out: &mut [f32]) {
         let other = smoothing / self.logits.len() as f64;
+        let [first, second] = self.labels;
         for (class, (out, &logit)) in out.iter_mut().zip(self.logits).enumerate() {
-            let target = if class == self.label { 1.0 - smoothing + other } else { other };
+            let share = match (class == first, class == second) {
+                (true, true) => 1.0,
+                (true, false) => self.share,
+                (false, true) => 1.0 - self.share,
+                (false, false) => 0.0,
+            };
+            let target = share * (1.0 - smoothing) + other;
             *out = (((f64::from(logit) - self.normaliser).exp() - target) * scale) as f32;
         }
     }

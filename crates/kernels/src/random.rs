@@ -16,29 +16,29 @@ impl Draws {
     }
 
     /// Uniform on `[0, 1)`, drawn for place `index` by the node with this stream.
-    pub fn uniform(&self, stream: u32, index: usize) -> f64 {
+    pub fn uniform(self, stream: u32, index: usize) -> f64 {
         let bits = mix64(self.stream(stream) ^ mix64(index as u64)) >> 11;
         bits as f64 / (1u64 << 53) as f64
     }
 
     /// True with probability `probability`, drawn for image `image` by the node with this stream.
-    pub fn happens(&self, stream: u32, image: usize, probability: f32) -> bool {
+    pub fn happens(self, stream: u32, image: usize, probability: f32) -> bool {
         self.uniform(stream, image) < f64::from(probability)
     }
 
     /// True where dropout keeps channel `channel` of pixel `pixel`, counted over the batch.
-    pub fn keeps(&self, stream: u32, pixel: usize, channel: usize, rate: f32) -> bool {
+    pub fn keeps(self, stream: u32, pixel: usize, channel: usize, rate: f32) -> bool {
         mix32(self.pixel(stream, pixel).wrapping_add(channel_step(channel))) >= threshold(rate)
     }
 
     /// What the numbers of a pixel's channels start from.
     #[inline(always)]
-    pub(crate) fn pixel(&self, stream: u32, pixel: usize) -> u32 {
+    pub(crate) fn pixel(self, stream: u32, pixel: usize) -> u32 {
         (mix64(self.stream(stream).wrapping_add(pixel as u64)) >> 32) as u32
     }
 
     #[inline(always)]
-    fn stream(&self, stream: u32) -> u64 {
+    fn stream(self, stream: u32) -> u64 {
         mix64(self.key ^ (u64::from(stream) << 32))
     }
 }

@@ -6,7 +6,7 @@
 mod maps;
 
 use maps::{assert_close, assert_same_bits, values, widen};
-use residuum_kernels::loss::softmax_cross_entropy;
+use residuum_kernels::loss::{Mixed, Targets, softmax_cross_entropy};
 use residuum_kernels::{Isa, SgdStep, plain, sgd_step};
 
 #[test]
@@ -25,6 +25,47 @@ fn cross_entropy_agrees_with_plain() {
             assert_close(&gradient, &d, 1e-7, "gradient");
             assert_eq!(softmax_cross_entropy(&logits, &labels, classes, smoothing, None).0, loss);
         }
+    }
+}
+
+/// `share · CE(first) + (1 − share) · CE(second)`, image by image, with smoothed targets on both sides.
+#[test]
+fn a_mixed_image_has_the_mean_of_two_losses() {
+    let (n, classes, smoothing) = (5, 7, 0.1f32);
+    let logits: Vec<f32> = values(n * classes, 4).into_iter().map(|x| 8.0 * x).collect();
+    let (labels, others) = ([0, 3, 6, 2, 2], [1, 3, 0, 5, 4]);
+    let shares = [0.25f32, 0.7, 1.0, 0.0, 0.5];
+    let targets = Targets { labels: &labels, mixed: Some(Mixed { labels: &others, shares: &shares }) };
+    let mut gradient = vec![f32::NAN; logits.len()];
+    let (loss, correct) = softmax_cross_entropy(&logits, targets, classes, smoothing, Some(&mut gradient));
+    let wide = f64::from(smoothing);
+    let (mut expected, mut dominant_correct) = (0.0, 0);
+    let mut d = vec![0.0; logits.len()];
+    for (i, row) in logits.chunks_exact(classes).enumerate() {
+        let share = f64::from(shares[i]);
+        for (label, weight) in [(labels[i], share), (others[i], 1.0 - share)] {
+            let row = widen(row);
+            expected += weight * plain::softmax_cross_entropy(&row, &[label], classes, wide) / n as f64;
+            let mut part = vec![0.0; classes];
+            plain::softmax_cross_entropy_backward(&row, &[label], classes, wide, &mut part);
+            d[i * classes..].iter_mut().zip(part).for_each(|(d, part)| *d += weight * part / n as f64);
+        }
+        let dominant = if share < 0.5 { others[i] } else { labels[i] };
+        dominant_correct += softmax_cross_entropy(row, &[dominant], classes, 0.0, None).1;
+    }
+    assert!((loss - expected).abs() < 1e-12 * expected, "{loss} against {expected}");
+    assert_eq!(correct, dominant_correct);
+    assert_close(&gradient, &d, 1e-7, "gradient");
+    let of_plain = plain::softmax_cross_entropy(&widen(&logits), targets, classes, wide);
+    assert!((loss - of_plain).abs() < 1e-12 * expected, "{loss} against {of_plain}");
+}
+
+#[test]
+fn the_larger_share_is_the_label_that_counts() {
+    let logits = [3.0, 1.0, 0.0];
+    for (shares, correct) in [([0.5], 1), ([0.49], 0), ([1.0], 1)] {
+        let targets = Targets { labels: &[0], mixed: Some(Mixed { labels: &[1], shares: &shares }) };
+        assert_eq!(softmax_cross_entropy(&logits, targets, 3, 0.0, None).1, correct, "{shares:?}");
     }
 }
 

@@ -5,6 +5,7 @@ mod maps;
 
 use maps::{assert_same_bits, values, widen};
 use proptest::prelude::*;
+use residuum_kernels::loss::{Mixed, Targets};
 use residuum_kernels::{BlurShape, ConvShape, Draws, PoolShape, plain};
 
 /// Half the distance between the two points of a difference.
@@ -199,6 +200,20 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn cross_entropy_of_mixed_images([n, classes] in [1..5usize, 2..7usize], smoothing in 0.0..0.5f64) {
+        let logits = random(n * classes, 1);
+        let labels: Vec<u32> = (0..n).map(|i| (i * 3 % classes) as u32).collect();
+        let others: Vec<u32> = (0..n).map(|i| (i * 5 % classes) as u32).collect();
+        let shares: Vec<f32> = (0..n).map(|i| [0.25, 1.0, 0.0, 0.9][i]).collect();
+        let targets = Targets { labels: &labels, mixed: Some(Mixed { labels: &others, shares: &shares }) };
+        let mut gradient = vec![f64::NAN; logits.len()];
+        plain::softmax_cross_entropy_backward(&logits, targets, classes, smoothing, &mut gradient);
+        check("logits", &logits, &[1.0], &gradient, |logits, loss| {
+            loss[0] = plain::softmax_cross_entropy(logits, targets, classes, smoothing);
+        });
+    }
 
     #[test]
     fn blurs(

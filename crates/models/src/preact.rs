@@ -335,8 +335,9 @@ fn rest(g: &mut Builder, s: NodeId, gate: NodeId, block: &Block) -> Result<NodeI
     g.mul(&block.part("shortcut"), s, rest)
 }
 
+/// A factor of 1 leaves no node behind.
 fn scaled(g: &mut Builder, name: &str, x: NodeId, factor: f32) -> NodeId {
-    if factor == 1.0 { x } else { g.scale(name, x, factor, 0.0) }
+    if factor.to_bits() == 1f32.to_bits() { x } else { g.scale(name, x, factor, 0.0) }
 }
 
 /// What follows the last unit, whose sum nothing has activated in the orders that activate first (§4.1).

@@ -137,15 +137,11 @@ pub fn find(name: &str) -> Result<Entry, ModelError> {
             Err(_) => {}
         }
     }
-    Err(match nearest_number {
-        Some(Refused { expected, found, nearest, .. }) => {
-            ModelError::Number { name: name.into(), expected, found, nearest }
-        }
-        None => {
-            let known = entries().iter().flat_map(Entry::all_names);
-            ModelError::Unknown { name: name.into(), nearest: nearest(name, known).map(str::to_owned) }
-        }
-    })
+    if let Some(Refused { expected, found, nearest, .. }) = nearest_number {
+        return Err(ModelError::Number { name: name.into(), expected, found, nearest });
+    }
+    let known = entries().iter().flat_map(Entry::all_names);
+    Err(ModelError::Unknown { name: name.into(), nearest: nearest(name, known).map(str::to_owned) })
 }
 
 /// Builds the network of a name ([`find`], [`Entry::build`]).

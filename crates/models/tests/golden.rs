@@ -24,7 +24,7 @@ fn fault(name: &str, golden: &Value) -> Option<String> {
     else {
         return Some("the file has no classes or no gradients".into());
     };
-    let graph = match residuum_models::build(name, Some(classes as usize)) {
+    let graph = match build(name, Some(classes as usize)) {
         Ok(model) => model.graph,
         Err(error) => return Some(error.to_string()),
     };

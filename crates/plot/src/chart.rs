@@ -130,7 +130,9 @@ impl Chart {
             let points: Vec<Point> = run.iter().map(|&point| place.point(point)).collect();
             canvas.line(&points, &pen);
             if series.points.len() <= MARKED || points.len() == 1 {
-                points.into_iter().for_each(|point| canvas.disc(point, 1.5 * pen.width, pen.colour));
+                for point in points {
+                    canvas.disc(point, 1.5 * pen.width, pen.colour);
+                }
             }
         }
     }

@@ -39,7 +39,9 @@ impl Raster {
     /// Puts a picture in, pixel by pixel, as far as it fits.
     pub(crate) fn paste(&mut self, left: usize, top: usize, tile: &Picture) {
         let width = 3 * tile.width().min(self.width.saturating_sub(left));
-        for (y, row) in tile.pixels().chunks(3 * tile.width()).enumerate().take(self.height.saturating_sub(top)) {
+        for (y, row) in
+            tile.pixels().chunks(3 * tile.width()).enumerate().take(self.height.saturating_sub(top))
+        {
             self.pixels[3 * ((top + y) * self.width + left)..][..width].copy_from_slice(&row[..width]);
         }
     }

@@ -52,7 +52,10 @@ impl Sheet {
             TITLE + HEADING + heights.iter().map(|height| height + ROW_NAME).sum::<f64>() + MARGIN,
         );
         if size.0 * size.1 > MAX_PIXELS {
-            return Err(fail(format!("{:.0}×{:.0} pixels are too many; ask for fewer pictures", size.0, size.1)));
+            return Err(fail(format!(
+                "{:.0}×{:.0} pixels are too many; ask for fewer pictures",
+                size.0, size.1
+            )));
         }
         let mut raster = Raster::new(size, 1.0);
         let text = |size: f64| Style::new(size, Anchor::Start);

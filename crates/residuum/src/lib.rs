@@ -5,7 +5,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`models`] | the papers' networks by name |
-//! | [`graph`] | a network as data: operations, parameters, counting, printing |
+//! | [`graph`] | a network as data: operations, parameters, counting, printing, rewriting |
 //! | [`engine`] | compiles a network for a size of batch, and runs or trains it |
 //! | [`data`] | data sets, decoding, preparation, batches |
 //! | [`formats`] | safetensors, PyTorch's `.pth`, Caffe's files, `.npy` arrays; the door to the disk |

@@ -1,7 +1,7 @@
 //! All that a run needs to go on to the bit, in a folder of which there is always a complete one.
 //!
 //! ```text
-//! checkpoint.new   weights, velocity, then the manifest with their lengths and digests; each synced
+//! checkpoint.new   weights, velocity, their average where there is one, then the manifest with their lengths and digests; each synced
 //! checkpoint     → checkpoint.old
 //! checkpoint.new → checkpoint
 //! checkpoint.old   removed
@@ -27,6 +27,7 @@ const OLD: &str = "checkpoint.old";
 const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "weights.safetensors";
 const VELOCITY: &str = "velocity.safetensors";
+const AVERAGE: &str = "average.safetensors";
 const MAX_MANIFEST_BYTES: usize = 64 << 20;
 const VERSION: u32 = 1;
 
@@ -39,6 +40,8 @@ pub(crate) struct Checkpoint {
     pub(crate) weights: Weights,
     /// The optimiser's memory.
     pub(crate) velocity: Weights,
+    /// The running average of all parameters, where the recipe asks for one.
+    pub(crate) average: Option<Weights>,
 }
 
 /// What must stay the same throughout a run.
@@ -92,7 +95,10 @@ impl Checkpoint {
     fn write(&self, folder: &Path) -> Result<()> {
         disk::create_dir(folder)?;
         let mut files = BTreeMap::new();
-        for (name, tensors) in [(WEIGHTS, &self.weights), (VELOCITY, &self.velocity)] {
+        let average = self.average.as_ref().map(|average| (AVERAGE, average));
+        for (name, tensors) in
+            [(WEIGHTS, &self.weights), (VELOCITY, &self.velocity)].into_iter().chain(average)
+        {
             let bytes = safetensors::write_to_vec(&named(tensors))?;
             files.insert(name.to_owned(), FileRecord::of(&bytes));
             disk::write_bytes(folder.join(name), &bytes)?;
@@ -151,7 +157,9 @@ impl Checkpoint {
             tensors.iter().map(|(name, tensor)| Ok((name.to_owned(), tensor.to_f32()?))).collect()
         };
         let (weights, velocity) = (read(WEIGHTS)?, read(VELOCITY)?);
-        Ok(Self { identity: manifest.identity, progress: manifest.progress, weights, velocity })
+        let average = manifest.files.contains_key(AVERAGE).then(|| read(AVERAGE)).transpose()?;
+        let Manifest { identity, progress, .. } = manifest;
+        Ok(Self { identity, progress, weights, velocity, average })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::recipe::Recipe;
 pub struct Data {
     /// What is learnt from.
     pub train: Dataset,
-    /// What every epoch is tested with.
+    /// What every epoch is tested with, unless the recipe holds training pictures out for that.
     pub test: Dataset,
 }
 
@@ -23,6 +23,17 @@ impl Data {
     pub fn open(data: &str) -> Result<Self> {
         let open = |split| residuum_data::open(data, split, &OpenOptions::default());
         Ok(Self { train: open(Split::Train)?, test: open(Split::Test)? })
+    }
+
+    /// The parts as a recipe uses them: with [`Recipe::validation`], the held-out pictures are what is tested
+    /// with, and the rest is learnt from.
+    ///
+    /// # Errors
+    /// When there are not so many pictures.
+    pub(crate) fn of(self, recipe: &Recipe) -> Result<Self> {
+        let Some(count) = recipe.validation else { return Ok(self) };
+        let (train, test) = self.train.hold_out(count, recipe.seed)?;
+        Ok(Self { train, test })
     }
 
     /// The network of a recipe with a last layer for these classes.

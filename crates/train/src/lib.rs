@@ -8,6 +8,7 @@
 //! in the paper's iterations; the next epoch is shuffled anew.
 #![forbid(unsafe_code)]
 
+mod average;
 mod checkpoint;
 mod curves;
 mod data;
@@ -23,11 +24,14 @@ mod schedule;
 mod start;
 mod trainer;
 
+pub use average::Average;
 pub use data::Data;
 pub use error::{Result, TrainError};
 pub use observer::{Observer, Plan, Step};
 pub use progress::EpochRecord;
-pub use recipe::{Augmentation, Decayed, Optimiser, PaddingValue, Recipe};
+pub use recipe::{
+    Augmentation, Decayed, Figure, Optimiser, PaddingValue, Paper, Published, Recipe, SplitSizes,
+};
 pub use run_folder::RunFolder;
 pub use saved::Saved;
 pub use schedule::{Schedule, WarmUp, learning_rate};

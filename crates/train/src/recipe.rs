@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use residuum_data::{Augment, Padding, Preprocess};
+use residuum_data::{Augment, Distortion, Mix, Padding, Preprocess};
 use residuum_formats::disk;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::average::Average;
 use crate::error::{Result, TrainError};
 use crate::schedule::{Schedule, WarmUp, learning_rate};
 
-mod preset;
+mod published;
+
+pub use published::{Figure, Paper, Published, SplitSizes};
 
 const MAX_RECIPE_BYTES: usize = 1 << 20;
 
@@ -41,6 +44,14 @@ pub struct Recipe {
     /// Share of a batch's statistics in the running ones (PyTorch's `momentum` of a batch norm).
     #[serde(default = "default_norm_momentum")]
     pub norm_momentum: f64,
+    /// Side of the training pictures, where it is not that of the test pictures (Touvron et al. 2019, "Fixing
+    /// the train-test resolution discrepancy").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_crop: Option<usize>,
+    /// So many of the training pictures are held out, drawn by the seed; every epoch is tested with them, and
+    /// the best one chosen by them, instead of the test pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<usize>,
     /// A trained model to begin with, instead of start values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -60,6 +71,15 @@ pub struct Recipe {
     /// How training pictures are changed.
     #[serde(default = "default_augmentation")]
     pub augmentation: Augmentation,
+    /// What else is changed of them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub distortion: Distortion,
+    /// How the pictures of a batch are mixed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mix: Mix,
+    /// A running average of the weights, which is what is tested and saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<Average>,
     /// How pictures are prepared.
     #[serde(default = "Preprocess::cifar10")]
     pub preprocess: Preprocess,
@@ -97,7 +117,7 @@ pub enum Decayed {
 }
 
 /// Random change of training pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Augmentation {
     /// None.
@@ -117,6 +137,11 @@ pub enum Augmentation {
         /// Largest shorter side in pixels.
         max: usize,
     },
+    /// A part of random area and aspect, half of them mirrored (fb.resnet.torch, torchvision).
+    Area {
+        /// Smallest share of the picture's area.
+        min: f64,
+    },
 }
 
 /// What surrounds a padded picture.
@@ -128,6 +153,8 @@ pub enum PaddingValue {
     Mean,
     /// Black.
     Black,
+    /// The picture in a mirror at its edge (Zagoruyko and Komodakis 2016).
+    Reflect,
 }
 
 impl From<Augmentation> for Augment {
@@ -139,11 +166,17 @@ impl From<Augmentation> for Augment {
                 padding: match padding {
                     PaddingValue::Mean => Padding::Mean,
                     PaddingValue::Black => Padding::Black,
+                    PaddingValue::Reflect => Padding::Reflect,
                 },
             },
             Augmentation::Scale { min, max } => Self::Scale { min, max },
+            Augmentation::Area { min } => Self::Area { min },
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_model() -> String {
@@ -185,15 +218,13 @@ impl Recipe {
         })
     }
 
-    /// Reads what [`to_toml`](Self::to_toml) wrote, or a user by hand.
+    /// Reads what [`to_toml`](Self::to_toml) wrote, or a user by hand. A table `paper` may be there, as in the
+    /// recipes that come along; it is checked and left.
     ///
     /// # Errors
     /// As [`read`](Self::read), but for the file.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let recipe: Self = toml::from_str(text)
-            .map_err(|e| TrainError::Recipe(format!("recipe: {}", e.to_string().trim_end())))?;
-        recipe.check()?;
-        Ok(recipe)
+        Ok(parse(text)?.0)
     }
 
     /// The recipe as a TOML document, which reads back to the bit.
@@ -247,6 +278,11 @@ impl Recipe {
         self.optimiser.lr *= 0.1;
     }
 
+    /// How training pictures are prepared.
+    pub(crate) fn train_preprocess(&self) -> Preprocess {
+        Preprocess { crop: self.train_crop.unwrap_or(self.preprocess.crop), ..self.preprocess.clone() }
+    }
+
     /// Whether every value makes sense.
     ///
     /// # Errors
@@ -259,6 +295,7 @@ impl Recipe {
         let checks = [
             (self.epochs > 0, "epochs", "at least 1", self.epochs.to_string()),
             (self.iterations != Some(0), "iterations", "at least 1", "0".into()),
+            (self.validation != Some(0), "validation", "at least 1", "0".into()),
             (self.batch_size > 0, "batch_size", "at least 1", self.batch_size.to_string()),
             (i64::try_from(self.seed).is_ok(), "seed", "below 2^63", self.seed.to_string()),
             (
@@ -291,16 +328,14 @@ impl Recipe {
         if let Some((_, key, expected, found)) = checks.into_iter().find(|(is_good, ..)| !is_good) {
             return Err(TrainError::Recipe(format!("recipe: {key}: expected {expected}, found {found}")));
         }
-        if let Schedule::Steps { factor, .. } = self.schedule
-            && !positive(factor)
-        {
-            return Err(TrainError::Recipe(format!(
-                "recipe: schedule.factor: expected above 0, found {factor}"
-            )));
-        }
+        self.schedule.check()?;
+        self.average.as_ref().map_or(Ok(()), Average::check)?;
         self.preprocess.check()?;
-        Augment::from(self.augmentation).check(&self.preprocess)?;
-        Ok(())
+        let preprocess = self.train_preprocess();
+        preprocess.check()?;
+        Augment::from(self.augmentation).check(&preprocess)?;
+        self.distortion.check()?;
+        Ok(self.mix.check()?)
     }
 
     /// Keys in which two recipes differ, with both values, but for where the data lies: its digest decides.
@@ -324,6 +359,19 @@ impl Recipe {
             })
             .collect()
     }
+}
+
+/// A recipe and, where there is one, its table `paper`.
+fn parse(text: &str) -> Result<(Recipe, Option<Paper>)> {
+    let refuse = |e: toml::de::Error| TrainError::Recipe(format!("recipe: {}", e.to_string().trim_end()));
+    let mut table: toml::Table = text.parse().map_err(refuse)?;
+    let (recipe, paper): (Recipe, Option<Paper>) = match table.remove("paper") {
+        Some(paper) => (table.try_into().map_err(refuse)?, Some(paper.try_into().map_err(refuse)?)),
+        // From the text, so that an error knows its line.
+        None => (toml::from_str(text).map_err(refuse)?, None),
+    };
+    recipe.check()?;
+    Ok((recipe, paper))
 }
 
 fn flatten(prefix: &str, table: &toml::Table, keys: &mut std::collections::BTreeMap<String, String>) {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Result, TrainError};
+
 /// How the learning rate falls during a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -15,9 +17,39 @@ pub enum Schedule {
         /// What the rate is multiplied by.
         factor: f64,
     },
+    /// Multiplied by `factor` whenever `at` of `of` equal parts of the run are done: `at` counts epochs where
+    /// `of` is their number. Keeps its shape whatever the data set and the length of the run.
+    Shares {
+        /// Parts of the run, after which another factor holds.
+        at: Vec<u64>,
+        /// How many of them are the whole run.
+        of: u64,
+        /// What the rate is multiplied by.
+        factor: f64,
+    },
     /// Half a cosine from the full rate, where the warm-up ends, to nothing at the end of the run
     /// (Loshchilov and Hutter 2017, "SGDR", §3, without restarts).
     Cosine {},
+}
+
+impl Schedule {
+    /// Whether the numbers make sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |key: &str, expected: &str, found: String| {
+            Err(TrainError::Recipe(format!("recipe: schedule.{key}: expected {expected}, found {found}")))
+        };
+        match self {
+            Self::Steps { factor, .. } | Self::Shares { factor, .. }
+                if !(factor.is_finite() && *factor > 0.0) =>
+            {
+                refuse("factor", "above 0", factor.to_string())
+            }
+            Self::Shares { at, of, .. } if at.iter().any(|part| part >= of) => {
+                refuse("at", &format!("parts below the {of} of the run"), format!("{at:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Other rates for the first iterations.
@@ -37,6 +69,11 @@ pub struct WarmUp {
 /// One part in so many of a run is warm-up at most.
 const LARGEST_WARM_UP: u64 = 5;
 
+/// Iterations of a run of `total` that are warm-up.
+pub(crate) fn warm_iterations(warm_up: Option<&WarmUp>, total: u64) -> u64 {
+    warm_up.map_or(0, |warm_up| warm_up.iterations.min(total / LARGEST_WARM_UP))
+}
+
 /// Learning rate of an iteration, counted from 0, of a run of `total` iterations whose full rate is `lr`.
 ///
 /// The iterations of the warm-up are part of the run: steps are counted from its start.
@@ -47,7 +84,7 @@ pub fn learning_rate(
     iteration: u64,
     total: u64,
 ) -> f64 {
-    let warm = warm_up.map_or(0, |warm_up| warm_up.iterations.min(total / LARGEST_WARM_UP));
+    let warm = warm_iterations(warm_up, total);
     if let Some(warm_up) = warm_up.filter(|_| iteration < warm) {
         let share = if warm_up.linear { iteration as f64 / warm as f64 } else { 0.0 };
         return warm_up.lr + (lr - warm_up.lr) * share;
@@ -56,6 +93,11 @@ pub fn learning_rate(
         Schedule::Constant {} => lr,
         Schedule::Steps { at, factor } => {
             at.iter().filter(|&&step| iteration >= step).fold(lr, |rate, _| rate * factor)
+        }
+        Schedule::Shares { at, of, factor } => {
+            let done = u128::from(iteration) * u128::from(*of);
+            let passed = at.iter().filter(|&&part| done >= u128::from(part) * u128::from(total));
+            passed.fold(lr, |rate, _| rate * factor)
         }
         Schedule::Cosine {} => {
             let rest = total.saturating_sub(warm).max(1);
@@ -87,6 +129,22 @@ mod tests {
             let found = learning_rate(&steps, Some(&warm_up), 0.1, iteration, 64_000);
             assert!(close(found, expected), "{iteration}: {found}");
         }
+    }
+
+    /// 200 epochs of 390 iterations, lowered on entering epochs 60, 120 and 160, counted from 1.
+    #[test]
+    fn shares_of_the_run() {
+        let shares = Schedule::Shares { at: vec![59, 119, 159], of: 200, factor: 0.2 };
+        let cases =
+            [(0, 0.1), (23_009, 0.1), (23_010, 0.02), (46_409, 0.02), (46_410, 0.004), (62_010, 8e-4)];
+        for (iteration, expected) in cases {
+            let found = learning_rate(&shares, None, 0.1, iteration, 78_000);
+            assert!(close(found, expected), "{iteration}: {found}");
+        }
+        // A tenth of the run keeps the shape.
+        assert!(close(learning_rate(&shares, None, 0.1, 2_301, 7_800), 0.02));
+        assert!(Schedule::Shares { at: vec![200], of: 200, factor: 0.2 }.check().is_err());
+        assert!(Schedule::Shares { at: vec![1], of: 200, factor: 0.0 }.check().is_err());
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!     evaluate on the test pictures
 //!     last and best model, summary, curves, then the checkpoint that makes them count
 //! ```
+//! Where the recipe asks for a running average of the weights, that is what is evaluated and saved as a model.
+//!
 //! What a step computes depends on the checkpoint before it and on nothing else: a run that was cut and
 //! resumed anywhere has the bits of one that was not.
 
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use residuum_classify::{ClassifyError, ModelFile, ModelInfo};
 use residuum_data::{Batch, Dataset, Loader, LoaderOptions};
-use residuum_engine::{Engine, InputShape, SgdStep, Training, TrainingOptions};
+use residuum_engine::{Engine, InputShape, Mixed, SgdStep, Targets, Training, TrainingOptions};
 use residuum_formats::disk::Appender;
 use residuum_graph::Weights;
 use residuum_models::{Model, small_image_warning};
@@ -30,6 +32,7 @@ use crate::progress::{EpochRecord, Progress, Sums};
 use crate::recipe::{Decayed, Recipe};
 use crate::run_folder::{MetricsLine, RunFolder};
 use crate::saved::Saved;
+use crate::schedule::warm_iterations;
 use crate::start;
 
 /// A long epoch is saved this often in between.
@@ -94,9 +97,19 @@ impl Trainer {
         folder.check_new()?;
         recipe.check()?;
         let model = data.model(&recipe)?;
+        let data = data.of(&recipe)?;
         let mut notes = Vec::new();
         let weights = start::weights(&recipe, &model, &data, &mut notes)?;
-        let training = compile(engine, &recipe, &model, &data, &weights)?;
+        let mut training = compile(engine, &recipe, &model, &data, &weights)?;
+        if recipe.average.is_some() {
+            training.begin_average(&weights)?;
+        }
+        if let Some(count) = recipe.validation {
+            notes.push(format!(
+                "each epoch is tested with {count} held-out training pictures, and the best is chosen by them; \
+                 `residuum eval` tests it with the test pictures"
+            ));
+        }
         let identity = Identity {
             recipe_digest: recipe.digest()?,
             recipe,
@@ -104,8 +117,8 @@ impl Trainer {
             test_digest: data.test.digest().into(),
             isa: engine.isa().to_string(),
         };
-        let velocity = training.velocity();
-        let first = Checkpoint { identity, progress: Progress::default(), weights, velocity };
+        let (velocity, average) = (training.velocity(), training.average());
+        let first = Checkpoint { identity, progress: Progress::default(), weights, velocity, average };
         folder.create(&first)?;
         let Checkpoint { identity, progress, .. } = first;
         Self::assemble(engine, identity, model, data, folder, training, progress, notes)
@@ -116,15 +129,19 @@ impl Trainer {
     /// # Errors
     /// When they are not, with a list; when the network cannot be compiled or the folder not be written.
     pub fn resume(engine: &Engine, saved: Saved, recipe: &Recipe, data: Data) -> Result<Self> {
+        let data = data.of(saved.recipe())?;
         let differences = saved.differences(recipe, &data);
         let Saved { folder, checkpoint, place } = saved;
         if !differences.is_empty() {
             return Err(TrainError::Differs { path: folder.path().into(), differences });
         }
-        let Checkpoint { identity, progress, weights, velocity } = checkpoint;
+        let Checkpoint { identity, progress, weights, velocity, average } = checkpoint;
         let model = data.model(&identity.recipe)?;
         let mut training = compile(engine, &identity.recipe, &model, &data, &weights)?;
         training.set_velocity(&velocity)?;
+        if let Some(average) = &average {
+            training.begin_average(average)?;
+        }
         place.settle(folder.path())?;
         let mut notes = Vec::new();
         if identity.isa != engine.isa().to_string() {
@@ -219,6 +236,11 @@ impl Trainer {
         self.training.weights()
     }
 
+    /// The running average of the weights, where the recipe asks for one.
+    pub fn average(&self) -> Option<Weights> {
+        self.training.average()
+    }
+
     /// The optimiser's memory as it is now.
     pub fn velocity(&self) -> Weights {
         self.training.velocity()
@@ -246,9 +268,11 @@ impl Trainer {
             drop_last: true,
             first_batch: first as usize,
             threads: self.engine.threads().count().min(LOADER_THREADS),
+            distortion: recipe.distortion,
+            mix: recipe.mix,
             ..LoaderOptions::training(recipe.batch_size, recipe.augmentation.into(), recipe.seed, epoch)
         };
-        let loader = Loader::new(&self.data.train, &recipe.preprocess, options)?;
+        let loader = Loader::new(&self.data.train, &recipe.train_preprocess(), options)?;
         self.clock.stepped = Instant::now();
         for batch in loader.take((end - first) as usize) {
             let step = self.step(&batch?)?;
@@ -273,10 +297,13 @@ impl Trainer {
             nesterov: optimiser.nesterov,
             weight_decay: optimiser.weight_decay,
         };
-        let result = self.training.forward_backward(batch.images.data(), &batch.labels);
+        let mixed = batch.mixed.as_ref().map(|mixed| Mixed { labels: &mixed.labels, shares: &mixed.shares });
+        let targets = Targets { labels: &batch.labels, mixed };
+        let result = self.training.forward_backward(batch.images.data(), targets);
         self.check_finite("the loss", result.loss)?;
         self.check_finite("the gradient's norm", self.training.gradient_norm())?;
         self.training.update(&sgd);
+        self.update_average();
 
         let images = batch.labels.len() as u64;
         let Progress { epoch, batch: epoch_step, iteration, sums, .. } = &mut self.progress;
@@ -300,6 +327,19 @@ impl Trainer {
         };
         self.log("train", (step.loss, step.top1, None), lr, step.images_per_second)?;
         Ok(step)
+    }
+
+    /// Comes after the update of the weights, before the step is counted.
+    fn update_average(&mut self) {
+        let (recipe, step) = (&self.identity.recipe, self.progress.iteration);
+        let Some(average) =
+            recipe.average.as_ref().filter(|average| (step + 1).is_multiple_of(average.every))
+        else {
+            return;
+        };
+        let is_warming = step < warm_iterations(recipe.warm_up.as_ref(), self.steps());
+        let keep = average.keep(recipe.batch_size, recipe.epochs);
+        self.training.update_average(if average.rescaled && is_warming { 0.0 } else { keep });
     }
 
     /// An error where `value` is no number. Comes before the step is counted.
@@ -344,7 +384,7 @@ impl Trainer {
     /// Evaluates and saves an epoch whose steps are done; false where the evaluation was cut short.
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let begun = Instant::now();
-        let weights = self.training.weights();
+        let weights = self.training.average().unwrap_or_else(|| self.training.weights());
         let scores = evaluate(&self.engine, self.recipe(), &self.model, &weights, &self.data, stop, observer);
         let scores = match scores {
             Err(TrainError::Classify(ClassifyError::NotFinite { image })) => {
@@ -411,6 +451,7 @@ impl Trainer {
             progress: self.progress.clone(),
             weights: self.training.weights(),
             velocity: self.training.velocity(),
+            average: self.training.average(),
         };
         checkpoint.save(self.folder.path())?;
         self.clock.saved = Instant::now();
@@ -426,7 +467,7 @@ fn compile(
     weights: &Weights,
 ) -> Result<Training> {
     check_batch(&data.train, recipe.batch_size)?;
-    let side = recipe.preprocess.crop;
+    let side = recipe.train_preprocess().crop;
     let options = TrainingOptions {
         label_smoothing: recipe.label_smoothing as f32,
         norm_momentum: recipe.norm_momentum as f32,

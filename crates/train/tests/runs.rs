@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use residuum_data::Split;
+use residuum_data::{Distortion, Erased, Erasing, Mix, Split};
 use residuum_engine::{Engine, EngineOptions};
 use residuum_train::{
-    Data, EpochRecord, Observer, Outcome, Recipe, Result, RunFolder, Saved, Step, TrainError, Trainer,
+    Augmentation, Average, Data, Decayed, EpochRecord, Observer, Outcome, PaddingValue, Recipe, Result,
+    RunFolder, Saved, Step, TrainError, Trainer,
 };
 
 const BATCH: usize = 16;
@@ -80,6 +81,7 @@ fn metrics(trainer: &Trainer) -> Vec<serde_json::Value> {
 fn assert_same(a: &Trainer, b: &Trainer) {
     assert!(a.weights() == b.weights(), "weights differ");
     assert!(a.velocity() == b.velocity(), "velocities differ");
+    assert!(a.average() == b.average(), "averages differ");
     assert_eq!(a.history(), b.history());
     assert_eq!(metrics(a), metrics(b));
     for file in [RunFolder::summary, RunFolder::best, RunFolder::last, RunFolder::curves, RunFolder::recipe] {
@@ -120,6 +122,76 @@ fn a_run_cut_anywhere_goes_on_to_the_same_bits() {
         // A run that is done has nothing left to do, and says so the same way.
         assert_same(&whole, &finish(resume(&path, &recipe, data()).unwrap()));
     }
+}
+
+/// Everything that a recipe can ask for at once.
+fn everything() -> Recipe {
+    let mut recipe = recipe();
+    (recipe.label_smoothing, recipe.validation, recipe.train_crop) = (0.1, Some(10), Some(24));
+    recipe.augmentation = Augmentation::Crop { pad: 4, padding: PaddingValue::Reflect };
+    recipe.distortion = Distortion {
+        trivial_augment: true,
+        jitter: 0.4,
+        colour_shift: 0.1,
+        erasing: Some(Erasing { probability: 0.5, value: Erased::Noise }),
+    };
+    recipe.mix = Mix { mixup: 0.2, cutmix: 1.0 };
+    recipe.average = Some(Average { decay: 0.96, every: 2, rescaled: true });
+    recipe.optimiser.decay = Decayed::Filters;
+    recipe.optimiser.nesterov = true;
+    recipe
+}
+
+#[test]
+fn every_ingredient_at_once_is_the_same_with_any_threads_and_interruptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = finish(begin(2, everything(), &folder.path().join("whole")).unwrap());
+    // 56 of 66 pictures are left to learn from: three batches of 16.
+    assert_eq!((whole.plan().train_images, whole.plan().test_images, whole.plan().steps), (56, 10, 6));
+    assert_same(&whole, &finish(begin(3, everything(), &folder.path().join("three")).unwrap()));
+    for (steps, epochs) in [(1, 0), (2, 0), (0, 1), (5, 0)] {
+        let path = folder.path().join(format!("cut-{steps}-{epochs}"));
+        let stop = AtomicBool::new(false);
+        let mut cut = begin(2, everything(), &path).unwrap();
+        cut.run(&stop, &mut StopAt { stop: &stop, steps, epochs }).unwrap();
+        drop(cut);
+        assert_same(&whole, &finish(resume(&path, &everything(), data()).unwrap()));
+    }
+
+    // The model that is saved is the average.
+    let average = whole.average().unwrap();
+    assert!(average != whole.weights());
+    let saved = residuum_formats::safetensors::read(whole.folder().last()).unwrap();
+    for (name, tensor) in &average {
+        assert!(saved.get(name).unwrap().to_f32().unwrap() == *tensor, "{name}");
+    }
+    assert!(finish(begin(2, recipe(), &folder.path().join("plain")).unwrap()).average().is_none());
+}
+
+#[test]
+fn each_ingredient_changes_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = |change: &dyn Fn(&mut Recipe), name: &str| {
+        let mut recipe = recipe();
+        (recipe.epochs, recipe.iterations) = (1, Some(2));
+        change(&mut recipe);
+        finish(begin(2, recipe, &folder.path().join(name)).unwrap()).weights()
+    };
+    let plain = short(&|_| (), "plain");
+    let changes: [(&str, &dyn Fn(&mut Recipe)); 6] = [
+        ("trivial", &|r| r.distortion.trivial_augment = true),
+        ("jitter", &|r| r.distortion.jitter = 0.4),
+        ("shift", &|r| r.distortion.colour_shift = 0.1),
+        ("erasing", &|r| r.distortion.erasing = Some(Erasing { probability: 0.9, value: Erased::Zero })),
+        ("mixup", &|r| r.mix.mixup = 1.0),
+        ("validation", &|r| r.validation = Some(5)),
+    ];
+    for (name, change) in changes {
+        assert!(short(change, name) != plain, "{name}");
+    }
+    // An average changes what is tested, not what is learnt.
+    let averaged = Average { decay: 0.5, every: 1, rescaled: false };
+    assert!(short(&|r| r.average = Some(averaged.clone()), "average") == plain);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use residuum::classify::{self, Classifier, EvaluateOptions, Evaluations, evaluat
 use residuum::data::{self, Dataset, OpenOptions, Views};
 use residuum::formats::disk;
 
-use super::{EngineArgs, OnBadImage, batch_size, classifier, positive};
+use super::{EngineArgs, OnBadImage, batch_size, check_new_file, classifier, positive};
 use crate::exit::ExitStatus;
 use crate::output;
 use crate::progress::Progress;
@@ -164,16 +164,7 @@ fn check(args: &Args) -> Result<()> {
     if args.crops != Crops::MultiScale && (!args.scales.is_empty() || args.positions != Positions::Windows) {
         bail!("--scales and --positions: they belong to --crops multi-scale; leave them out or add it");
     }
-    let Some(path) = &args.confusion else { return Ok(()) };
-    if disk::exists(path) {
-        bail!("{}: exists already; choose another name or remove it", path.display());
-    }
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            bail!("{}: there is no such folder", folder.display())
-        }
-        _ => Ok(()),
-    }
+    args.confusion.as_deref().map_or(Ok(()), check_new_file)
 }
 
 impl Args {

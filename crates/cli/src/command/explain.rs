@@ -269,7 +269,11 @@ impl Explainer<'_> {
             }
             Method::IntegratedGradients => {
                 let baseline = Tensor::filled(x.shape().to_vec(), 0.0);
-                signed(integrated_gradients(&subject, x, &baseline, class, self.args.samples)?.attribution, h, w)
+                signed(
+                    integrated_gradients(&subject, x, &baseline, class, self.args.samples)?.attribution,
+                    h,
+                    w,
+                )
             }
             Method::Guided => coloured(gradient(ReluRule::Guided)?, h, w),
             Method::Deconv => coloured(gradient(ReluRule::Deconvolution)?, h, w),
@@ -302,7 +306,9 @@ impl Explainer<'_> {
 
     fn activations(&self, x: &Tensor, layer: &str) -> Result<Finding> {
         let values = self.subject().values(x, &[layer.to_owned()])?.remove(0);
-        let [_, channels, h, w] = values.shape()[..] else { bail!("{layer}: expected a map, found a vector") };
+        let [_, channels, h, w] = values.shape()[..] else {
+            bail!("{layer}: expected a map, found a vector")
+        };
         let area = h * w;
         let tiles: Vec<Picture> =
             values.data().chunks(area).map(|plane| Picture::heat(plane, w, h)).collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use residuum::classify::{Head, LoadOptions, Loaded, load_model};
 use residuum::engine::Engine;
 use residuum::formats::disk;
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Name of the network, see `residuum models` [default: `cifar_resnet20`]
     #[arg(long, short, value_name = "NAME")]
     model: Option<String>,
-    /// Recipe: a TOML file, or shapes, short, he2015-cifar, he2015-imagenet [default: by model and data]
+    /// Recipe: a TOML file, or a name that `residuum recipes` lists [default: by model and data]
     #[arg(long, value_name = "FILE|NAME", conflicts_with = "resume")]
     recipe: Option<String>,
     /// Times that the training pictures are gone through
@@ -149,7 +149,7 @@ fn recipe(args: &Args) -> Result<Recipe> {
     const DEFAULT_MODEL: &str = "cifar_resnet20";
     let source = args.from.as_deref().map(|from| source(args, from)).transpose()?;
     let model = args.model.as_deref().or(source.as_ref().map(|loaded| loaded.model.name.as_str()));
-    let is_preset = |name: &str| Recipe::PRESETS.iter().any(|(preset, _)| *preset == name);
+    let is_preset = |name: &str| Recipe::find(name).is_ok();
     let mut recipe = match &args.recipe {
         Some(file) if !is_preset(file) && disk::exists(file) => Recipe::read(file)?,
         asked => {
@@ -177,7 +177,12 @@ fn recipe(args: &Args) -> Result<Recipe> {
 
 /// The model to begin with, for what it says about itself.
 fn source(args: &Args, from: &str) -> Result<Loaded> {
-    Ok(load_model(from, &LoadOptions { model: args.model.as_deref(), head: Head::Keep })?)
+    let loaded = load_model(from, &LoadOptions { model: args.model.as_deref(), head: Head::Keep })?;
+    if loaded.info.graph.is_some() {
+        let name = &loaded.model.name;
+        bail!("{from}: expected a registered network to train, found `{name}`; see `residuum models`");
+    }
+    Ok(loaded)
 }
 
 /// Puts what the flags say into the recipe.

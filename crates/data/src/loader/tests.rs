@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::augment::Padding;
+use crate::erasing::{Erased, Erasing};
 
 const COUNT: usize = 103;
 
@@ -44,6 +45,37 @@ fn an_epoch_goes_on_at_any_batch() {
     for first_batch in [0, 1, 7, 10, 11] {
         assert!(run(LoaderOptions { first_batch, ..training(3) }) == whole[first_batch..]);
     }
+}
+
+#[test]
+fn every_change_at_once_gives_the_same_bits_from_anywhere() {
+    let all = |threads| LoaderOptions {
+        augment: Augment::Crop { pad: 4, padding: Padding::Reflect },
+        distortion: Distortion {
+            trivial_augment: true,
+            jitter: 0.4,
+            colour_shift: 0.1,
+            erasing: Some(Erasing { probability: 0.5, value: Erased::Noise }),
+        },
+        mix: Mix { mixup: 0.2, cutmix: 1.0 },
+        ..training(threads)
+    };
+    let one = run(all(1));
+    assert!(run(all(3)) == one);
+    for first_batch in [1, 7, 10] {
+        assert!(run(LoaderOptions { first_batch, ..all(2) }) == one[first_batch..]);
+    }
+    for batch in &one {
+        let mixed = batch.mixed.as_ref().unwrap();
+        assert_eq!(mixed.labels[0], *batch.labels.last().unwrap());
+        assert_eq!(mixed.labels[1..], batch.labels[..batch.labels.len() - 1]);
+        assert!(mixed.shares.iter().all(|share| (0.0..=1.0).contains(share)));
+    }
+    let shares: std::collections::HashSet<u32> =
+        one.iter().map(|batch| batch.mixed.as_ref().unwrap().shares[0].to_bits()).collect();
+    assert!(shares.len() > 5, "{shares:?}");
+    assert!(run(training(1)).iter().all(|batch| batch.mixed.is_none()));
+    assert!(run(LoaderOptions { epoch: 3, ..all(2) }) != one);
 }
 
 #[test]

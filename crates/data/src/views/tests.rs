@@ -16,7 +16,9 @@ fn uneven(width: usize, height: usize) -> RgbImage {
 
 fn stacks(views: &Views, images: &[RgbImage]) -> Vec<Stack> {
     let mut stacks = Vec::new();
-    images.iter().for_each(|image| views.add(image, &small(), images.len(), &mut stacks));
+    for image in images {
+        views.add(image, &small(), images.len(), &mut stacks);
+    }
     stacks
 }
 

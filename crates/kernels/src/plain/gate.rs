@@ -33,7 +33,7 @@ pub fn mul_backward<T: Real>(dy: &[T], x: &[T], planes: usize, dgate: &mut [T]) 
 #[track_caller]
 fn check_gate(gate: usize, map: usize, planes: usize) -> usize {
     check::length("gate", gate, if gate == map { map } else { planes });
-    if gate == 0 { 1 } else { map / gate }
+    map.checked_div(gate).unwrap_or(1)
 }
 
 /// `out = 1 / (1 + exp(-x))`

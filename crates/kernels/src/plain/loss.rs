@@ -1,44 +1,61 @@
 //! Cross-entropy of a softmax, with PyTorch's label smoothing.
 //!
 //! The target of an image is `1 - smoothing + smoothing / classes` for its class and `smoothing / classes`
-//! for every other one.
+//! for every other one; of an image that was mixed of two, the mean of both targets, weighted by their shares.
 
 use super::Real;
 use crate::check;
+use crate::loss::Targets;
 
-/// Mean over the batch of `-Σ target · ln softmax(logits)`; `logits` is `[n, classes]`, `labels` is `[n]`.
-pub fn softmax_cross_entropy<T: Real>(logits: &[T], labels: &[u32], classes: usize, smoothing: T) -> T {
-    check::length("logits", logits.len(), labels.len() * classes);
-    let loss = |(row, &label): (&[T], &u32)| {
+/// Mean over the batch of `-Σ target · ln softmax(logits)`; `logits` is `[n, classes]`.
+pub fn softmax_cross_entropy<'a, T: Real>(
+    logits: &[T],
+    targets: impl Into<Targets<'a>>,
+    classes: usize,
+    smoothing: T,
+) -> T {
+    let targets = targets.into();
+    let n = targets.labels.len();
+    targets.check(n);
+    check::length("logits", logits.len(), n * classes);
+    let loss = |(i, row): (usize, &[T])| {
         let normaliser = log_sum_exp(row);
-        let own = normaliser - row[label as usize];
+        let ([first, second], share) = targets.of(i);
+        let share = T::from_f64(share);
+        let of = |label: usize| normaliser - row[label];
+        let own = share * of(first) + (T::ONE - share) * of(second);
         if smoothing == T::ZERO {
             return own;
         }
         let all = row.iter().map(|&logit| normaliser - logit).sum::<T>() / count(classes);
         (T::ONE - smoothing) * own + smoothing * all
     };
-    let total: T = logits.chunks_exact(classes).zip(labels).map(loss).sum();
-    total / count(labels.len())
+    let total: T = logits.chunks_exact(classes).enumerate().map(loss).sum();
+    total / count(n)
 }
 
 /// Gradient of [`softmax_cross_entropy`]: `dlogits = (softmax(logits) - target) / n`.
-pub fn softmax_cross_entropy_backward<T: Real>(
+pub fn softmax_cross_entropy_backward<'a, T: Real>(
     logits: &[T],
-    labels: &[u32],
+    targets: impl Into<Targets<'a>>,
     classes: usize,
     smoothing: T,
     dlogits: &mut [T],
 ) {
-    check::length("logits", logits.len(), labels.len() * classes);
+    let targets = targets.into();
+    let n = targets.labels.len();
+    targets.check(n);
+    check::length("logits", logits.len(), n * classes);
     check::length("dlogits", dlogits.len(), logits.len());
     let rows = dlogits.chunks_exact_mut(classes).zip(logits.chunks_exact(classes));
-    for ((drow, row), &label) in rows.zip(labels) {
+    for (i, (drow, row)) in rows.enumerate() {
         let normaliser = log_sum_exp(row);
+        let (labels, share) = targets.of(i);
+        let shares = [T::from_f64(share), T::ONE - T::from_f64(share)];
         for (class, (d, &logit)) in drow.iter_mut().zip(row).enumerate() {
-            let own = if class == label as usize { T::ONE - smoothing } else { T::ZERO };
-            let target = own + smoothing / count(classes);
-            *d = ((logit - normaliser).exp() - target) / count(labels.len());
+            let own = |i: usize| if labels[i] == class { shares[i] } else { T::ZERO };
+            let target = (own(0) + own(1)) * (T::ONE - smoothing) + smoothing / count(classes);
+            *d = ((logit - normaliser).exp() - target) / count(n);
         }
     }
 }

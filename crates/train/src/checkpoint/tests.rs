@@ -19,6 +19,7 @@ fn checkpoint(iteration: u64) -> Checkpoint {
         progress,
         weights: Weights::from([("conv1.weight".to_owned(), tensor(1.0))]),
         velocity: Weights::from([("conv1.weight".to_owned(), tensor(-1.0))]),
+        average: (iteration == 5).then(|| Weights::from([("conv1.weight".to_owned(), tensor(0.5))])),
     }
 }
 
@@ -32,7 +33,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn what_is_saved_comes_back_to_the_bit() {
     let run = tempfile::tempdir().unwrap();
-    for iteration in [3, 7, 9] {
+    for iteration in [3, 5, 9] {
         checkpoint(iteration).save(run.path()).unwrap();
         assert_eq!(Checkpoint::load(run.path()).unwrap(), (checkpoint(iteration), Place(FOLDER)));
         let names: Vec<String> = disk::list(run.path()).unwrap().into_iter().map(|e| e.name).collect();
@@ -83,7 +84,7 @@ fn damage_is_named() {
     let run = tempfile::tempdir().unwrap();
     let error = |run: &Path| Checkpoint::load(run).unwrap_err().to_string();
     assert!(error(run.path()).contains("residuum train"), "{}", error(run.path()));
-    for name in [WEIGHTS, VELOCITY, MANIFEST] {
+    for name in [WEIGHTS, VELOCITY, AVERAGE, MANIFEST] {
         checkpoint(5).save(run.path()).unwrap();
         let path = run.path().join(FOLDER).join(name);
         let mut bytes = std::fs::read(&path).unwrap();

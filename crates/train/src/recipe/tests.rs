@@ -1,9 +1,135 @@
+#![allow(clippy::print_stdout, reason = "which names are not registered yet is worth reading")]
+#![allow(clippy::float_cmp, reason = "numbers of a file are exact")]
+
 use super::*;
 
 fn presets() -> Vec<Recipe> {
     let models = ["cifar_resnet20", "cifar_resnet110", "resnet50"];
-    let all = Recipe::PRESETS.iter().flat_map(|(name, _)| models.map(|model| Recipe::preset(name, model)));
-    all.collect::<Result<_>>().unwrap()
+    let all = Recipe::published().iter();
+    all.flat_map(|published| models.map(|model| Recipe::preset(published.name, model)))
+        .collect::<Result<_>>()
+        .unwrap()
+}
+
+/// Every recipe reads as a recipe, too; what it says about its data is what it does with them.
+#[test]
+fn every_file_is_a_recipe_with_its_paper() {
+    for Published { name, text, paper, recipe } in Recipe::published() {
+        assert_eq!(Recipe::from_toml(text).unwrap(), *recipe, "{name}");
+        let is_ours = paper.source.starts_with("ours");
+        assert_eq!(paper.figures.is_empty(), is_ours, "{name}: figures");
+        assert_eq!(paper.split.is_none(), is_ours, "{name}: split");
+        if let Some(split) = paper.split {
+            assert_eq!(recipe.validation.unwrap_or(0) as u64, split.validation, "{name}");
+            assert!(split.train > split.test, "{name}");
+        }
+        for figure in &paper.figures {
+            assert!(figure.error > 0.0 && figure.error < 50.0, "{name}: {figure:?}");
+            assert!(figure.top5.is_none_or(|top5| top5 < figure.error), "{name}: {figure:?}");
+        }
+        let mut wrong = text.replacen("[paper]\n", "[paper]\nauthor = \"x\"\n", 1);
+        assert!(Recipe::from_toml(&wrong).unwrap_err().to_string().contains("author"), "{name}");
+        wrong = text.replacen("epochs =", "epoch =", 1);
+        assert!(Recipe::from_toml(&wrong).unwrap_err().to_string().contains("epoch"), "{name}");
+    }
+}
+
+/// Patterns and rows whose networks the registry does not have are printed; the first paper's it must have.
+#[test]
+fn recipes_name_networks_of_the_registry() {
+    for Published { name, paper, .. } in Recipe::published() {
+        for pattern in &paper.networks {
+            let covered = residuum_models::matching(pattern).count();
+            if covered == 0 {
+                println!("{name}: no network is called {pattern}");
+            }
+            assert!(covered > 0 || !name.starts_with("he2015"), "{name}: {pattern}");
+        }
+        for figure in &paper.figures {
+            match residuum_models::find(&figure.network) {
+                Ok(entry) => {
+                    assert!(figure.data != "imagenet" || entry.family.input_size() == 224, "{figure:?}")
+                }
+                Err(error) => {
+                    println!("{name}: {error}");
+                    assert!(!name.starts_with("he2015"), "{error}");
+                }
+            }
+        }
+    }
+    for (model, expected) in [
+        ("cifar_resnet20", "he2015-cifar"),
+        ("cifar_plain56", "he2015-cifar"),
+        ("cifar_resnet110", "he2015-cifar-110"),
+        ("cifar_resnet1202", "he2015-cifar-110"),
+        ("resnet18", "he2015-imagenet"),
+        ("resnet50.caffe", "he2015-imagenet"),
+        ("resnet50.tv", "torchvision-v1"),
+    ] {
+        assert_eq!(Recipe::default_preset(model, "pictures", false).unwrap(), expected, "{model}");
+        assert_eq!(Recipe::default_preset(model, "pictures", true).unwrap(), "short");
+        assert_eq!(Recipe::default_preset(model, "shapes", true).unwrap(), "shapes");
+    }
+}
+
+/// Steps of an epoch times epochs, and the rate around every change that the papers state (epochs there count
+/// from 1 where a program does so).
+#[test]
+fn rates_change_where_the_papers_say() {
+    let cases: [(&str, u64, &[(u64, f64)]); 15] = [
+        (
+            "he2015-cifar-110",
+            64_000,
+            &[(0, 0.01), (399, 0.01), (400, 0.1), (31_999, 0.1), (32_000, 0.01), (48_000, 1e-3)],
+        ),
+        ("he2016-cifar", 64_000, &[(399, 0.01), (400, 0.1), (32_000, 0.01), (48_000, 1e-3)]),
+        ("he2016-cifar-1001", 200 * 781, &[(80 * 781 - 1, 0.1), (80 * 781, 0.01), (121 * 781, 1e-3)]),
+        ("he2015-imagenet", 600_000, &[(149_999, 0.1), (150_000, 0.01), (300_000, 1e-3)]),
+        (
+            "wide-cifar",
+            200 * 390,
+            &[(59 * 390 - 1, 0.1), (59 * 390, 0.02), (119 * 390, 0.004), (159 * 390, 8e-4)],
+        ),
+        ("wide-svhn", 160 * 4721, &[(0, 0.01), (79 * 4721 - 1, 0.01), (79 * 4721, 1e-3), (119 * 4721, 1e-4)]),
+        ("densenet-cifar", 300 * 781, &[(149 * 781 - 1, 0.1), (149 * 781, 0.01), (224 * 781, 1e-3)]),
+        ("densenet-svhn", 40 * 9349, &[(19 * 9349 - 1, 0.1), (19 * 9349, 0.01), (29 * 9349, 1e-3)]),
+        ("densenet-imagenet", 90 * 5004, &[(30 * 5004 - 1, 0.1), (30 * 5004, 0.01), (60 * 5004, 1e-3)]),
+        ("stochastic-depth-cifar", 500 * 351, &[(249 * 351 - 1, 0.1), (249 * 351, 0.01), (374 * 351, 1e-3)]),
+        (
+            "stochastic-depth-1202",
+            300 * 351,
+            &[(3509, 0.01), (3510, 0.1), (149 * 351, 0.01), (224 * 351, 1e-3)],
+        ),
+        ("stochastic-depth-svhn", 50 * 4674, &[(29 * 4674 - 1, 0.1), (29 * 4674, 0.01), (34 * 4674, 1e-3)]),
+        (
+            "stochastic-depth-imagenet",
+            120 * 10_009,
+            &[(30 * 10_009, 0.01), (60 * 10_009, 1e-3), (90 * 10_009, 1e-4)],
+        ),
+        ("resnext-cifar", 300 * 390, &[(150 * 390 - 1, 0.1), (150 * 390, 0.01), (225 * 390, 1e-3)]),
+        ("torchvision-v2", 600 * 1251, &[(0, 0.005), (6255, 0.5), (6255 + (600 * 1251 - 6255) / 2, 0.25)]),
+    ];
+    for (name, total, rates) in cases {
+        let recipe = &Recipe::find(name).unwrap().recipe;
+        for &(iteration, expected) in rates {
+            let found = recipe.learning_rate(iteration, total);
+            assert!((found / expected - 1.0).abs() < 1e-5, "{name}, iteration {iteration}: {found}");
+        }
+    }
+}
+
+#[test]
+fn the_modern_recipe_has_its_ingredients() {
+    let Published { recipe, .. } = Recipe::find("torchvision-v2").unwrap();
+    assert!(recipe.distortion.trivial_augment && recipe.distortion.erasing.unwrap().probability == 0.1);
+    assert_eq!((recipe.mix.mixup, recipe.mix.cutmix, recipe.label_smoothing), (0.2, 1.0, 0.1));
+    assert_eq!(
+        (recipe.train_crop, recipe.preprocess.resize, recipe.preprocess.crop),
+        (Some(176), Some(232), 224)
+    );
+    assert_eq!(recipe.optimiser.decay, Decayed::Filters);
+    let average = recipe.average.as_ref().unwrap();
+    assert!((average.keep(recipe.batch_size, recipe.epochs) - 0.99891).abs() < 5e-6);
 }
 
 #[test]
@@ -30,7 +156,7 @@ fn the_papers_recipes() {
     );
     assert_eq!((shallow.batch_size, shallow.iterations), (128, Some(64_000)));
     assert_eq!((shallow.optimiser.momentum, shallow.optimiser.weight_decay), (0.9, 1e-4));
-    let deep = Recipe::preset("he2015-cifar", "cifar_resnet110").unwrap();
+    let deep = Recipe::preset("he2015-cifar-110", "cifar_resnet110").unwrap();
     assert!((deep.learning_rate(399, 64_000) - 0.01).abs() < 1e-15);
     assert!((deep.learning_rate(400, 64_000) - 0.1).abs() < 1e-15);
 }
@@ -47,6 +173,12 @@ fn what_is_unknown_or_wrong_is_named() {
         ("epochs = 4", "epochs = \"x\"", "epochs"),
         ("label_smoothing = 0.0", "label_smoothing = nan", "label_smoothing"),
         ("pad = 4", "pad = 4\nflip = true", "flip"),
+        ("[preprocess]", "[mix]\nmixup = 9.0\n[preprocess]", "mixup"),
+        ("[preprocess]", "[mix]\nmixin = 0.1\n[preprocess]", "mixin"),
+        ("[preprocess]", "[average]\ndecay = 1.0\n[preprocess]", "average.decay"),
+        ("[preprocess]", "[distortion]\njitter = 2.0\n[preprocess]", "jitter"),
+        ("[preprocess]", "[distortion.erasing]\nprobability = 2.0\n[preprocess]", "erasing"),
+        ("epochs = 4", "epochs = 4\nvalidation = 0", "validation"),
         ("crop = 32", "crop = 0", "crop"),
     ] {
         assert!(good.contains(from), "{from} in\n{good}");

@@ -123,6 +123,7 @@ fn scaled_down(experiment: &Experiment, results: &Results<'_>) -> Result<Vec<Str
         let side = |recipe: &Recipe| format!("{0} x {0}", recipe.preprocess.crop);
         tell("length of a run", steps(ours), steps(&theirs));
         tell("pictures of a step", ours.batch_size.to_string(), theirs.batch_size.to_string());
+        tell("warm-up", warm_up(ours), warm_up(&theirs));
         tell("full learning rate", ours.optimiser.lr.to_string(), theirs.optimiser.lr.to_string());
         tell("size of a picture in pixels", side(ours), side(&theirs));
         tell("random changes of the pictures", augmentation(ours).into(), augmentation(&theirs).into());
@@ -130,6 +131,10 @@ fn scaled_down(experiment: &Experiment, results: &Results<'_>) -> Result<Vec<Str
     lines.push("repetitions: one run of each network, so small differences mean nothing".into());
     lines.extend(experiment.scaled_down.iter().map(|&line| line.to_owned()));
     Ok(lines)
+}
+
+fn warm_up(recipe: &Recipe) -> String {
+    recipe.warm_up.as_ref().map_or("none".into(), |warm_up| format!("{} steps", warm_up.iterations))
 }
 
 fn augmentation(recipe: &Recipe) -> &'static str {

@@ -1,6 +1,6 @@
 //! At what scale and on what data an experiment runs, and how that changes a recipe.
 
-use residuum_train::{Augmentation, Recipe, Schedule};
+use residuum_train::{Augmentation, Recipe, Schedule, WarmUp};
 use serde::{Deserialize, Serialize};
 
 /// How much of the paper's effort an experiment takes.
@@ -71,8 +71,9 @@ impl Setting {
         recipe.schedule = Schedule::Steps { at, factor };
     }
 
-    /// Shortens a recipe of the paper to `iterations` small steps on small pictures without random changes;
-    /// falls of the learning rate keep their share of the run.
+    /// Shortens a recipe of the paper to `iterations` small steps on small pictures without random changes,
+    /// the first tenth of them a warm-up, without which so short a run says more about the first steps than
+    /// about the net. Falls of the learning rate keep their share of the run.
     pub(crate) fn shorten(&self, recipe: &mut Recipe, iterations: u64) {
         let before = self.steps(recipe).max(1);
         if let Schedule::Steps { at, .. } = &mut recipe.schedule {
@@ -80,10 +81,8 @@ impl Setting {
                 *step = (u128::from(*step) * u128::from(iterations) / u128::from(before)) as u64;
             }
         }
-        if let Some(warm_up) = &mut recipe.warm_up {
-            warm_up.iterations = warm_up.iterations.min(iterations / 10);
-            warm_up.lr = warm_up.lr.min(QUICK_RATE);
-        }
+        let tenth = iterations / 10;
+        recipe.warm_up = Some(WarmUp { iterations: tenth, lr: QUICK_RATE / 10.0, linear: true });
         recipe.batch_size = QUICK_BATCH.min(self.train_images.max(1));
         recipe.optimiser.lr = QUICK_RATE;
         recipe.augmentation = Augmentation::None {};

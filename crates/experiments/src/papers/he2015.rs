@@ -36,7 +36,7 @@ pub(super) const DEGRADATION: Experiment = Experiment {
 
 fn depths(setting: &Setting) -> &'static [usize] {
     match setting.scale {
-        Scale::Quick => &[20, 44],
+        Scale::Quick => &[20, 32],
         Scale::Paper => &[20, 32, 44, 56, 110],
     }
 }
@@ -299,7 +299,7 @@ pub(super) const IDENTITY: Experiment = Experiment {
 };
 
 fn for_identity(setting: &Setting) -> Vec<Run> {
-    let depth = if setting.scale == Scale::Quick { 44 } else { 56 };
+    let depth = if setting.scale == Scale::Quick { 32 } else { 56 };
     let deep = format!("cifar_plain{depth}");
     let from = || "plain-20".to_owned();
     vec![

@@ -22,7 +22,7 @@ use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use residuum::classify::{Classifier, Head, LoadOptions, Loaded, load_model};
-use residuum::engine::{Engine, EngineOptions};
+use residuum::engine::{ConvAlgorithm, Engine, EngineOptions};
 use residuum::formats::disk;
 
 use crate::exit::ExitStatus;
@@ -111,8 +111,17 @@ struct EngineArgs {
 
 impl EngineArgs {
     fn engine(&self) -> Result<Engine> {
+        self.with(EngineOptions::default())
+    }
+
+    /// An engine whose convolutions are sums as they are defined, for comparisons to the last bit.
+    fn exact_engine(&self) -> Result<Engine> {
+        self.with(EngineOptions { conv: Some(ConvAlgorithm::Direct), ..EngineOptions::default() })
+    }
+
+    fn with(&self, options: EngineOptions) -> Result<Engine> {
         let threads = self.threads.map(|count| count as usize);
-        Ok(Engine::new(&EngineOptions { threads, ..EngineOptions::default() })?)
+        Ok(Engine::new(&EngineOptions { threads, ..options })?)
     }
 }
 

@@ -103,7 +103,7 @@ fn what_cannot_be_converted_is_refused_with_advice() {
         &["convert", "net.caffemodel", "out.pth", "--mean", "none.binaryproto"],
         &["none.binaryproto"],
     );
-    place.refuses(&["convert", "net.caffemodel", "out.pth", "--verify", "-1"], &["--verify"]);
+    place.refuses(&["convert", "net.caffemodel", "out.pth", "--verify=-1"], &["--verify"]);
     place.refuses(&["convert", "net.prototxt", "out.pth"], &["net.prototxt"]);
 
     std::fs::write(place.path("kept.pth"), b"kept").unwrap();

@@ -46,15 +46,15 @@ pub(crate) struct Idle {
 }
 
 impl Idle {
-    /// Finds what the gates of a training graph make idle. `kept` are nodes whose values must exist.
-    pub(crate) fn new(graph: &Graph, kept: &HashSet<NodeId>) -> Self {
+    /// Finds what the gates of a training graph make idle.
+    pub(crate) fn new(graph: &Graph) -> Self {
         let users = graph.users();
         let mut idle = Self { by_node: vec![None; graph.nodes().len()], skipping: HashSet::new() };
         for (index, gate) in gates(graph).iter().enumerate() {
             if gate.rule != DropRule::Paper {
                 continue;
             }
-            let nodes = idle_nodes(graph, &users, kept, gate.stream);
+            let nodes = idle_nodes(graph, &users, gate.stream);
             // A node that waits for two gates would have to know both, and only sums can do without a part.
             let is_missed = |id: &NodeId| {
                 users[id.index()].iter().any(|user| graph.node(*user).op != Op::Add && !nodes.contains(user))
@@ -84,7 +84,7 @@ impl Idle {
 }
 
 /// The nodes whose values are zero, or of use to no other node, when the gate of `stream` is closed.
-fn idle_nodes(graph: &Graph, users: &[Vec<NodeId>], kept: &HashSet<NodeId>, stream: u32) -> HashSet<NodeId> {
+fn idle_nodes(graph: &Graph, users: &[Vec<NodeId>], stream: u32) -> HashSet<NodeId> {
     let mut idle = vec![false; graph.nodes().len()];
     for id in graph.ids() {
         let node = graph.node(id);
@@ -118,7 +118,7 @@ fn idle_nodes(graph: &Graph, users: &[Vec<NodeId>], kept: &HashSet<NodeId>, stre
     for id in graph.ids().rev() {
         let readers = &users[id.index()];
         let is_useless = !readers.is_empty() && readers.iter().all(|user| idle[user.index()]);
-        idle[id.index()] |= is_useless && !kept.contains(&id) && id != graph.output();
+        idle[id.index()] |= is_useless && id != graph.output();
     }
     graph.ids().filter(|id| idle[id.index()]).collect()
 }

@@ -79,6 +79,10 @@ pub(crate) fn lower_sensitivity(
     let fusion = fuse(&graph, &stands_for, &kept, false);
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
+    // Transforms spread rounding over a tile; where nothing has an influence the gradient is to be zero.
+    if lowering.algorithm == ConvAlgorithm::Auto {
+        lowering.algorithm = ConvAlgorithm::Direct;
+    }
     lowering.run(&fusion, &stands_for)
 }
 
@@ -91,7 +95,7 @@ pub(crate) fn lower_training(
     order: &[ParamId],
     kept: &HashSet<NodeId>,
 ) -> Result<Lowered, EngineError> {
-    let idle = Idle::new(&training.graph, kept);
+    let idle = Idle::new(&training.graph);
     // A gate that steps are left out for does nothing to what passes it.
     let skips = |node: &Node| matches!(node.op, Op::Gate(path) if idle.skipping.contains(&path.stream));
     let (graph, stands_for) = training.graph.bypass(|node| skips(node).then_some(0));

@@ -268,7 +268,8 @@ impl Training {
         Some(param.tensor(&self.program.gradients))
     }
 
-    /// The value of a tapped layer for the last batch: `[n, c, h, w]`, or `[n, c]` for what is no map.
+    /// The value of a tapped layer for the last batch: `[n, c, h, w]`, or `[n, c]` for what is no map. A layer
+    /// of a branch that stochastic depth dropped was not computed and holds no value of that batch.
     pub fn tap(&self, name: &str) -> Option<Tensor> {
         Some(self.program.tensor(self.taps.get(name)?.value))
     }

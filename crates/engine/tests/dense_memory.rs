@@ -3,9 +3,6 @@
 
 #![allow(clippy::print_stdout, reason = "the numbers are what is measured")]
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use residuum_engine::{Engine, EngineOptions, InputShape, Recompute, Training, TrainingOptions};
 use residuum_graph::Graph;
 use residuum_kernels::SgdStep;
@@ -76,31 +73,4 @@ fn computing_again_changes_no_bit() {
         (losses, training.weights())
     };
     assert!(train(Recompute::WhereConcatenated) == train(Recompute::Nothing));
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-#[ignore = "minutes: time and resident memory of steps of BC-100-12 at batch 64; run it alone"]
-fn the_process_holds_no_more_than_the_plan() {
-    let graph = Cifar::new(100, 12, Variant::BC).graph("bc_100_12", 10).unwrap();
-    let mut training = compile(&graph, batch(64, 32), Recompute::default());
-    let (images, labels) = (formula::input("input", &[64, 3, 32, 32]), formula::labels(64, 10));
-    let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 1e-4 };
-    for _ in 0..3 {
-        let start = Instant::now();
-        let loss = training.step(images.data(), &labels, &step).loss;
-        println!("{:.3} s, loss {loss}", start.elapsed().as_secs_f64());
-    }
-    let mut kinds: BTreeMap<String, f64> = BTreeMap::new();
-    for step in training.profile(images.data(), &labels) {
-        *kinds.entry(step.kind).or_default() += step.time.as_secs_f64();
-    }
-    println!("seconds by kind of step: {kinds:#?}");
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let resident = 1024 * peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
-    let planned = training.summary().peak_bytes();
-    println!("{resident} bytes resident at most, {planned} planned");
-    // Program text, graph, images and allocator are not in the plan.
-    assert!(resident < planned + (64 << 20), "{resident} bytes resident, {planned} planned");
 }

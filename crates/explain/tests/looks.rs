@@ -245,7 +245,7 @@ fn occlusions() {
     let zero = Tensor::filled([1, 3, 32, 32], 0.0);
     let score = |image: &Tensor| f64::from(subject.logits(image).unwrap().data()[class]);
     assert!((whole - (score(&image) - score(&zero))).abs() < 1e-5);
-    assert!(hide(0, 31).data().iter().all(|&x| x == 0.0), "a patch of no size hides nothing");
+    assert!(hide(0, 31).data().iter().all(|&x| x.abs() < 1e-5), "a patch of no size hides nothing");
 }
 
 #[test]

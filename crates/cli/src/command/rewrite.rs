@@ -68,7 +68,7 @@ pub(crate) fn run(
     check_new_file(&args.output)?;
     let data = args.data.as_deref().map(|data| data::open(data, data::Split::Test, &OpenOptions::default()));
     let data = data.transpose()?;
-    let engine = args.engine.engine()?;
+    let engine = args.engine.exact_engine()?;
     let before = load(&args.input, args.model.as_deref())?;
     let rewritten = rewrite(&before.model.graph, &before.weights)
         .map_err(|error| anyhow::anyhow!("{}: cannot {verb}: {error}", before.path.display()))?;

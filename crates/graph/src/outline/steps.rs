@@ -110,7 +110,7 @@ impl Graph {
 
     fn steps(&self, main: &[NodeId], forks: &HashSet<NodeId>) -> Vec<Step> {
         let is_light = |id: NodeId| activation(&self.node(id).op).is_some();
-        let is_preactivated = main.first().is_some_and(|&id| is_light(id));
+        let is_preactivated = self.is_preactivated(main);
         let mut steps: Vec<Step> = Vec::new();
         let mut waiting: Vec<NodeId> = Vec::new();
         // Nothing joins a step behind which an arc begins.
@@ -139,6 +139,17 @@ impl Graph {
         }
         self.settle(&mut steps, &mut waiting, is_closed);
         steps
+    }
+
+    /// Whether norms and activations belong to the layer behind them (He et al. 2016, §4.1): where they come
+    /// first, or a layer is added as it is and so is its sum.
+    fn is_preactivated(&self, main: &[NodeId]) -> bool {
+        let is_light = |id: &NodeId| activation(&self.node(*id).op).is_some();
+        let joint = main.iter().position(|&id| matches!(self.node(id).op, Op::Add | Op::Concat));
+        let is_bare = |joint: usize| {
+            joint > 0 && !is_light(&main[joint - 1]) && !main.get(joint + 1).is_some_and(is_light)
+        };
+        main.first().is_some_and(is_light) || joint.is_some_and(is_bare)
     }
 
     /// Lets waiting norms and activations join the newest step, or be one of their own.

@@ -27,9 +27,9 @@ const JOINT: f64 = 18.0;
 const GAP: f64 = 13.0;
 const SHORT_GAP: f64 = 5.0;
 /// Between two chains: an arc ends above the middle and another begins below it.
-const CHAIN_GAP: f64 = 18.0;
+const CHAIN_GAP: f64 = 20.0;
 /// Between the ground of a group and its first and last box.
-const GROUP_PAD: f64 = 12.0;
+const GROUP_PAD: f64 = 16.0;
 const GROUP_GAP: f64 = 10.0;
 /// A group is high enough for its name and note.
 const LEAST_GROUP: f64 = 46.0;
@@ -39,7 +39,10 @@ const SIDE_LINE: f64 = 12.5;
 const LANE: f64 = 18.0;
 const CORNER: f64 = 8.0;
 /// How far above its first box a chain's input can be read.
-const ENTRY: f64 = 9.0;
+const ENTRY: f64 = 8.5;
+/// How far a frame stands around a chain that is repeated: the arcs' beginning lies inside.
+const FRAME_ABOVE: f64 = 13.0;
+const FRAME_BELOW: f64 = 6.0;
 /// How far from the ground a line runs around a piece.
 const TURN: f64 = 9.0;
 
@@ -82,16 +85,18 @@ impl Layout {
         let mut layout =
             Self { size: (0.0, 0.0), panels: vec![], lines: vec![], boxes: vec![], texts: vec![] };
         let facts = diagram.columns.iter().map(|column| column.facts.len()).max().unwrap_or(0);
-        let head = MARGIN + TITLE + HEADING + facts as f64 * FACT + 2.0 * TURN;
+        let heading =
+            if diagram.columns.iter().all(|column| column.title.is_empty()) { 0.0 } else { HEADING };
+        let head = MARGIN + TITLE + heading + facts as f64 * FACT + 2.0 * TURN;
         let (mut left, mut bottom) = (MARGIN, head);
         for column in &diagram.columns {
             let (right, end) = layout.column(column, left, head);
-            let heading = font::width(&column.title, HEADING_SIZE) * BOLD;
+            let title = font::width(&column.title, HEADING_SIZE) * BOLD;
             let texts = column.facts.iter().map(|fact| font::width(fact, FACT_SIZE));
-            let widest = texts.fold(heading, f64::max);
+            let widest = texts.fold(title, f64::max);
             layout.text((left, MARGIN + TITLE + 10.0), &column.title, bold(HEADING_SIZE, Anchor::Start));
             for (index, fact) in column.facts.iter().enumerate() {
-                let y = MARGIN + TITLE + HEADING + 8.0 + index as f64 * FACT;
+                let y = MARGIN + TITLE + heading + 8.0 + index as f64 * FACT;
                 layout.text((left, y), fact, style(FACT_SIZE, Anchor::Start).coloured(SOFT));
             }
             left = right.max(left + widest) + GUTTER;
@@ -187,9 +192,9 @@ impl Layout {
         if chain.repeat > 1 {
             let rect = Rect {
                 left: x + widths.names + 2.0,
-                top: top - 7.0,
+                top: top - FRAME_ABOVE,
                 width: widths.boxes + widths.sides + 6.0,
-                height: chain_height(chain) + 14.0,
+                height: chain_height(chain) + FRAME_ABOVE + FRAME_BELOW,
             };
             let (fill, outline) = (tint(colour, 0.04), tint(colour, 0.7));
             self.panels.push(Panel { rect, radius: 5.0, fill, outline });

@@ -12,8 +12,10 @@ pub(super) fn render(diagram: &Diagram) -> String {
     };
     line(&diagram.title);
     for column in &diagram.columns {
-        line("");
-        line(&column.title);
+        if !column.title.is_empty() {
+            line("");
+            line(&column.title);
+        }
         column.facts.iter().for_each(|fact| line(fact));
         groups(column).iter().for_each(|row| line(row));
     }

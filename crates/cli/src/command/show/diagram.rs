@@ -13,7 +13,11 @@ const MANY_BLOCKS: usize = 18;
 pub(super) fn diagram(views: &[View], expand: bool) -> Diagram {
     let is_large = views.iter().any(|view| view.outline.blocks() > MANY_BLOCKS);
     let collapses = is_large && !expand;
-    let columns: Vec<Column> = views.iter().map(|view| column(view, collapses)).collect();
+    let mut columns: Vec<Column> = views.iter().map(|view| column(view, collapses)).collect();
+    if let [only] = &mut columns[..] {
+        // The title says it.
+        only.title.clear();
+    }
     let title = match views {
         [view] => view.name.clone(),
         _ => format!("{}, before and after folding", views[0].name),

@@ -18,6 +18,9 @@ pub(super) fn table(views: &[View]) -> String {
     tables.join("\n") + &comparison
 }
 
+/// Memory is told in these, rounded up.
+const KIB: u64 = 1024;
+
 /// Sums over layers.
 #[derive(Clone, Copy, Default)]
 struct Sums {
@@ -41,7 +44,7 @@ fn sums(view: &View, id: NodeId) -> Sums {
 }
 
 const TITLES: [&str; 8] =
-    ["layer", "operation", "output", "parameters", "multiply-adds", "memory", "field", "step"];
+    ["layer", "operation", "output", "parameters", "multiply-adds", "KiB", "field", "step"];
 
 /// A line for each layer under a line for its block and one for its stage.
 fn layers(view: &View) -> String {
@@ -58,7 +61,7 @@ fn layers(view: &View) -> String {
             output,
             number(sums.parameters),
             number(sums.multiply_adds),
-            output::mib(sums.bytes),
+            output::grouped(sums.bytes.div_ceil(KIB)),
             side(|field| field.size),
             side(|field| field.step),
         ]

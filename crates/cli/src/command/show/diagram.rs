@@ -59,7 +59,7 @@ fn column(view: &View, collapses: bool) -> Column {
         title: view.name.clone(),
         groups: groups.collect(),
         facts: vec![
-            format!("depth {}, {additions}", counts.depth),
+            format!("depth {}, {additions}", view.depth_text()),
             format!("{} parameters", output::grouped(counts.parameters)),
             format!("{} multiply-adds", output::grouped(counts.multiply_adds)),
         ],

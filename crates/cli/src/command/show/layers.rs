@@ -101,7 +101,7 @@ fn totals(view: &View) -> String {
     let mut facts = Table::pairs();
     facts.pair("network", &view.name);
     facts.pair("input", format!("{} × {}", view.batch_size, view.image()));
-    facts.pair("depth", view.counts.depth.to_string());
+    facts.pair("depth", view.depth_text());
     facts.pair("parameters", output::grouped(view.counts.parameters));
     facts.pair("multiply-adds", output::grouped(view.counts.multiply_adds));
     facts.pair("memory of all outputs", output::mib(memory(view)));
@@ -122,7 +122,7 @@ fn compared(before: &View, after: &View) -> String {
     let both = [before, after];
     row("additions", both.map(|view| view.additions as u64));
     row("nodes", both.map(|view| view.nodes.len() as u64));
-    row("depth", both.map(|view| view.counts.depth as u64));
+    row("layers on the longest path", both.map(|view| view.counts.depth as u64));
     row("parameters", both.map(|view| view.counts.parameters));
     row("multiply-adds", both.map(|view| view.counts.multiply_adds));
     row("bytes of all outputs", both.map(memory));
@@ -142,7 +142,9 @@ pub(super) struct Json {
 struct NetworkJson {
     model: String,
     input: [usize; 4],
-    depth: usize,
+    /// As its paper counts it; nothing for a network without a registered name.
+    depth: Option<usize>,
+    longest_path: usize,
     parameters: u64,
     multiply_adds: u64,
     memory_bytes: u64,
@@ -209,7 +211,8 @@ impl NetworkJson {
         Self {
             model: view.name.clone(),
             input: [view.batch_size, view.graph.input_channels(), h, w],
-            depth: view.counts.depth,
+            depth: view.depth,
+            longest_path: view.counts.depth,
             parameters: view.counts.parameters,
             multiply_adds: view.counts.multiply_adds,
             memory_bytes: memory(view),

@@ -325,5 +325,8 @@ fn refusals_say_what_and_why() {
         &["show", "cifar_densenet_40_12", "--fold", "--out", "net.svg"],
         &["cannot fold", "features.denseblock1", "dense connectivity"],
     );
-    place.refuses(&["show", "cifar_seresnet20", "--fold"], &["cannot fold", "layer1.0", "gate"]);
+    place.refuses(
+        &["show", "cifar_seresnet20", "--fold"],
+        &["cannot fold", "layer1.0.bn2", "neither a chain nor a residual unit"],
+    );
 }

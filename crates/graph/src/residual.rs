@@ -31,7 +31,7 @@ impl Block {
 
 impl Graph {
     /// The residual blocks, in order: additions whose operands have an ancestor in common. The operand with
-    /// more convolutions of its own is the branch.
+    /// more convolutions of its own is the branch, or with larger ones where both have as many.
     pub fn residual_blocks(&self) -> Vec<Block> {
         let additions = self.ids().filter(|id| self.node(*id).op == Op::Add);
         additions.filter_map(|add| self.residual_block(add)).collect()
@@ -40,9 +40,7 @@ impl Graph {
     fn residual_block(&self, add: NodeId) -> Option<Block> {
         let node = self.node(add);
         let ways = self.ways(node.inputs[0], node.inputs[1]);
-        let convolutions =
-            |way: &[NodeId]| way.iter().filter(|id| matches!(self.node(**id).op, Op::Conv2d(_))).count();
-        let branch = match convolutions(&ways[0]).cmp(&convolutions(&ways[1])) {
+        let branch = match self.convolved(&ways[0]).cmp(&self.convolved(&ways[1])) {
             Ordering::Less => 1,
             Ordering::Equal => return None,
             Ordering::Greater => 0,
@@ -50,6 +48,14 @@ impl Graph {
         let is_identity = ways[1 - branch].is_empty();
         let name = module(&node.name).unwrap_or(&node.name).to_owned();
         Some(Block { name, add, branch, is_identity, ways })
+    }
+
+    /// Number of convolutions among nodes, and of their taps; a projection has fewer than a branch.
+    pub(crate) fn convolved(&self, way: &[NodeId]) -> [usize; 2] {
+        way.iter().fold([0, 0], |[count, taps], &id| match self.node(id).op {
+            Op::Conv2d(conv) => [count + 1, taps + conv.kernel[0] * conv.kernel[1]],
+            _ => [count, taps],
+        })
     }
 
     /// What each of two nodes depends on, itself included, and the other does not, in order. A walk back that

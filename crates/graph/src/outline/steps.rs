@@ -98,9 +98,7 @@ impl Graph {
         let inputs = &self.node(id).inputs;
         match (self.node(id).op, &inputs[..]) {
             (Op::Add | Op::Concat, &[one, other]) => {
-                let ways = self
-                    .ways(one, other)
-                    .map(|way| way.iter().filter(|&&id| matches!(self.node(id).op, Op::Conv2d(_))).count());
+                let ways = self.ways(one, other).map(|way| self.convolved(&way));
                 Some(if ways[1] > ways[0] { other } else { one })
             }
             (Op::Concat, _) => inputs.last().copied(),

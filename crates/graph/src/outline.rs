@@ -123,13 +123,12 @@ impl Graph {
     }
 
     fn stage(&self, part: Part, parent: Option<&str>) -> Stage {
-        let name = match parent {
-            Some(parent) => (if parent.is_empty() { "blocks" } else { parent }).to_owned(),
-            None => {
-                let modules = part.nodes.iter().map(|&id| module(&self.node(id).name));
-                modules.flatten().next().unwrap_or("between").to_owned()
-            }
+        let name = if let Some(parent) = parent {
+            if parent.is_empty() { "blocks" } else { parent }
+        } else {
+            part.nodes.iter().find_map(|&id| module(&self.node(id).name)).unwrap_or("between")
         };
+        let name = name.to_owned();
         let role = if parent.is_some() { StageRole::Blocks } else { StageRole::Between };
         Stage { name, role, parts: vec![part] }
     }

@@ -156,7 +156,7 @@ fn draw(layout: &Layout, canvas: &mut dyn Canvas) {
         canvas.panel(&panel.rect, panel.radius, panel.fill, panel.outline);
     }
     for text in &layout.texts {
-        canvas.text(text.at, &text.text, &text.style);
+        canvas.text(text.at, &text.words, &text.style);
     }
 }
 

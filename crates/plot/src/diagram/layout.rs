@@ -66,7 +66,7 @@ pub(super) struct Line {
 
 pub(super) struct Text {
     pub(super) at: Point,
-    pub(super) text: String,
+    pub(super) words: String,
     pub(super) style: Style,
 }
 
@@ -124,7 +124,7 @@ impl Layout {
 
     fn text(&mut self, at: Point, text: &str, style: Style) {
         if !text.is_empty() {
-            self.texts.push(Text { at, text: text.to_owned(), style });
+            self.texts.push(Text { at, words: text.to_owned(), style });
         }
     }
 
@@ -401,7 +401,7 @@ pub(super) fn lanes(arcs: &[DiagramArc]) -> Vec<usize> {
             a <= last && first <= b
         };
         let taken: Vec<usize> = (0..arcs.len()).filter(crosses).filter_map(|other| lanes[other]).collect();
-        lanes[index] = (0..).find(|lane| !taken.contains(lane));
+        lanes[index] = (0..arcs.len()).find(|lane| !taken.contains(lane));
     }
     lanes.into_iter().map(|lane| lane.unwrap_or(0)).collect()
 }
@@ -493,7 +493,8 @@ fn cut(column: &Column, limit: f64) -> Vec<Vec<Run<'_>>> {
             let count = (1..=rest.len()).take_while(fits).last().unwrap_or(0);
             let is_fresh = pieces.last().is_none_or(Vec::is_empty);
             if count == 0 && !is_fresh {
-                (used, _) = (0.0, pieces.push(Vec::new()));
+                used = 0.0;
+                pieces.push(Vec::new());
                 continue;
             }
             let (now, later) = rest.split_at(count.max(1));

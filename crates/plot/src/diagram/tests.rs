@@ -55,13 +55,13 @@ fn boxes_lie_apart_and_everything_on_the_page() {
             }
         }
         for text in &layout.texts {
-            let wide = font::width(&text.text, text.style.size);
+            let wide = font::width(&text.words, text.style.size);
             let left = match text.style.anchor {
                 Anchor::Start => text.at.0,
                 Anchor::Middle => text.at.0 - wide / 2.0,
                 Anchor::End => text.at.0 - wide,
             };
-            assert!(left >= 0.0 && left + wide <= width && text.at.1 <= height, "{}", text.text);
+            assert!(left >= 0.0 && left + wide <= width && text.at.1 <= height, "{}", text.words);
         }
         for (x, y) in layout.lines.iter().flat_map(|line| &line.points) {
             assert!((0.0..=width).contains(x) && (0.0..=height).contains(y), "{x} {y}");

@@ -16,8 +16,9 @@ pub(super) fn render(diagram: &Diagram) -> String {
             line("");
             line(&column.title);
         }
-        column.facts.iter().for_each(|fact| line(fact));
-        groups(column).iter().for_each(|row| line(row));
+        for row in column.facts.iter().chain(&groups(column)) {
+            line(row);
+        }
     }
     if !diagram.legend.is_empty() {
         line("");

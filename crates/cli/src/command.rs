@@ -13,6 +13,7 @@ mod predict;
 mod recipes;
 mod reproduce;
 mod rewrite;
+mod show;
 mod train;
 mod unfold;
 
@@ -54,6 +55,7 @@ enum Command {
     Unfold(unfold::Args),
     Deepen(deepen::Args),
     Models(models::Args),
+    Show(show::Args),
     Recipes(recipes::Args),
     Reproduce(reproduce::Args),
     Bench(bench::Args),
@@ -74,6 +76,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Unfold(args) => unfold::run(&args),
             Command::Deepen(args) => deepen::run(&args),
             Command::Models(args) => models::run(args),
+            Command::Show(args) => show::run(args),
             Command::Recipes(args) => recipes::run(args),
             Command::Reproduce(args) => reproduce::run(args),
             Command::Bench(args) => bench::run(args),

@@ -30,10 +30,22 @@ struct Envelope<'a, T> {
     content: T,
 }
 
+/// Prints data that is no text.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
+}
+
 /// Prints one JSON object on one line, with its schema `residuum.NAME` and version.
 pub(crate) fn json(name: &str, content: impl Serialize) -> Result<()> {
+    data(&json_text(name, content)?)
+}
+
+/// What [`json`] prints.
+pub(crate) fn json_text(name: &str, content: impl Serialize) -> Result<String> {
     let schema = &format!("residuum.{name}");
-    data(&serde_json::to_string(&Envelope { schema, version: JSON_VERSION, content })?)
+    Ok(serde_json::to_string(&Envelope { schema, version: JSON_VERSION, content })?)
 }
 
 /// Tells the user something that is no error.

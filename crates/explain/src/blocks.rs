@@ -1,71 +1,16 @@
 //! Residual blocks as the parts of an ensemble (Veit, Wilber & Belongie 2016): delete one, exchange two, let
 //! gradients through some of them only.
 
-use std::collections::HashSet;
-
 use residuum_engine::SensitivityOptions;
-use residuum_graph::{Graph, NodeId, Op, Weights};
+use residuum_graph::{Block, Graph, Weights};
 use residuum_tensor::Tensor;
 
 use crate::error::{ExplainError, Result};
 use crate::subject::{Subject, one_hot};
 
-/// A residual block: the addition of a branch to a shortcut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Name of the module, such as `layer1.0`.
-    pub name: String,
-    /// The addition.
-    pub add: NodeId,
-    /// Which operand of the addition is the branch.
-    pub branch: usize,
-    /// Whether the shortcut is the identity; where it is not, the block changes the shape.
-    pub is_identity: bool,
-}
-
-impl Block {
-    /// Which operand of the addition is the shortcut.
-    pub const fn shortcut(&self) -> usize {
-        1 - self.branch
-    }
-}
-
 /// The residual blocks of a network, in order.
 pub fn blocks(graph: &Graph) -> Vec<Block> {
-    let additions = graph.ids().filter(|id| graph.node(*id).op == Op::Add);
-    additions.filter_map(|add| block(graph, add)).collect()
-}
-
-/// An addition whose operands have an ancestor in common: the operand with more convolutions of its own is
-/// the branch.
-fn block(graph: &Graph, add: NodeId) -> Option<Block> {
-    let node = graph.node(add);
-    let behind = [0, 1].map(|operand| ancestors(graph, node.inputs[operand]));
-    let convolutions = |own: usize| {
-        let is_conv = |id: &&NodeId| matches!(graph.node(**id).op, Op::Conv2d(_));
-        behind[own].difference(&behind[1 - own]).filter(is_conv).count()
-    };
-    let counts = [0, 1].map(convolutions);
-    let branch = match counts[0].cmp(&counts[1]) {
-        std::cmp::Ordering::Less => 1,
-        std::cmp::Ordering::Equal => return None,
-        std::cmp::Ordering::Greater => 0,
-    };
-    let is_identity = behind[branch].contains(&node.inputs[1 - branch]);
-    let name = node.name.rsplit_once('.').map_or(node.name.as_str(), |(module, _)| module);
-    Some(Block { name: name.to_owned(), add, branch, is_identity })
-}
-
-/// The node and everything that it depends on.
-fn ancestors(graph: &Graph, id: NodeId) -> HashSet<NodeId> {
-    let mut found = HashSet::new();
-    let mut open = vec![id];
-    while let Some(id) = open.pop() {
-        if found.insert(id) {
-            open.extend(&graph.node(id).inputs);
-        }
-    }
-    found
+    graph.residual_blocks()
 }
 
 /// The network with a block's branch left out: its shortcut alone remains.

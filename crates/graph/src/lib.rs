@@ -7,7 +7,7 @@
 //! The path through the crate: [`Builder`] makes a graph, [`Graph::extents`] fixes its spatial sizes,
 //! [`Graph::count`] counts it, [`Graph::differentiate`] turns it into the graph of one training step,
 //! [`Graph::fully_convolutional`] into one that answers at every position of a large image, and
-//! [`Graph::to_text`] and [`Graph::to_dot`] print it; [`Graph::to_json`] and [`Graph::from_json`] store it, and
+//! [`Graph::outline`] finds stages, blocks and shortcuts in it, [`Graph::to_text`] and [`Graph::to_dot`] print it; [`Graph::to_json`] and [`Graph::from_json`] store it, and
 //! [`rewrite`] makes other networks of it.
 #![forbid(unsafe_code)]
 
@@ -19,18 +19,24 @@ mod extent;
 mod fully_convolutional;
 mod graph;
 mod op;
+mod outline;
 mod param;
 mod print;
+mod receptive;
+mod residual;
 pub mod rewrite;
 mod text;
 mod verify;
 
 pub use builder::{Builder, ConvSpec, NormSpec};
-pub use count::Counts;
+pub use count::{Counts, NodeCounts};
 pub use differentiate::{
     Differentiation, ParamGradient, ReluRule, Sensitivities, SensitivityGraph, TrainingGraph,
 };
 pub use error::GraphError;
 pub use graph::{Graph, Kind, Node, NodeId, ParamId};
 pub use op::{AvgPool, BatchNorm, Blur, Conv2d, DropPath, DropRule, Dropout, Linear, MaxPool, Op};
+pub use outline::{Arc, Outline, Part, Stage, StageRole, Step, StepKind};
 pub use param::{Fan, Init, Param, Role, Weights};
+pub use receptive::ReceptiveField;
+pub use residual::Block;

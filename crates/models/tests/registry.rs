@@ -211,7 +211,7 @@ fn networks_are_printed_with_their_layers() {
     let text = graph.to_text(32, 32).unwrap();
     assert_eq!(text.lines().count(), graph.nodes().len());
     let line = text.lines().find(|line| line.starts_with("layer2.0.conv1 ")).unwrap();
-    assert!(line.contains("conv 3×3, 32, /2") && line.contains("32×16×16"), "{line}");
+    assert!(line.contains("3×3 conv, 32, /2") && line.contains("32×16×16"), "{line}");
     let dot = graph.to_dot();
     let arrows: usize = graph.nodes().iter().map(|node| node.inputs.len()).sum();
     assert_eq!(dot.matches(" -> ").count(), arrows);

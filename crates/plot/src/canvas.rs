@@ -56,11 +56,12 @@ pub(crate) struct Style {
     pub(crate) is_bold: bool,
     /// Reads upwards.
     pub(crate) is_turned: bool,
+    pub(crate) colour: Colour,
 }
 
 impl Style {
     pub(crate) const fn new(size: f64, anchor: Anchor) -> Self {
-        Self { size, anchor, is_bold: false, is_turned: false }
+        Self { size, anchor, is_bold: false, is_turned: false, colour: BLACK }
     }
 
     pub(crate) const fn bold(self) -> Self {
@@ -70,10 +71,39 @@ impl Style {
     pub(crate) const fn turned(self) -> Self {
         Self { is_turned: true, ..self }
     }
+
+    pub(crate) const fn coloured(self, colour: Colour) -> Self {
+        Self { colour, ..self }
+    }
 }
 
-/// Lines, discs and texts are all that charts are made of.
+/// A rectangle whose sides lie along those of the page.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rect {
+    pub(crate) left: f64,
+    pub(crate) top: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+}
+
+impl Rect {
+    pub(crate) fn right(&self) -> f64 {
+        self.left + self.width
+    }
+
+    pub(crate) fn bottom(&self) -> f64 {
+        self.top + self.height
+    }
+
+    pub(crate) fn middle(&self) -> Point {
+        (self.left + self.width / 2.0, self.top + self.height / 2.0)
+    }
+}
+
+/// Lines, discs, boxes and texts are all that figures are made of.
 pub(crate) trait Canvas {
+    /// A filled box with round corners, and a thin line of another colour around it.
+    fn panel(&mut self, rect: &Rect, radius: f64, fill: Colour, outline: Colour);
     /// A line through all points, which are finite; one point alone draws nothing.
     fn line(&mut self, points: &[Point], pen: &Pen);
     /// A filled circle.

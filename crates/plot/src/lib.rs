@@ -5,7 +5,7 @@
 //! one layout, on a canvas of which there are two: one writes SVG with text as text, one paints pixels and
 //! writes text in a small line font that this crate brings along, so that no font of the machine is needed.
 //! The same figure gives the same bytes everywhere. Arrays become a [`Picture`] in colours that the colour
-//! blind tell apart, and pictures a [`Sheet`] with names.
+//! blind tell apart, and pictures a [`Sheet`] with names. A [`Diagram`] draws a network as a column of boxes.
 //!
 //! ```
 //! use residuum_plot::{Axis, Chart, Figure, Line, Series};
@@ -23,6 +23,7 @@
 mod axis;
 mod canvas;
 mod chart;
+mod diagram;
 mod error;
 mod figure;
 mod font;
@@ -34,6 +35,7 @@ mod svg;
 
 pub use axis::{Axis, Scale};
 pub use chart::{Chart, Line, Series};
+pub use diagram::{BoxShape, Chain, Column, Diagram, DiagramArc, DiagramBox, Group};
 pub use error::PlotError;
 pub use figure::{Figure, csv_field};
 pub use picture::Picture;

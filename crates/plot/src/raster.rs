@@ -7,7 +7,7 @@
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
 
-use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, Pen, Point, Style};
+use crate::canvas::{Anchor, Canvas, Colour, DASHES, Pen, Point, Rect, Style};
 use crate::font;
 use crate::picture::Picture;
 
@@ -74,10 +74,35 @@ impl Raster {
             }
         }
         for (i, share) in cover.into_iter().enumerate().filter(|&(_, share)| share > 0.0) {
-            let at = 3 * ((top + i / columns) * self.width + left + i % columns);
-            for (under, over) in self.pixels[at..at + 3].iter_mut().zip(colour) {
-                let mixed = f64::from(*under) + share * (f64::from(over) - f64::from(*under));
-                *under = mixed.round() as u8;
+            self.blend(left + i % columns, top + i / columns, share, colour);
+        }
+    }
+
+    /// Lays `share` of a colour over a pixel.
+    fn blend(&mut self, x: usize, y: usize, share: f64, colour: Colour) {
+        let at = 3 * (y * self.width + x);
+        for (under, over) in self.pixels[at..at + 3].iter_mut().zip(colour) {
+            let mixed = f64::from(*under) + share * (f64::from(over) - f64::from(*under));
+            *under = mixed.round() as u8;
+        }
+    }
+
+    /// Paints a box with round corners, given in pixels.
+    fn fill(&mut self, rect: &Rect, radius: f64, colour: Colour) {
+        let (x, y) = rect.middle();
+        // The middles of the corners' circles, from the box's middle.
+        let inner = (rect.width / 2.0 - radius, rect.height / 2.0 - radius);
+        let columns = rect.left.floor().max(0.0) as usize..(rect.right().ceil() as usize).min(self.width);
+        let rows = rect.top.floor().max(0.0) as usize..(rect.bottom().ceil() as usize).min(self.height);
+        for row in rows {
+            for column in columns.clone() {
+                let dx = (column as f64 + 0.5 - x).abs() - inner.0;
+                let dy = (row as f64 + 0.5 - y).abs() - inner.1;
+                let outside = dx.max(0.0).hypot(dy.max(0.0)) + dx.max(dy).min(0.0) - radius;
+                let share = (0.5 - outside).clamp(0.0, 1.0);
+                if share > 0.0 {
+                    self.blend(column, row, share, colour);
+                }
             }
         }
     }
@@ -100,6 +125,18 @@ impl Canvas for Raster {
         self.stroke(&[(centre, centre)], 2.0 * radius * self.scale, colour);
     }
 
+    fn panel(&mut self, rect: &Rect, radius: f64, fill: Colour, outline: Colour) {
+        let scaled = |grown: f64| {
+            let ((left, top), side) = (self.scaled((rect.left - grown, rect.top - grown)), 2.0 * grown);
+            let (width, height) = self.scaled((rect.width + side, rect.height + side));
+            Rect { left, top, width, height }
+        };
+        // The line lies half inside, half outside, as in SVG.
+        let (outer, inner) = (scaled(0.5), scaled(-0.5));
+        self.fill(&outer, (radius + 0.5) * self.scale, outline);
+        self.fill(&inner, (radius - 0.5).max(0.0) * self.scale, fill);
+    }
+
     fn text(&mut self, at: Point, text: &str, style: &Style) {
         let start = match style.anchor {
             Anchor::Start => 0.0,
@@ -115,7 +152,7 @@ impl Canvas for Raster {
             .map(|(a, b)| (self.scaled(place(a)), self.scaled(place(b))))
             .collect();
         let pen = style.size * if style.is_bold { BOLD_PEN } else { TEXT_PEN };
-        self.stroke(&pieces, pen * self.scale, BLACK);
+        self.stroke(&pieces, pen * self.scale, style.colour);
     }
 }
 
@@ -173,6 +210,17 @@ mod tests {
         let pixel = |x: usize, y: usize| raster.pixels[3 * (y * 20 + x)];
         assert_eq!((pixel(10, 5), pixel(10, 4), pixel(10, 6)), (0, 0, 0));
         assert_eq!((pixel(10, 2), pixel(10, 8), pixel(0, 0)), (255, 255, 255));
+    }
+
+    #[test]
+    fn a_panel_is_filled_and_its_corners_are_round() {
+        let mut raster = Raster::new((20.0, 10.0), 1.0);
+        let rect = Rect { left: 2.0, top: 2.0, width: 16.0, height: 6.0 };
+        raster.panel(&rect, 3.0, [200, 0, 0], [0, 0, 0]);
+        let pixel = |x: usize, y: usize| raster.pixels[3 * (y * 20 + x)];
+        assert_eq!((pixel(10, 5), pixel(3, 5)), (200, 200), "inside");
+        assert_eq!((pixel(0, 5), pixel(10, 0), pixel(1, 1)), (255, 255, 255), "outside and in the corner");
+        assert!(pixel(10, 1) < 255 && pixel(10, 2) < 200, "the line around it");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, Pen, Point, Style};
+use crate::canvas::{Anchor, Canvas, Colour, DASHES, Pen, Point, Rect, Style};
 
 /// An SVG document being written.
 pub(crate) struct Svg {
@@ -58,6 +58,15 @@ impl Canvas for Svg {
         self.push(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{colour}\"/>"));
     }
 
+    fn panel(&mut self, rect: &Rect, radius: f64, fill: Colour, outline: Colour) {
+        let Rect { left, top, width, height } = rect;
+        let (fill, outline) = (hex(fill), hex(outline));
+        self.push(format_args!(
+            "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
+             rx=\"{radius}\" fill=\"{fill}\" stroke=\"{outline}\"/>"
+        ));
+    }
+
     fn text(&mut self, (x, y): Point, text: &str, style: &Style) {
         let anchor = match style.anchor {
             Anchor::Start => "start",
@@ -71,7 +80,7 @@ impl Canvas for Svg {
             "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{weight}{turn}>\
              {}</text>",
             style.size,
-            hex(BLACK),
+            hex(style.colour),
             escape(text)
         ));
     }

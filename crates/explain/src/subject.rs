@@ -67,15 +67,21 @@ impl Subject<'_> {
     pub fn map_layer(&self, name: &str) -> Result<NodeId> {
         let is_map = |id: &NodeId| matches!(self.graph.node(*id).kind, Kind::Map { .. });
         self.graph.find(name).filter(is_map).ok_or_else(|| {
-            let maps = self.graph.ids().filter(is_map).map(|id| self.graph.node(id).name.as_str());
-            let mut stages: Vec<&str> = maps.map(|name| name.split('.').next().unwrap_or(name)).collect();
-            stages.dedup();
             ExplainError::unfit(
                 format!("layer {name}"),
-                format!("a module with a map, such as {}", stages.join(", ")),
+                format!("a module with a map, such as {}", self.map_modules().join(", ")),
                 if self.graph.find(name).is_some() { "a vector" } else { "no such module" },
             )
         })
+    }
+
+    /// Names of the modules with maps, without their parts: `layer1` for `layer1.0.conv1`.
+    pub fn map_modules(&self) -> Vec<&str> {
+        let maps = self.graph.nodes().iter().filter(|node| matches!(node.kind, Kind::Map { .. }));
+        let mut modules: Vec<&str> =
+            maps.map(|node| node.name.split('.').next().unwrap_or(&node.name)).collect();
+        modules.dedup();
+        modules
     }
 
     pub(crate) fn check_class(&self, class: usize) -> Result<()> {

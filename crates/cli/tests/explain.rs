@@ -8,7 +8,7 @@ use residuum::classify::{ModelFile, ModelInfo};
 use residuum::data::Preprocess;
 use residuum::formats::npy;
 use residuum::models::{build, initialise};
-use residuum_graph::{Builder, ConvSpec, Graph};
+use residuum_graph::{AvgPool, Builder, ConvSpec, Graph, MaxPool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -124,7 +124,8 @@ fn a_net_without_pooling_or_convolution_says_what_it_lacks() {
     let mut g = Builder::new("flat");
     let x = g.input(3);
     let x = g.conv("conv", x, ConvSpec::new(2, 3, 8)).unwrap();
-    let x = g.global_avg_pool_map("squeeze", x).unwrap();
+    let window = MaxPool { kernel: [4; 2], stride: [4; 2], padding: [0; 2], ceil: false };
+    let x = g.avg_pool("pool", x, AvgPool { window, count_include_pad: true }).unwrap();
     let x = g.flatten("flatten", x).unwrap();
     let x = g.linear("fc", x, 2).unwrap();
     save(folder.path(), "flat", "flat", &g.finish(x).unwrap(), true);

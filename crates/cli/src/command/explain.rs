@@ -3,12 +3,14 @@
 mod finding;
 mod made;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use residuum::classify::{Loaded, read_image};
 use residuum::engine::Engine;
 use residuum::explain::{
@@ -36,8 +38,8 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Methods, separated by commas
-    #[arg(value_name = "METHOD", value_enum, value_delimiter = ',', num_args = 1, required = true)]
-    methods: Vec<Method>,
+    #[arg(value_name = "METHODS", value_parser = MethodsParser)]
+    methods: Methods,
     /// Run folder, model file, or foreign file of weights with --model
     #[arg(value_name = "MODEL")]
     model_path: String,
@@ -117,6 +119,34 @@ enum Method {
     Invert,
 }
 
+/// Several of them, as one word.
+#[derive(Clone, Debug)]
+struct Methods(Vec<Method>);
+
+/// Reads methods between commas. A list of words would leave clap to guess where the images begin.
+#[derive(Clone)]
+struct MethodsParser;
+
+impl TypedValueParser for MethodsParser {
+    type Value = Methods;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Methods, clap::Error> {
+        let one = EnumValueParser::<Method>::new();
+        let text = value.to_string_lossy();
+        let parts = text.split(',').map(|part| one.parse_ref(command, argument, OsStr::new(part)));
+        parts.collect::<Result<_, _>>().map(Methods)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Method::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+    }
+}
+
 impl Method {
     const fn takes_image(self) -> bool {
         !matches!(self, Self::Filters | Self::Maximise)
@@ -168,7 +198,7 @@ struct Json<'a> {
 
 pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     let loaded = load(&args.model_path, args.model.as_deref())?;
-    if let (true, Some(method)) = (args.images.is_empty(), args.methods.iter().find(|m| m.takes_image())) {
+    if let (true, Some(method)) = (args.images.is_empty(), args.methods.0.iter().find(|m| m.takes_image())) {
         bail!("IMAGE: expected at least one image for {}, found none", method.name());
     }
     let engine = args.engine.engine()?;
@@ -197,7 +227,7 @@ impl Explainer<'_> {
         let layer = self.layer()?;
         disk::create_dir_all(&args.out)?;
         let (with_image, alone): (Vec<Method>, Vec<Method>) =
-            args.methods.iter().partition(|method| method.takes_image());
+            args.methods.0.iter().partition(|method| method.takes_image());
         let mut sheet = Sheet {
             title: self.loaded.model.name.clone(),
             columns: std::iter::once("image".to_owned()).chain(with_image.iter().map(|m| m.name())).collect(),
@@ -284,8 +314,8 @@ impl Explainer<'_> {
         let takes = |method: &&Method| {
             method.takes_layer() || (**method == Method::Maximise && args.channel.is_some())
         };
-        let Some(method) = args.methods.iter().find(takes) else { return Ok("input".to_owned()) };
-        let inverts = args.methods.contains(&Method::Invert);
+        let Some(method) = args.methods.0.iter().find(takes) else { return Ok("input".to_owned()) };
+        let inverts = args.methods.0.contains(&Method::Invert);
         let fallback = || default_layer(&subject).filter(|_| !inverts);
         let Some(layer) = args.layer.clone().or_else(fallback) else {
             let (method, modules) = (if inverts { Method::Invert } else { *method }, subject.map_modules());

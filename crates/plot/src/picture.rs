@@ -198,9 +198,11 @@ fn ends(values: &[f32]) -> [f32; 2] {
     values.iter().fold(first, |[min, max], &x| [min.min(x), max.max(x)])
 }
 
-/// Magnitude that stands for the ends of signed colours.
+/// Magnitude that stands for the ends of signed colours: so that they show more than signs where most of a
+/// map is nothing, zeros are not counted.
 fn end_of(values: &[f32]) -> f64 {
-    percentile(values.iter().map(|x| f64::from(x.abs())), COVERED).max(f64::MIN_POSITIVE)
+    let magnitudes = values.iter().filter(|x| **x != 0.0).map(|x| f64::from(x.abs()));
+    percentile(magnitudes, COVERED).max(f64::MIN_POSITIVE)
 }
 
 /// A number in three digits.
@@ -259,6 +261,8 @@ mod tests {
         let map = Picture::signed(&[-1.0, 0.0, 1.0], 3, 1);
         assert_eq!(map.pixels(), [DIVERGING[0], DIVERGING[2], DIVERGING[4]].concat());
         assert_eq!(map.legend(), "blue -1, red 1");
+        let sparse: Vec<f32> = (0..1000).map(|i| if i < 3 { i as f32 } else { 0.0 }).collect();
+        assert_eq!(Picture::signed(&sparse, 1000, 1).legend(), "blue -2, red 2");
         let map = Picture::signed_colours(&[-2.0, 0.0, 0.0, 2.0, 0.0, 0.0], 2, 1);
         assert_eq!(map.pixels(), [0, 128, 128, 128, 255, 128]);
     }

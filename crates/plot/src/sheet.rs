@@ -7,6 +7,8 @@ use crate::picture::Picture;
 use crate::raster::Raster;
 
 const MARGIN: f64 = 10.0;
+/// Between columns.
+const GAP: f64 = 18.0;
 const HEADING: f64 = 24.0;
 const TITLE: f64 = 34.0;
 const TEXT_SIZE: f64 = 13.0;
@@ -95,7 +97,7 @@ impl Sheet {
             let name = self.columns.get(column).map_or(0.0, |name| font::width(name, TEXT_SIZE) * BOLD);
             let tiles = rows.iter().filter_map(|row| row.get(column)?.as_ref());
             let tile = |tile: &Picture| font::width(tile.legend(), LEGEND_SIZE).max(tile.width() as f64);
-            (tiles.map(tile).fold(name, f64::max) + MARGIN).ceil()
+            (tiles.map(tile).fold(name, f64::max) + GAP).ceil()
         };
         (0..columns).map(width).collect()
     }

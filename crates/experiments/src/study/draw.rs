@@ -188,21 +188,24 @@ fn nine(
     Picture::grid(&(0..BEST).map(cell).collect::<Vec<Picture>>(), 3)
 }
 
-/// On the scale on which `largest` pixels fill a cell: enlarged by whole factors, or made smaller.
+/// On the scale on which `largest` pixels fill a cell: pixels stay squares where there are few of them.
 fn fitted(picture: &Picture, largest: usize) -> Picture {
     let room = CELL - 2 * MARGIN;
-    if largest <= room {
-        return picture.enlarged(room / largest.max(1));
-    }
-    let size = |from: usize| (from * room / largest).max(1);
+    let size = |from: usize| (from * room / largest.max(1)).max(1);
     let (width, height) = (size(picture.width()), size(picture.height()));
-    match RgbImage::new(picture.width(), picture.height(), picture.pixels().to_vec()) {
-        Ok(image) => {
-            let small = resize(&image, width, height, Interpolation::Bilinear);
-            Picture::new(width, height, small.into_pixels())
-        }
-        Err(_) => picture.clone(),
-    }
+    let Ok(image) = RgbImage::new(picture.width(), picture.height(), picture.pixels().to_vec()) else {
+        return picture.clone();
+    };
+    let fitted = if largest > room {
+        resize(&image, width, height, Interpolation::Bilinear)
+    } else {
+        RgbImage::from_fn(width, height, |x, y| {
+            let at = 3 * (x * image.width() / width);
+            let row = image.row(y * image.height() / height);
+            [row[at], row[at + 1], row[at + 2]]
+        })
+    };
+    Picture::new(width, height, fitted.into_pixels())
 }
 
 /// The part of three planes that a unit sees.

@@ -8,6 +8,7 @@ use residuum::classify::ClassifyError;
 use residuum::convert::ConvertError;
 use residuum::data::DataError;
 use residuum::engine::EngineError;
+use residuum::explain::ExplainError;
 use residuum::formats::{ErrorKind, FormatError};
 
 use crate::output;
@@ -73,6 +74,9 @@ fn is_of_the_environment(cause: Cause<'_>) -> bool {
             _ => false,
         };
     }
+    if let Some(ExplainError::Engine(error)) = cause.downcast_ref() {
+        return engine_is(error);
+    }
     cause.downcast_ref().is_some_and(classify_is)
         || cause.downcast_ref().is_some_and(format_is)
         || cause.downcast_ref().is_some_and(data_is)
@@ -120,5 +124,7 @@ mod tests {
         assert_eq!(status_of(&anyhow::anyhow!("anything")), ExitStatus::BadInput);
         let memory = EngineError::OutOfMemory { what: "the plan", mib: 1 };
         assert_eq!(status_of(&ClassifyError::from(memory).into()), ExitStatus::Environment);
+        let memory = EngineError::OutOfMemory { what: "the plan", mib: 1 };
+        assert_eq!(status_of(&ExplainError::from(memory).into()), ExitStatus::Environment);
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{ExperimentError, Result};
 use crate::papers;
 use crate::reproduction::Results;
 use crate::setting::{Scale, Setting};
+use crate::study::Study;
 use crate::table::Table;
 
 /// One of a paper's experiments.
@@ -132,14 +133,39 @@ pub fn experiments() -> Vec<&'static Experiment> {
     papers::ALL.iter().copied().filter(|experiment| experiment.is_possible()).collect()
 }
 
-/// The experiment of a name.
+/// All studies of networks that are given, in the papers' order.
+pub fn studies() -> &'static [&'static Study] {
+    papers::STUDIES
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry {
+    /// Trains networks and compares them.
+    Experiment(&'static Experiment),
+    /// Looks into a network that is given.
+    Study(&'static Study),
+}
+
+impl Entry {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Experiment(experiment) => experiment.name,
+            Self::Study(study) => study.name,
+        }
+    }
+}
+
+/// The experiment or study of a name.
 ///
 /// # Errors
 /// When there is none; the error lists them.
-pub fn find(name: &str) -> Result<&'static Experiment> {
-    let all = experiments();
-    all.iter().copied().find(|experiment| experiment.name == name).ok_or_else(|| ExperimentError::Unknown {
+pub fn find(name: &str) -> Result<Entry> {
+    let all = experiments().into_iter().map(Entry::Experiment);
+    let all: Vec<Entry> = all.chain(studies().iter().copied().map(Entry::Study)).collect();
+    all.iter().copied().find(|entry| entry.name() == name).ok_or_else(|| ExperimentError::Unknown {
         name: name.into(),
-        known: all.iter().map(|experiment| experiment.name).collect(),
+        known: all.iter().map(Entry::name).collect(),
     })
 }

@@ -18,6 +18,8 @@
 //! A reproduction that was cut goes on where it stopped, to the same bits: runs that are done are recognised,
 //! the one that was cut goes on from its checkpoint. Runs of a reproduction beside it that are the same to
 //! the last setting are taken from there.
+//!
+//! A [`Study`] trains nothing: it looks into a network that is given. An [`Examination`] does it.
 #![forbid(unsafe_code)]
 
 mod charts;
@@ -31,13 +33,15 @@ mod report;
 mod reproduction;
 mod sample;
 mod setting;
+mod study;
 mod table;
 
 pub use error::{ExperimentError, Result};
-pub use experiment::{Experiment, Findings, Picture, Run, Start, experiments, find};
+pub use experiment::{Entry, Experiment, Findings, Picture, Run, Start, experiments, find, studies};
 pub use observer::{Observer, RunNote, RunState};
 pub use record::Record;
 pub use report::Report;
 pub use reproduction::{Options, Outcome, Reproduction, Results, RunResult};
 pub use setting::{Scale, Setting};
+pub use study::{Channels, Examination, Shown, Study, StudyOptions, StudyReport};
 pub use table::Table;

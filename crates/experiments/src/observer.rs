@@ -14,6 +14,11 @@ pub trait Observer {
         let _ = note;
     }
 
+    /// So much of something that is no run is done.
+    fn on_progress(&mut self, what: &str, done: u64, all: u64) {
+        let _ = (what, done, all);
+    }
+
     /// A step of a run is done.
     fn on_step(&mut self, run: &RunNote, step: &Step) {
         let _ = (run, step);

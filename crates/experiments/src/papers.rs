@@ -2,6 +2,7 @@
 
 #![allow(clippy::unnecessary_wraps, reason = "every experiment has functions of the same form")]
 
+mod chu2017;
 mod densenet;
 mod he2015;
 mod he2016;
@@ -16,6 +17,7 @@ use crate::error::Result;
 use crate::experiment::{Experiment, Findings, Picture};
 use crate::reproduction::{Results, RunResult};
 use crate::setting::{Scale, Setting};
+use crate::study::Study;
 use crate::table::{Table, grouped, percent};
 
 /// All experiments in the papers' order.
@@ -30,6 +32,11 @@ pub(crate) const ALL: &[&Experiment] = &[
     &wide::WIDE_VS_DEEP,
     &densenet::DENSENET_CIFAR,
 ];
+
+pub(crate) use chu2017::CHU2017;
+
+/// All studies of networks that are given.
+pub(crate) const STUDIES: &[&Study] = &[&CHU2017];
 
 /// Steps of a run at the quick scale: six times through the embedded set.
 const QUICK_STEPS: u64 = 1872;

@@ -19,11 +19,11 @@ use crate::record::{Identity, Record, without_paths};
 use crate::report::{self, Report};
 use crate::setting::{Scale, Setting};
 
-const SETTING: &str = "reproduction.json";
+pub(crate) const SETTING: &str = "reproduction.json";
 const RUNS: &str = "runs";
 const STARTS: &str = "starts";
 const MAX_SETTING_BYTES: usize = 1 << 20;
-const FOLDER: &str = "reproductions";
+pub(crate) const FOLDER: &str = "reproductions";
 
 /// How an experiment is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +46,11 @@ impl Default for Options {
 
 /// How a reproduction ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Outcome<R = Report> {
     /// All is done, and was not before.
-    Finished(Report),
+    Finished(R),
     /// All was done before; nothing was changed.
-    WasDone(Report),
+    WasDone(R),
     /// Stopped when asked to, and saved.
     Interrupted,
 }
@@ -348,8 +348,12 @@ impl<'a> Reproduction<'a> {
 
 /// `NAME-SCALE-DATA`, whatever the data is called.
 fn folder_name(experiment: &str, scale: Scale, data: &str) -> String {
-    let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '_' };
-    format!("{experiment}-{scale}-{}", data.chars().map(plain).collect::<String>())
+    format!("{experiment}-{scale}-{}", plain(data))
+}
+
+/// A name as part of a file's name, whatever is in it.
+pub(crate) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "._".contains(c) { c } else { '_' }).collect()
 }
 
 fn record_path(folder: &Path, run: &str) -> PathBuf {

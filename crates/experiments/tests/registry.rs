@@ -8,7 +8,7 @@ use residuum_experiments::{Scale, Setting, Start, experiments, find};
 fn every_listed_experiment_names_networks_that_there_are() {
     let all = experiments();
     for name in ["he2015-degradation", "he2015-responses", "he2015-shortcuts", "he2015-identity"] {
-        assert_eq!(find(name).unwrap().name, name);
+        assert_eq!(find(name).unwrap().name(), name);
     }
     let names: HashSet<&str> = all.iter().map(|experiment| experiment.name).collect();
     assert_eq!(names.len(), all.len());
@@ -37,4 +37,5 @@ fn every_listed_experiment_names_networks_that_there_are() {
 fn a_wrong_name_gets_the_right_ones() {
     let error = find("he2015").unwrap_err().to_string();
     assert!(error.contains("`he2015`") && error.contains("he2015-degradation"), "{error}");
+    assert!(error.contains("chu2017"), "{error}");
 }

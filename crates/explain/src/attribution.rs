@@ -1,13 +1,11 @@
 //! Which pixels matter: gradients of a class's score with respect to the image.
 
-use residuum_engine::{ReluRule, SensitivityOptions};
+use residuum_engine::{ReluRule, Sensitivity, SensitivityOptions};
 use residuum_tensor::Tensor;
 
-use crate::error::Result;
+use crate::batches::mean_gradient;
+use crate::error::{ExplainError, Result};
 use crate::subject::{Subject, image_len, one_hot};
-
-/// Images in a batch of copies; bounds the memory of methods that average over many.
-const MOST_COPIES: usize = 16;
 
 /// Gradient of each image's score for its class with respect to the image, `[n, 3, h, w]`: with the
 /// derivative (Simonyan et al. 2013), by deconvolution (Zeiler & Fergus 2013) or guided (Springenberg et
@@ -29,6 +27,65 @@ pub fn input_gradient(
     Ok(program.gradient("input").unwrap_or_else(|| Tensor::filled(images.shape().to_vec(), 0.0)))
 }
 
+/// A layer's single units, followed back to the image.
+#[derive(Debug)]
+pub struct UnitGradient {
+    program: Sensitivity,
+    layer: String,
+}
+
+impl UnitGradient {
+    /// For the units of a layer that is a map, and batches like `images`, `[n, 3, h, w]`.
+    ///
+    /// # Errors
+    /// When the layer is no map or the network does not admit the images.
+    pub fn new(subject: &Subject<'_>, images: &Tensor, layer: &str, rule: ReluRule) -> Result<Self> {
+        subject.map_layer(layer)?;
+        let options = SensitivityOptions {
+            of: Some(layer.to_owned()),
+            to: vec!["input".into()],
+            rule,
+            ..SensitivityOptions::default()
+        };
+        Ok(Self { program: subject.sensitivity(images, &options)?, layer: layer.to_owned() })
+    }
+
+    /// Gradient of one unit of each image, given by channel, row and column, with respect to the image:
+    /// `[n, 3, h, w]`.
+    ///
+    /// # Errors
+    /// When the batch is of another size, or there is no such unit.
+    pub fn of(&mut self, images: &Tensor, units: &[[usize; 3]]) -> Result<Tensor> {
+        let shape = self.program.shape();
+        let found = format!("{:?} with {} units", images.shape(), units.len());
+        let [n, _, h, w] = images.shape()[..] else {
+            return Err(ExplainError::unfit("images", "[n, 3, h, w]", found));
+        };
+        if (n, h, w, units.len()) != (shape.n, shape.h, shape.w, n) {
+            let expected = format!("{0} of {1}×{2} with {0} units", shape.n, shape.h, shape.w);
+            return Err(ExplainError::unfit("images", expected, found));
+        }
+        self.program.forward(images.data());
+        let value = self.program.value();
+        let [_, channels, rows, columns] = match *value.shape() {
+            [n, c, h, w] => [n, c, h, w],
+            ref other => [other[0], other[1], 1, 1],
+        };
+        let mut seed = vec![0.0; value.len()];
+        for (image, &[channel, row, column]) in units.iter().enumerate() {
+            if channel >= channels || row >= rows || column >= columns {
+                let what = format!("unit of layer {}", self.layer);
+                let expected = format!("inside {channels} channels of {rows}×{columns}");
+                return Err(ExplainError::unfit(what, expected, format!("({channel}, {row}, {column})")));
+            }
+            seed[((image * channels + channel) * rows + row) * columns + column] = 1.0;
+        }
+        self.program.backward(&seed);
+        let nothing = || Tensor::filled(images.shape().to_vec(), 0.0);
+        Ok(self.program.gradient("input").unwrap_or_else(nothing))
+    }
+}
+
 /// Largest magnitude over the colours at each pixel of a gradient `[n, 3, h, w]`: `[n, h, w]`.
 pub fn saliency(gradient: &Tensor) -> Tensor {
     let [n, c, h, w] = gradient.shape()[..] else { return Tensor::filled([0], 0.0) };
@@ -45,27 +102,28 @@ pub fn times_input(gradient: &Tensor, image: &Tensor) -> Tensor {
 }
 
 /// `SmoothGrad` (Smilkov et al. 2017): the mean gradient at `image + spread · (max − min) · noise_i`, for
-/// noise of mean 0 and variance 1, `[samples, 3, h, w]` (see [`gaussian`](crate::gaussian)).
+/// noise of mean 0 and variance 1, `[samples, 3, h, w]` (see [`gaussian`](crate::gaussian)). `tell` hears how
+/// many of how many samples are done, and stops the work by returning false.
 ///
 /// # Errors
-/// As [`input_gradient`].
+/// As [`input_gradient`], and when it was stopped.
 pub fn smooth_grad(
     subject: &Subject<'_>,
     image: &Tensor,
     class: usize,
     spread: f32,
     noise: &Tensor,
+    mut tell: impl FnMut(usize, usize) -> bool,
 ) -> Result<Tensor> {
     let range = image.data().iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x))
         - image.data().iter().fold(f32::INFINITY, |min, &x| min.min(x));
     let sigma = spread * range;
     let len = image_len(image);
-    let samples: Vec<Vec<f32>> = noise
-        .data()
-        .chunks(len)
-        .map(|noise| image.data().iter().zip(noise).map(|(x, n)| x + sigma * n).collect())
-        .collect();
-    mean_gradient(subject, image, class, &samples)
+    let sample = |index: usize| {
+        let noise = &noise.data()[index * len..][..len];
+        image.data().iter().zip(noise).map(|(x, n)| x + sigma * n).collect()
+    };
+    mean_gradient(subject, image, class, noise.len() / len.max(1), sample, &mut tell)
 }
 
 /// What [`integrated_gradients`] finds.
@@ -80,42 +138,27 @@ pub struct Integrated {
 }
 
 /// Integrated gradients (Sundararajan, Taly & Yan 2017) along the straight line from a baseline, by the
-/// midpoints of `steps` pieces.
+/// midpoints of `steps` pieces. `tell` as for [`smooth_grad`].
 ///
 /// # Errors
-/// As [`input_gradient`].
+/// As [`smooth_grad`].
 pub fn integrated_gradients(
     subject: &Subject<'_>,
     image: &Tensor,
     baseline: &Tensor,
     class: usize,
     steps: usize,
+    mut tell: impl FnMut(usize, usize) -> bool,
 ) -> Result<Integrated> {
-    let between = |alpha: f32| {
-        image.data().iter().zip(baseline.data()).map(|(x, b)| b + alpha * (x - b)).collect::<Vec<f32>>()
+    let between = |step: usize| {
+        let alpha = (step as f32 + 0.5) / steps as f32;
+        image.data().iter().zip(baseline.data()).map(|(x, b)| b + alpha * (x - b)).collect()
     };
-    let samples: Vec<Vec<f32>> = (0..steps).map(|step| between((step as f32 + 0.5) / steps as f32)).collect();
-    let mean = mean_gradient(subject, image, class, &samples)?;
+    let mean = mean_gradient(subject, image, class, steps, between, &mut tell)?;
     let attribution = Tensor::from_fn(image.shape().to_vec(), |index| {
         (image.data()[index] - baseline.data()[index]) * mean.data()[index]
     });
     let score = |image: &Tensor| subject.logits(image).map(|logits| f64::from(logits.data()[class]));
     let sum = attribution.data().iter().map(|&a| f64::from(a)).sum();
     Ok(Integrated { sum, gap: score(image)? - score(baseline)?, attribution })
-}
-
-/// Mean over all samples of the gradient of the class's score.
-fn mean_gradient(subject: &Subject<'_>, like: &Tensor, class: usize, samples: &[Vec<f32>]) -> Result<Tensor> {
-    let mut sums = vec![0.0f64; image_len(like)];
-    for chunk in samples.chunks(MOST_COPIES) {
-        let mut shape = like.shape().to_vec();
-        shape[0] = chunk.len();
-        let flat = chunk.concat();
-        let batch = Tensor::from_fn(shape, |index| flat[index]);
-        let gradient = input_gradient(subject, &batch, &vec![class; chunk.len()], ReluRule::Derivative)?;
-        for image in gradient.data().chunks(sums.len()) {
-            sums.iter_mut().zip(image).for_each(|(sum, &g)| *sum += f64::from(g));
-        }
-    }
-    Ok(Tensor::from_fn(like.shape().to_vec(), |index| (sums[index] / samples.len() as f64) as f32))
 }

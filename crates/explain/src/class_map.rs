@@ -4,6 +4,7 @@ use residuum_engine::SensitivityOptions;
 use residuum_graph::Op;
 use residuum_tensor::Tensor;
 
+use crate::batches::scores;
 use crate::eigen::principal_axis;
 use crate::error::Result;
 use crate::subject::{Subject, one_hot};
@@ -29,8 +30,6 @@ pub enum CamMethod {
     ScoreCam,
 }
 
-/// Images masked at once by [`CamMethod::ScoreCam`].
-const MASKED_BATCH: usize = 16;
 const TINY: f64 = 1e-7;
 
 /// The layer that class maps look at if none is named: the last map before the pooling of the network.
@@ -40,16 +39,19 @@ pub fn default_layer(subject: &Subject<'_>) -> Option<String> {
 }
 
 /// A class activation map of one image, `[h, w]` of the layer, not scaled; negative values are cut off but
-/// for [`CamMethod::EigenCam`].
+/// for [`CamMethod::EigenCam`]. `tell` hears how many of how many masks of [`CamMethod::ScoreCam`] are done,
+/// and stops the work by returning false.
 ///
 /// # Errors
-/// When the layer is no map, the class does not exist or the network does not admit the image.
+/// When the layer is no map, the class does not exist, the network does not admit the image, or it was
+/// stopped.
 pub fn class_map(
     subject: &Subject<'_>,
     image: &Tensor,
     class: usize,
     layer: &str,
     method: CamMethod,
+    mut tell: impl FnMut(usize, usize) -> bool,
 ) -> Result<Tensor> {
     subject.check_class(class)?;
     subject.map_layer(layer)?;
@@ -64,7 +66,7 @@ pub fn class_map(
     );
     let map = match method {
         CamMethod::EigenCam => principal_axis(&layer.by_pixel(), layer.channels),
-        CamMethod::ScoreCam => layer.score_cam(subject, image, class)?,
+        CamMethod::ScoreCam => layer.score_cam(subject, image, class, &mut tell)?,
         _ => layer.weighed(method),
     };
     let floor = if method == CamMethod::EigenCam { f64::NEG_INFINITY } else { 0.0 };
@@ -129,21 +131,21 @@ impl Layer {
 
     /// Each channel, scaled to 0…1 and brought to the size of the image, masks the image; the softmax of the
     /// class's scores weighs the channels.
-    fn score_cam(&self, subject: &Subject<'_>, image: &Tensor, class: usize) -> Result<Vec<f64>> {
-        let [_, colours, h, w] = image.shape()[..] else { return Ok(vec![0.0; self.pixels()]) };
+    fn score_cam(
+        &self,
+        subject: &Subject<'_>,
+        image: &Tensor,
+        class: usize,
+        tell: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Vec<f64>> {
+        let [_, _, h, w] = image.shape()[..] else { return Ok(vec![0.0; self.pixels()]) };
         let planes: Vec<&[f64]> = self.values.chunks(self.pixels()).collect();
-        let mut scores = Vec::with_capacity(planes.len());
-        for chunk in planes.chunks(MASKED_BATCH) {
-            let mut batch = Vec::with_capacity(chunk.len() * colours * h * w);
-            for plane in chunk {
-                let small = Tensor::from_fn([self.h, self.w], |index| plane[index] as f32);
-                let mask = scaled(&upsample(&small, h, w));
-                batch.extend((0..colours * h * w).map(|i| image.data()[i] * mask.data()[i % (h * w)]));
-            }
-            let batch = Tensor::from_fn([chunk.len(), colours, h, w], |index| batch[index]);
-            let logits = subject.logits(&batch)?;
-            scores.extend(logits.data().chunks(subject.classes()).map(|row| f64::from(row[class])));
-        }
+        let masked = |channel: usize| {
+            let small = Tensor::from_fn([self.h, self.w], |index| planes[channel][index] as f32);
+            let mask = scaled(&upsample(&small, h, w));
+            image.data().iter().enumerate().map(|(i, x)| x * mask.data()[i % (h * w)]).collect()
+        };
+        let scores = scores(subject, image, class, planes.len(), masked, tell)?;
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
         let mut map = vec![0.0; self.pixels()];

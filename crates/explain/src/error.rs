@@ -13,6 +13,9 @@ pub enum ExplainError {
     /// The network does not admit the size.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// Whoever was told how far the work is said to stop.
+    #[error("stopped before it was done")]
+    Stopped,
     /// What was asked for does not exist or does not fit.
     #[error("{what}: expected {expected}, found {found}")]
     Unfit {

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | which pixels matter | [`saliency`], [`smooth_grad`], [`integrated_gradients`], [`input_gradient`] with a [`ReluRule`], [`occlusion`] |
 //! | which places matter | [`class_map`] with a [`CamMethod`] |
-//! | what a unit or a class looks for | [`maximise`], [`invert`], [`strongest`] |
+//! | what a unit or a class looks for | [`maximise`], [`invert`], [`Survey`] with [`UnitGradient`] |
 //! | what each layer does | [`response_std`], [`delete_block`], [`swap_modules`], [`refinement`] |
 //! | how far a unit sees | [`receptive_field`], [`effective_receptive_field`] |
 //! | how the loss lies | [`landscape`] |
@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod attribution;
+mod batches;
 mod blocks;
 mod class_map;
 mod connection;
@@ -30,11 +31,15 @@ mod occlusion;
 mod random;
 mod receptive;
 mod responses;
+mod stages;
 mod subject;
+mod survey;
 mod synthesis;
 mod tsne;
 
-pub use attribution::{Integrated, input_gradient, integrated_gradients, saliency, smooth_grad, times_input};
+pub use attribution::{
+    Integrated, UnitGradient, input_gradient, integrated_gradients, saliency, smooth_grad, times_input,
+};
 pub use blocks::{blocks, delete_block, identity_path_gradient, swap_modules};
 pub use class_map::{CamMethod, class_map, default_layer, upsample};
 pub use connection::{BlockConnections, connection_strength};
@@ -46,7 +51,11 @@ pub use random::gaussian;
 pub use receptive::{effective_receptive_field, receptive_field};
 pub use residuum_engine::ReluRule;
 pub use residuum_graph::{Block, ReceptiveField};
-pub use responses::{Refinement, Response, refinement, response_std, strongest};
+pub use responses::{Refinement, Response, refinement, response_std};
+pub use stages::{Stage, StageBlock, stages};
 pub use subject::Subject;
-pub use synthesis::{Inversion, Maximisation, Objective, Synthesised, inversion_objective, invert, maximise};
+pub use survey::{BEST, Excited, Survey, Surveyor};
+pub use synthesis::{
+    Goal, Inversion, Maximisation, Objective, Synthesised, inversion_objective, invert, maximise,
+};
 pub use tsne::{Tsne, tsne};

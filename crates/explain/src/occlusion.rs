@@ -2,11 +2,9 @@
 
 use residuum_tensor::Tensor;
 
+use crate::batches::scores;
 use crate::error::{ExplainError, Result};
 use crate::subject::Subject;
-
-/// Occluded images that are answered at once.
-const BATCH: usize = 32;
 
 /// The patch that hides a part of the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,10 +19,10 @@ pub struct Patch {
 
 /// Score of the image less that of the image with the patch at each place, `[rows, columns]` of places.
 /// `tell` hears after every batch how many of how many places are done, and stops the work by returning
-/// false, whereupon what is not done stays not-a-number.
+/// false.
 ///
 /// # Errors
-/// When the patch is larger than the image or does not move, or the class does not exist.
+/// When the patch is larger than the image or does not move, the class does not exist, or it was stopped.
 pub fn occlusion(
     subject: &Subject<'_>,
     image: &Tensor,
@@ -33,7 +31,7 @@ pub fn occlusion(
     mut tell: impl FnMut(usize, usize) -> bool,
 ) -> Result<Tensor> {
     subject.check_class(class)?;
-    let [_, colours, h, w] = image.shape()[..] else {
+    let [_, _, h, w] = image.shape()[..] else {
         return Err(ExplainError::unfit("image", "[1, 3, h, w]", format!("{:?}", image.shape())));
     };
     let Patch { size, stride, fill } = patch;
@@ -44,24 +42,14 @@ pub fn occlusion(
     let places = |side: usize| (side - size) / stride + 1;
     let (rows, columns) = (places(h), places(w));
     let score = f64::from(subject.logits(image)?.data()[class]);
-    let mut map = vec![f32::NAN; rows * columns];
-    let all: Vec<usize> = (0..rows * columns).collect();
-    for chunk in all.chunks(BATCH) {
-        let mut batch = image.data().repeat(chunk.len());
-        for (copy, &place) in batch.chunks_mut(colours * h * w).zip(chunk) {
-            let (top, left) = (place / columns * stride, place % columns * stride);
-            for row in copy.chunks_mut(w).enumerate().filter(|(y, _)| (top..top + size).contains(&(y % h))) {
-                row.1[left..left + size].fill(fill);
-            }
+    let occluded = |place: usize| {
+        let (top, left) = (place / columns * stride, place % columns * stride);
+        let mut copy = image.data().to_vec();
+        for row in copy.chunks_mut(w).enumerate().filter(|(y, _)| (top..top + size).contains(&(y % h))) {
+            row.1[left..left + size].fill(fill);
         }
-        let batch = Tensor::from_fn([chunk.len(), colours, h, w], |index| batch[index]);
-        let logits = subject.logits(&batch)?;
-        for (&place, row) in chunk.iter().zip(logits.data().chunks(subject.classes())) {
-            map[place] = (score - f64::from(row[class])) as f32;
-        }
-        if !tell(chunk[chunk.len() - 1] + 1, rows * columns) {
-            break;
-        }
-    }
-    Ok(Tensor::from_fn([rows, columns], |index| map[index]))
+        copy
+    };
+    let scores = scores(subject, image, class, rows * columns, occluded, &mut tell)?;
+    Ok(Tensor::from_fn([rows, columns], |place| (score - scores[place]) as f32))
 }

@@ -3,9 +3,10 @@
 use residuum_graph::Op;
 use residuum_tensor::Tensor;
 
-use crate::blocks::blocks;
-use crate::error::{ExplainError, Result};
+use crate::error::Result;
+use crate::stages::stages;
 use crate::subject::Subject;
+use crate::survey::{Survey, Surveyor};
 
 /// The spread of a layer's response.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,76 +51,21 @@ pub struct Refinement {
     pub block: String,
     /// Norm of the branch over that of the shortcut.
     pub change: f64,
-    /// Correlation of each channel of the block's output with the same channel of the block before it, where
-    /// that has the same shape.
+    /// Correlation, over images and positions, of each channel of the block's output with the same channel of
+    /// the block before it in its stage; 0 for a channel that does not vary.
     pub correlation: Option<Vec<f64>>,
 }
 
 /// How much each block of a network adds, and how alike the outputs of neighbouring blocks are: the
-/// measurable side of Chu, Yang & Tadinada's (2017) observation that blocks refine features.
+/// measurable side of Chu, Yang & Tadinada's (2017) observation that blocks refine features. A [`Survey`]
+/// finds the same for more images than go through the network at once.
 ///
 /// # Errors
-/// When the network does not admit the images.
+/// When the network has no residual blocks or does not admit the images.
 pub fn refinement(subject: &Subject<'_>, images: &Tensor) -> Result<Vec<Refinement>> {
-    let graph = subject.graph;
-    let name = |id: residuum_graph::NodeId| graph.node(id).name.clone();
-    let mut found: Vec<Refinement> = Vec::new();
-    let mut before: Option<Tensor> = None;
-    for block in blocks(graph) {
-        let operands = graph.node(block.add).inputs.clone();
-        let layers = [name(operands[block.branch]), name(operands[block.shortcut()]), name(block.add)];
-        let values = subject.values(images, &layers)?;
-        let norm = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        let correlation = before.filter(|before| before.shape() == values[2].shape());
-        found.push(Refinement {
-            block: block.name,
-            change: norm(&values[0]) / norm(&values[1]).max(1e-30),
-            correlation: correlation.map(|before| channel_correlations(&before, &values[2])),
-        });
-        before = values.into_iter().nth(2);
-    }
-    Ok(found)
-}
-
-fn channel_correlations(a: &Tensor, b: &Tensor) -> Vec<f64> {
-    let [n, c, h, w] = a.shape()[..] else { return Vec::new() };
-    let values = |tensor: &Tensor, channel: usize| -> Vec<f64> {
-        let plane = |image: usize| &tensor.data()[(image * c + channel) * h * w..][..h * w];
-        (0..n).flat_map(plane).map(|&x| f64::from(x)).collect()
-    };
-    (0..c).map(|channel| correlation(&values(a, channel), &values(b, channel))).collect()
-}
-
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-    let (ma, mb) = (mean(a), mean(b));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(&a, &b)| f(a - ma, b - mb)).sum::<f64>();
-    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt().max(1e-30)
-}
-
-/// The unit of a layer's channel that an image excites most: its value, row and column; the first of equals.
-///
-/// # Errors
-/// When the layer is no map, the channel does not exist or the network does not admit the images.
-pub fn strongest(
-    subject: &Subject<'_>,
-    images: &Tensor,
-    layer: &str,
-    channel: usize,
-) -> Result<Vec<(f32, usize, usize)>> {
-    subject.map_layer(layer)?;
-    let values = subject.values(images, &[layer.to_owned()])?;
-    let Some(&[n, c, h, w]) = values.first().map(Tensor::shape) else { return Ok(Vec::new()) };
-    if channel >= c {
-        return Err(ExplainError::unfit("channel", format!("0 to {}", c - 1), channel.to_string()));
-    }
-    let best = |image: usize| {
-        let plane = &values[0].data()[(image * c + channel) * h * w..][..h * w];
-        let first = (f32::NEG_INFINITY, 0, 0);
-        plane
-            .iter()
-            .enumerate()
-            .fold(first, |best, (at, &x)| if x > best.0 { (x, at / w, at % w) } else { best })
-    };
-    Ok((0..n).map(best).collect())
+    let shape = subject.shape_of(images)?;
+    let stages = stages(subject.graph, shape.h, shape.w)?;
+    let mut survey = Survey::new(&stages);
+    Surveyor::new(subject, &stages, images)?.add(&mut survey, images)?;
+    Ok(survey.refinement(&stages))
 }

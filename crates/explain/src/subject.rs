@@ -1,6 +1,6 @@
 //! The network that is looked into.
 
-use residuum_engine::{Engine, InputShape, Sensitivity, SensitivityOptions};
+use residuum_engine::{Engine, Inference, InputShape, Sensitivity, SensitivityOptions};
 use residuum_graph::{Graph, Kind, NodeId, Weights};
 use residuum_tensor::Tensor;
 
@@ -23,11 +23,9 @@ impl Subject<'_> {
     /// # Errors
     /// When the images are no batch that the network admits.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        let shape = self.shape_of(images)?;
-        let mut program = self.engine.inference(self.graph, self.weights, shape, &[])?;
+        let mut program = self.inference(images, &[])?;
         let logits = program.run(images.data()).to_vec();
-        let classes = program.classes();
-        Ok(Tensor::from_fn([shape.n, classes], |index| logits[index]))
+        Ok(Tensor::from_fn([program.shape().n, program.classes()], |index| logits[index]))
     }
 
     /// The values of layers for a batch, each `[n, c, h, w]` or `[n, c]`.
@@ -35,9 +33,17 @@ impl Subject<'_> {
     /// # Errors
     /// When a layer does not exist or the network does not admit the images.
     pub fn values(&self, images: &Tensor, layers: &[String]) -> Result<Vec<Tensor>> {
-        let mut program = self.engine.inference(self.graph, self.weights, self.shape_of(images)?, layers)?;
+        let mut program = self.inference(images, layers)?;
         program.run(images.data());
         Ok(layers.iter().filter_map(|layer| program.tap(layer)).collect())
+    }
+
+    /// A program that answers batches of the size of `images`, with layers whose values can be read.
+    ///
+    /// # Errors
+    /// As [`Subject::values`].
+    pub(crate) fn inference(&self, images: &Tensor, layers: &[String]) -> Result<Inference> {
+        Ok(self.engine.inference(self.graph, self.weights, self.shape_of(images)?, layers)?)
     }
 
     /// A program that follows gradients, for batches of the size of `images`.
@@ -61,15 +67,21 @@ impl Subject<'_> {
     pub fn map_layer(&self, name: &str) -> Result<NodeId> {
         let is_map = |id: &NodeId| matches!(self.graph.node(*id).kind, Kind::Map { .. });
         self.graph.find(name).filter(is_map).ok_or_else(|| {
-            let maps = self.graph.ids().filter(is_map).map(|id| self.graph.node(id).name.as_str());
-            let mut stages: Vec<&str> = maps.map(|name| name.split('.').next().unwrap_or(name)).collect();
-            stages.dedup();
             ExplainError::unfit(
                 format!("layer {name}"),
-                format!("a module with a map, such as {}", stages.join(", ")),
+                format!("a module with a map, such as {}", self.map_modules().join(", ")),
                 if self.graph.find(name).is_some() { "a vector" } else { "no such module" },
             )
         })
+    }
+
+    /// Names of the modules with maps, without their parts: `layer1` for `layer1.0.conv1`.
+    pub fn map_modules(&self) -> Vec<&str> {
+        let maps = self.graph.nodes().iter().filter(|node| matches!(node.kind, Kind::Map { .. }));
+        let mut modules: Vec<&str> =
+            maps.map(|node| node.name.split('.').next().unwrap_or(&node.name)).collect();
+        modules.dedup();
+        modules
     }
 
     pub(crate) fn check_class(&self, class: usize) -> Result<()> {
@@ -80,7 +92,17 @@ impl Subject<'_> {
         Err(ExplainError::unfit("class", expected, class.to_string()))
     }
 
-    fn shape_of(&self, images: &Tensor) -> Result<InputShape> {
+    pub(crate) fn check_channel(&self, layer: &str, channel: usize) -> Result<()> {
+        let Kind::Map { channels } = self.graph.node(self.map_layer(layer)?).kind else { return Ok(()) };
+        if channel < channels {
+            return Ok(());
+        }
+        let expected = format!("0 to {}", channels.saturating_sub(1));
+        Err(ExplainError::unfit(format!("channel of layer {layer}"), expected, channel.to_string()))
+    }
+
+    /// The size of a batch that the network takes.
+    pub(crate) fn shape_of(&self, images: &Tensor) -> Result<InputShape> {
         match *images.shape() {
             [n, c, h, w] if n > 0 && c == self.graph.input_channels() => Ok(InputShape { n, h, w }),
             _ => Err(ExplainError::unfit(

@@ -3,10 +3,24 @@
 use residuum_engine::{Sensitivity, SensitivityOptions};
 use residuum_tensor::Tensor;
 
-use crate::error::Result;
+use crate::error::{ExplainError, Result};
 use crate::subject::{Subject, one_hot};
 
-/// How an image is made that a class's score is high for (Simonyan et al. 2013, §2; Yosinski et al. 2015).
+/// What an image is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// A high score for a class.
+    Class(usize),
+    /// A high mean of one channel of a layer.
+    Channel {
+        /// A module that makes a map.
+        layer: String,
+        /// Which of its channels.
+        channel: usize,
+    },
+}
+
+/// How an image is made that excites something (Simonyan et al. 2013, §2; Yosinski et al. 2015, §3).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Maximisation {
     /// Steps of ascent.
@@ -19,6 +33,19 @@ pub struct Maximisation {
     pub jitter: usize,
     /// Seed of the shifts.
     pub seed: u64,
+    /// Steps from one blur to the next; 0 for none.
+    pub blur_every: usize,
+    /// Standard deviation of the blur, in pixels.
+    pub blur: f32,
+    /// Least and greatest value of each colour after a step.
+    pub range: Option<[[f32; 2]; 3]>,
+}
+
+impl Default for Maximisation {
+    /// Steps of length 1, nothing else.
+    fn default() -> Self {
+        Self { steps: 10, rate: 1.0, decay: 0.0, jitter: 0, seed: 0, blur_every: 0, blur: 0.0, range: None }
+    }
 }
 
 /// An image that was made, and how the objective went.
@@ -30,24 +57,26 @@ pub struct Synthesised {
     pub scores: Vec<f64>,
 }
 
-/// Ascends a class's score: `x ← (1 − decay) x + rate · g / ‖g‖`.
+/// Ascends the goal's score: `x ← (1 − decay) x + rate · g / ‖g‖`. `tell` hears after every step how many of
+/// how many are done, and stops the work by returning false.
 ///
 /// # Errors
-/// When the class does not exist or the network does not admit the image.
+/// When there is no such class, layer or channel, the network does not admit the image, or it was stopped.
 pub fn maximise(
     subject: &Subject<'_>,
     start: &Tensor,
-    class: usize,
+    goal: &Goal,
     options: &Maximisation,
+    mut tell: impl FnMut(usize, usize) -> bool,
 ) -> Result<Synthesised> {
-    subject.check_class(class)?;
-    let asks = SensitivityOptions { to: vec!["input".into()], ..SensitivityOptions::default() };
-    let mut program = subject.sensitivity(start, &asks)?;
-    let seed = one_hot(&[class], subject.classes());
-    let draws = residuum_engine::Draws::new(options.seed, 0);
     let [_, _, h, w] = start.shape()[..] else {
-        return Ok(Synthesised { image: start.clone(), scores: vec![] });
+        return Err(ExplainError::unfit("image", "[1, 3, h, w]", format!("{:?}", start.shape())));
     };
+    let (mut program, seed) = ascent(subject, start, goal)?;
+    let score = |program: &Sensitivity| -> f64 {
+        program.value().data().iter().zip(&seed).map(|(&value, &weight)| f64::from(value * weight)).sum()
+    };
+    let draws = residuum_engine::Draws::new(options.seed, 0);
     let mut image = start.data().to_vec();
     let mut scores = Vec::with_capacity(options.steps + 1);
     for step in 0..options.steps {
@@ -56,9 +85,8 @@ pub fn maximise(
             (draws.uniform(stream, step) * reach as f64) as isize - options.jitter as isize
         };
         let (down, right) = (shift(0), shift(1));
-        let moved = roll(&image, h, w, down, right);
-        program.forward(&moved);
-        scores.push(f64::from(program.value().data()[class]));
+        program.forward(&roll(&image, h, w, down, right));
+        scores.push(score(&program));
         program.backward(&seed);
         let gradient = program.gradient("input").map_or_else(Vec::new, Tensor::into_data);
         let gradient = roll(&gradient, h, w, -down, -right);
@@ -66,10 +94,67 @@ pub fn maximise(
         for (x, g) in image.iter_mut().zip(&gradient) {
             *x = (1.0 - options.decay) * *x + options.rate * (f64::from(*g) / norm) as f32;
         }
+        regularise(&mut image, [h, w], step + 1, options);
+        if !tell(step + 1, options.steps) {
+            return Err(ExplainError::Stopped);
+        }
     }
     program.forward(&image);
-    scores.push(f64::from(program.value().data()[class]));
+    scores.push(score(&program));
     Ok(Synthesised { image: Tensor::from_fn(start.shape().to_vec(), |index| image[index]), scores })
+}
+
+/// A program that follows the goal's score, and the weights of the values that it is the sum of.
+fn ascent(subject: &Subject<'_>, start: &Tensor, goal: &Goal) -> Result<(Sensitivity, Vec<f32>)> {
+    let asks = |of| SensitivityOptions { of, to: vec!["input".into()], ..SensitivityOptions::default() };
+    match goal {
+        Goal::Class(class) => {
+            subject.check_class(*class)?;
+            Ok((subject.sensitivity(start, &asks(None))?, one_hot(&[*class], subject.classes())))
+        }
+        Goal::Channel { layer, channel } => {
+            subject.check_channel(layer, *channel)?;
+            let program = subject.sensitivity(start, &asks(Some(layer.clone())))?;
+            let value = program.value();
+            let area: usize = value.shape().iter().skip(2).product();
+            let mut seed = vec![0.0; value.len()];
+            seed[channel * area..][..area].fill(1.0 / area as f32);
+            Ok((program, seed))
+        }
+    }
+}
+
+/// Keeps the image smooth and its colours possible, as far as that is asked for.
+fn regularise(image: &mut [f32], [h, w]: [usize; 2], step: usize, options: &Maximisation) {
+    if options.blur_every > 0 && step.is_multiple_of(options.blur_every) && options.blur > 0.0 {
+        image.chunks_mut(h * w).for_each(|plane| blur(plane, [h, w], options.blur));
+    }
+    if let Some(range) = options.range {
+        for (plane, [least, greatest]) in image.chunks_mut(h * w).zip(range) {
+            plane.iter_mut().for_each(|x| *x = x.clamp(least, greatest));
+        }
+    }
+}
+
+/// Gaussian blur of one plane, the border repeated.
+fn blur(plane: &mut [f32], [h, w]: [usize; 2], deviation: f32) {
+    let reach = (3.0 * deviation).ceil() as isize;
+    let weight = |at: isize| (-0.5 * (at as f32 / deviation).powi(2)).exp();
+    let total: f32 = (-reach..=reach).map(weight).sum();
+    let mut along = |stride: usize, side: usize| {
+        let before = plane.to_vec();
+        for (index, out) in plane.iter_mut().enumerate() {
+            let at = index / stride % side;
+            let start = index - at * stride;
+            let value = |by: isize| {
+                let place = (at as isize + by).clamp(0, side as isize - 1) as usize;
+                before[start + place * stride] * weight(by)
+            };
+            *out = (-reach..=reach).map(value).sum::<f32>() / total;
+        }
+    };
+    along(1, w);
+    along(w, h);
 }
 
 /// The planes shifted down and to the right, what leaves on one side coming in on the other.
@@ -115,18 +200,20 @@ pub struct Objective {
 /// Momentum of the descent (Mahendran & Vedaldi 2015, §3.3).
 const MOMENTUM: f32 = 0.9;
 
-/// Makes an image whose features at `layer` are those given.
+/// Makes an image whose features at `layer` are those given. `tell` as for [`maximise`].
 ///
 /// # Errors
-/// When the layer does not exist or the network does not admit the image.
+/// When the layer does not exist, its values are no such features, the network does not admit the image, or
+/// it was stopped.
 pub fn invert(
     subject: &Subject<'_>,
     start: &Tensor,
     layer: &str,
     features: &Tensor,
     options: &Inversion,
+    mut tell: impl FnMut(usize, usize) -> bool,
 ) -> Result<Synthesised> {
-    let mut program = inversion_program(subject, start, layer)?;
+    let mut program = inversion_program(subject, start, layer, features)?;
     let mut image = start.clone();
     let mut velocity = vec![0.0f32; image.len()];
     let mut scores = Vec::with_capacity(options.steps);
@@ -137,6 +224,9 @@ pub fn invert(
         for ((x, v), g) in image.data_mut().iter_mut().zip(&mut velocity).zip(&objective.gradient) {
             *v = MOMENTUM * *v - rate * *g as f32;
             *x += *v;
+        }
+        if !tell(step + 1, options.steps) {
+            return Err(ExplainError::Stopped);
         }
     }
     Ok(Synthesised { image, scores })
@@ -153,17 +243,28 @@ pub fn inversion_objective(
     features: &Tensor,
     options: &Inversion,
 ) -> Result<Objective> {
-    let mut program = inversion_program(subject, image, layer)?;
+    let mut program = inversion_program(subject, image, layer, features)?;
     Ok(objective(&mut program, image, features, options))
 }
 
-fn inversion_program(subject: &Subject<'_>, image: &Tensor, layer: &str) -> Result<Sensitivity> {
+fn inversion_program(
+    subject: &Subject<'_>,
+    image: &Tensor,
+    layer: &str,
+    features: &Tensor,
+) -> Result<Sensitivity> {
     let options = SensitivityOptions {
         of: Some(layer.to_owned()),
         to: vec!["input".into()],
         ..SensitivityOptions::default()
     };
-    subject.sensitivity(image, &options)
+    let program = subject.sensitivity(image, &options)?;
+    let value = program.value();
+    if value.shape() != features.shape() {
+        let (expected, found) = (format!("{:?}", value.shape()), format!("{:?}", features.shape()));
+        return Err(ExplainError::unfit(format!("features of layer {layer}"), expected, found));
+    }
+    Ok(program)
 }
 
 fn objective(program: &mut Sensitivity, image: &Tensor, features: &Tensor, options: &Inversion) -> Objective {

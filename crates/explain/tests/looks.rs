@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use residuum_engine::{Engine, EngineOptions, InputShape, TrainingOptions};
 use residuum_explain::{
-    CamMethod, Direction, Inversion, Maximisation, Patch, Pca, ReluRule, Subject, blocks, class_map,
+    CamMethod, Direction, Goal, Inversion, Maximisation, Patch, Pca, ReluRule, Subject, blocks, class_map,
     default_layer, delete_block, effective_receptive_field, identity_path_gradient, input_gradient,
     integrated_gradients, inversion_objective, landscape, maximise, occlusion, receptive_field, response_std,
     saliency, smooth_grad, swap_modules, times_input,
@@ -173,16 +173,16 @@ fn attributions() {
     }
     let uniform = formula::symmetric("noise", 8 * 3072);
     let noise = Tensor::from_fn([8, 3, 32, 32], |i| (3f64.sqrt() * uniform[i]) as f32);
-    s.check_map("smoothgrad", smooth_grad(&subject, &image, class, 0.1, &noise).unwrap().data());
-    let still = smooth_grad(&subject, &image, class, 0.0, &noise).unwrap();
+    s.check_map("smoothgrad", smooth_grad(&subject, &image, class, 0.1, &noise, |_, _| true).unwrap().data());
+    let still = smooth_grad(&subject, &image, class, 0.0, &noise, |_, _| true).unwrap();
     s.check_map("gradient", still.data());
     let zero = Tensor::filled([1, 3, 32, 32], 0.0);
-    let integrated = integrated_gradients(&subject, &image, &zero, class, 64).unwrap();
+    let integrated = integrated_gradients(&subject, &image, &zero, class, 64, |_, _| true).unwrap();
     s.check_map("integrated", integrated.attribution.data());
     Setting::check("integrated sum", integrated.sum, s.number("integrated/sum"));
     Setting::check("integrated gap", integrated.gap, s.number("integrated/gap"));
     // Completeness, as far as the kinks of ReLUs let many steps come.
-    let many = integrated_gradients(&subject, &image, &zero, class, 1024).unwrap();
+    let many = integrated_gradients(&subject, &image, &zero, class, 1024, |_, _| true).unwrap();
     assert!((many.sum - many.gap).abs() < 0.01 * many.gap.abs(), "{} and {}", many.sum, many.gap);
 }
 
@@ -191,7 +191,7 @@ fn class_maps() {
     let s = Setting::new();
     let (subject, image, class) = (s.subject(), s.image(0), s.class());
     assert_eq!(default_layer(&subject).as_deref(), Some("layer3.2.relu2"));
-    let map = |method| class_map(&subject, &image, class, "layer3", method).unwrap();
+    let map = |method| class_map(&subject, &image, class, "layer3", method, |_, _| true).unwrap();
     s.check_rows("gradcam", &map(CamMethod::GradCam), CLOSE);
     s.check_rows("gradcam_pp", &map(CamMethod::GradCamPlusPlus), CLOSE);
     // Two singular values lie close together.
@@ -220,13 +220,13 @@ fn class_maps() {
         assert!(other.data().iter().any(|&x| x > 0.0), "{method:?}");
     }
     assert!(
-        class_map(&subject, &image, class, "layer9", CamMethod::GradCam)
+        class_map(&subject, &image, class, "layer9", CamMethod::GradCam, |_, _| true)
             .unwrap_err()
             .to_string()
             .contains("layer3")
     );
     assert!(
-        class_map(&subject, &image, 10, "layer3", CamMethod::GradCam)
+        class_map(&subject, &image, 10, "layer3", CamMethod::GradCam, |_, _| true)
             .unwrap_err()
             .to_string()
             .contains("0 to 9")
@@ -253,8 +253,9 @@ fn synthesis() {
     let s = Setting::new();
     let (subject, class) = (s.subject(), s.class());
     let zero = Tensor::filled([1, 3, 32, 32], 0.0);
-    let options = Maximisation { steps: 10, rate: 1.0, decay: 0.01, jitter: 0, seed: 0 };
-    let made = maximise(&subject, &zero, class, &options).unwrap();
+    let options = Maximisation { steps: 10, decay: 0.01, ..Maximisation::default() };
+    let goal = Goal::Class(class);
+    let made = maximise(&subject, &zero, &goal, &options, |_, _| true).unwrap();
     // The path crosses kinks of ReLUs, behind which rounding sends it elsewhere: the scores stay close.
     let scores = s.golden["activation_maximisation"]["scores"].as_array().unwrap();
     for (step, (&found, want)) in made.scores.iter().zip(scores).enumerate() {
@@ -264,7 +265,8 @@ fn synthesis() {
     }
     let norm = made.image.data().iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     assert!((norm / s.number("activation_maximisation/norm") - 1.0).abs() < 1e-2, "{norm}");
-    let shaken = maximise(&subject, &zero, class, &Maximisation { jitter: 3, ..options }).unwrap();
+    let shaken =
+        maximise(&subject, &zero, &goal, &Maximisation { jitter: 3, ..options }, |_, _| true).unwrap();
     assert!(shaken.scores.last() > shaken.scores.first());
 
     let features = subject.values(&s.image(0), &["layer2".into()]).unwrap().remove(0);

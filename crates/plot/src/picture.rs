@@ -20,6 +20,7 @@ pub struct Picture {
     width: usize,
     height: usize,
     pixels: Vec<u8>,
+    legend: String,
 }
 
 impl Picture {
@@ -29,7 +30,18 @@ impl Picture {
     /// When the number of bytes is not that of the size.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Self {
         assert_eq!(pixels.len(), 3 * width * height, "three bytes for each of {width}×{height} pixels");
-        Self { width, height, pixels }
+        Self { width, height, pixels, legend: String::new() }
+    }
+
+    /// The same picture with what its colours mean, for a line below it.
+    #[must_use]
+    pub fn with_legend(self, legend: impl Into<String>) -> Self {
+        Self { legend: legend.into(), ..self }
+    }
+
+    /// What the colours mean; empty where they speak for themselves.
+    pub fn legend(&self) -> &str {
+        &self.legend
     }
 
     /// A map of signed values, `height` rows of `width`: white is nothing, blue less, red more. The ends of
@@ -38,9 +50,10 @@ impl Picture {
     /// # Panics
     /// When the number of values is not that of the size.
     pub fn signed(values: &[f32], width: usize, height: usize) -> Self {
-        let end = percentile(values.iter().map(|x| f64::from(x.abs())), COVERED).max(f64::MIN_POSITIVE);
+        let end = end_of(values);
         let colour = |&x: &f32| ramp(&DIVERGING, f64::midpoint(f64::from(x) / end, 1.0));
-        Self::new(width, height, values.iter().flat_map(colour).collect())
+        let picture = Self::new(width, height, values.iter().flat_map(colour).collect());
+        picture.with_legend(format!("blue -{0}, red {0}", short(end)))
     }
 
     /// A map of values from the least, dark, to the greatest, bright.
@@ -49,7 +62,9 @@ impl Picture {
     /// When the number of values is not that of the size.
     pub fn heat(values: &[f32], width: usize, height: usize) -> Self {
         let colour = |x: f64| ramp(&SEQUENTIAL, x);
-        Self::new(width, height, scaled(values).flat_map(colour).collect())
+        let picture = Self::new(width, height, scaled(values).flat_map(colour).collect());
+        let [least, most] = ends(values).map(|x| short(x.into()));
+        picture.with_legend(format!("dark {least}, bright {most}"))
     }
 
     /// The same in grey.
@@ -72,15 +87,33 @@ impl Picture {
         Self::new(width, height, (0..area).flat_map(pixel).collect())
     }
 
-    /// This picture under another of the same size: the mean of both.
+    /// Planes of red, green and blue of signed values: grey is nothing. The ends of the colours are the 99th
+    /// percentile of the magnitudes.
+    ///
+    /// # Panics
+    /// When the number of values is not that of the size.
+    pub fn signed_colours(planes: &[f32], width: usize, height: usize) -> Self {
+        let (end, area) = (end_of(planes), width * height);
+        assert_eq!(planes.len(), 3 * area, "three planes of {width}×{height}");
+        let byte = |x: f32| (127.5 + 127.5 * (f64::from(x) / end).clamp(-1.0, 1.0)).round() as u8;
+        let pixel = |at: usize| [0, 1, 2].map(|colour| byte(planes[colour * area + at]));
+        let picture = Self::new(width, height, (0..area).flat_map(pixel).collect());
+        picture.with_legend(format!("grey 0, black -{0}, white {0}", short(end)))
+    }
+
+    /// This picture under another of the same size: the mean of both, so bright that its brightest value is
+    /// the brightest there is.
     ///
     /// # Panics
     /// When the sizes differ.
     #[must_use]
     pub fn under(&self, over: &Self) -> Self {
         assert_eq!((self.width, self.height), (over.width, over.height), "pictures of one size");
-        let mean = |(&a, &b): (&u8, &u8)| u8::midpoint(a, b);
-        Self { pixels: self.pixels.iter().zip(&over.pixels).map(mean).collect(), ..*self }
+        let sum = |(&a, &b): (&u8, &u8)| u16::from(a) + u16::from(b);
+        let sums: Vec<u16> = self.pixels.iter().zip(&over.pixels).map(sum).collect();
+        let most = f64::from(sums.iter().copied().max().unwrap_or(1).max(1));
+        let pixels = sums.into_iter().map(|sum| (255.0 * f64::from(sum) / most).round() as u8).collect();
+        Self { pixels, legend: over.legend.clone(), ..*self }
     }
 
     /// Every pixel as a square of `factor` × `factor`.
@@ -88,7 +121,22 @@ impl Picture {
     pub fn enlarged(&self, factor: usize) -> Self {
         let (width, height) = (self.width * factor, self.height * factor);
         let pixel = |at: usize| self.pixel(at % width / factor, at / width / factor);
-        Self { width, height, pixels: (0..width * height).flat_map(pixel).collect() }
+        Self { width, height, pixels: (0..width * height).flat_map(pixel).collect(), ..self.clone() }
+    }
+
+    /// The picture in the middle of a white one, or as much of its middle as that holds.
+    #[must_use]
+    pub fn centred(&self, width: usize, height: usize) -> Self {
+        let place =
+            |at: usize, to: usize, from: usize| (at + from / 2).checked_sub(to / 2).filter(|at| *at < from);
+        let pixel = |index: usize| {
+            let (x, y) = (index % width, index / width);
+            match (place(x, width, self.width), place(y, height, self.height)) {
+                (Some(x), Some(y)) => self.pixel(x, y),
+                _ => [0xff; 3],
+            }
+        };
+        Self { width, height, pixels: (0..width * height).flat_map(pixel).collect(), ..self.clone() }
     }
 
     /// Tiles in rows of `columns`, a pixel of white between them.
@@ -98,7 +146,7 @@ impl Picture {
     pub fn grid(tiles: &[Self], columns: usize) -> Self {
         let (w, h) = (tiles[0].width + 1, tiles[0].height + 1);
         let (width, height) = (columns.min(tiles.len()) * w - 1, tiles.len().div_ceil(columns) * h - 1);
-        let mut grid = Self { width, height, pixels: vec![0xff; 3 * width * height] };
+        let mut grid = Self::new(width, height, vec![0xff; 3 * width * height]);
         for (index, tile) in tiles.iter().enumerate() {
             assert_eq!((tile.width + 1, tile.height + 1), (w, h), "tiles of one size");
             grid.paste(index % columns * w, index / columns * h, tile);
@@ -144,10 +192,34 @@ impl Picture {
     }
 }
 
+/// Least and greatest.
+fn ends(values: &[f32]) -> [f32; 2] {
+    let first = [f32::INFINITY, f32::NEG_INFINITY];
+    values.iter().fold(first, |[min, max], &x| [min.min(x), max.max(x)])
+}
+
+/// Magnitude that stands for the ends of signed colours: so that they show more than signs where most of a
+/// map is nothing, zeros are not counted.
+fn end_of(values: &[f32]) -> f64 {
+    let magnitudes = values.iter().filter(|x| **x != 0.0).map(|x| f64::from(x.abs()));
+    percentile(magnitudes, COVERED).max(f64::MIN_POSITIVE)
+}
+
+/// A number in three digits.
+fn short(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || (1e-3..1e5).contains(&size) {
+        let decimals = (2 - size.max(1e-3).log10().floor() as i32).clamp(0, 5) as usize;
+        let text = format!("{value:.decimals$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    } else {
+        format!("{value:.1e}")
+    }
+}
+
 /// Values brought to 0…1; all 0 where they are alike.
 fn scaled(values: &[f32]) -> impl Iterator<Item = f64> {
-    let min = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let [min, max] = ends(values);
     let range = f64::from(max) - f64::from(min);
     values.iter().map(move |&x| if range > 0.0 { (f64::from(x) - f64::from(min)) / range } else { 0.0 })
 }
@@ -188,6 +260,39 @@ mod tests {
     fn nothing_is_white_and_signs_are_told_apart() {
         let map = Picture::signed(&[-1.0, 0.0, 1.0], 3, 1);
         assert_eq!(map.pixels(), [DIVERGING[0], DIVERGING[2], DIVERGING[4]].concat());
+        assert_eq!(map.legend(), "blue -1, red 1");
+        let sparse: Vec<f32> = (0..1000).map(|i| if i < 3 { i as f32 } else { 0.0 }).collect();
+        assert_eq!(Picture::signed(&sparse, 1000, 1).legend(), "blue -2, red 2");
+        let map = Picture::signed_colours(&[-2.0, 0.0, 0.0, 2.0, 0.0, 0.0], 2, 1);
+        assert_eq!(map.pixels(), [0, 128, 128, 128, 255, 128]);
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (-0.12345, "-0.123"),
+            (0.0012345, "0.00123"),
+            (123.4, "123"),
+            (2e-6, "2.0e-6"),
+        ] {
+            assert_eq!(short(value), text);
+        }
+    }
+
+    #[test]
+    fn an_overlay_is_the_mean_made_as_bright_as_can_be() {
+        let (dark, map) =
+            (Picture::new(2, 1, vec![100, 0, 0, 50, 50, 50]), Picture::new(2, 1, vec![0, 0, 0, 150, 50, 0]));
+        assert_eq!(dark.under(&map).pixels(), [128, 0, 0, 255, 128, 64]);
+    }
+
+    #[test]
+    fn a_picture_keeps_its_middle() {
+        let picture = Picture::new(1, 1, vec![1, 2, 3]);
+        assert_eq!(picture.centred(3, 1).pixels(), [255, 255, 255, 1, 2, 3, 255, 255, 255]);
+        assert_eq!(picture.centred(3, 1).centred(1, 1), picture);
     }
 
     #[test]

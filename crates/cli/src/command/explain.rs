@@ -1,20 +1,29 @@
 //! `residuum explain`: which pixels and places an answer depends on, as pictures and arrays.
 
+mod finding;
+mod made;
+
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use residuum::classify::{Loaded, read_image};
 use residuum::engine::Engine;
 use residuum::explain::{
-    CamMethod, Maximisation, Patch, ReluRule, Subject, class_map, default_layer, gaussian, input_gradient,
-    integrated_gradients, maximise, occlusion, saliency, smooth_grad, upsample,
+    CamMethod, ExplainError, Patch, ReluRule, Subject, class_map, default_layer, gaussian, input_gradient,
+    integrated_gradients, occlusion, saliency, smooth_grad, upsample,
 };
 use residuum::formats::{disk, npy};
 use residuum::plot::{Picture, Sheet};
 use residuum::tensor::Tensor;
 use serde::Serialize;
 
+use self::finding::{Finding, activations, coloured, filters, heat, over, signed};
+use super::train::listen;
 use super::{EngineArgs, load, positive};
 use crate::exit::ExitStatus;
 use crate::output;
@@ -22,13 +31,15 @@ use crate::progress::Progress;
 
 /// Show what an answer depends on
 ///
-/// Every method gives a picture (PNG) and its array (npy) for each image; several images or methods give a
-/// contact sheet as well. Scores are logits, images are prepared as the model asks.
+/// Every method gives a labelled picture (PNG) and its array (npy) for each image; several images or methods
+/// give a contact sheet as well. Scores are logits, images are prepared as the model asks. Signed maps are
+/// blue below and red above zero, up to the 99th percentile of the magnitudes; other maps go from dark to
+/// bright, overlays are half image, half map.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Methods, separated by commas
-    #[arg(value_name = "METHOD", value_enum, value_delimiter = ',', num_args = 1, required = true)]
-    methods: Vec<Method>,
+    #[arg(value_name = "METHODS", value_parser = MethodsParser)]
+    methods: Methods,
     /// Run folder, model file, or foreign file of weights with --model
     #[arg(value_name = "MODEL")]
     model_path: String,
@@ -41,15 +52,19 @@ pub(crate) struct Args {
     /// Class to explain, by name or number [default: the most probable]
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// Layer that class maps, activations and the like look at [default: the last map]
+    /// Layer that class maps, `activations` and `maximise` look at [default: the last map]; `invert` needs one
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
+    /// Channel of the layer that `maximise` makes an image for, instead of a class
+    #[arg(long, value_name = "N", requires = "layer")]
+    channel: Option<usize>,
     /// Side of the patch of `occlusion` in pixels [default: an eighth of the image]
     #[arg(long, value_name = "PIXELS", value_parser = side)]
     patch: Option<usize>,
-    /// Samples of `smooth-grad`, steps of `integrated-gradients` and `maximise`
-    #[arg(long, value_name = "N", default_value = "50", value_parser = side)]
-    samples: usize,
+    /// Samples of `smooth-grad`, steps of `integrated-gradients` [default: 50] and of `maximise` and `invert`
+    /// [default: 200]
+    #[arg(long, value_name = "N", value_parser = side)]
+    samples: Option<usize>,
     /// Folder for the results
     #[arg(long, short = 'o', value_name = "DIR", default_value = "explanations")]
     out: PathBuf,
@@ -98,13 +113,47 @@ enum Method {
     Activations,
     /// The filters of the first convolution, one tile each
     Filters,
-    /// An image that the class's score is high for (Simonyan et al. 2013)
+    /// An image that the score of a class or channel is high for (Simonyan et al. 2013)
     Maximise,
+    /// An image that has the features of the given one at --layer (Mahendran & Vedaldi 2015)
+    Invert,
+}
+
+/// Several of them, as one word.
+#[derive(Clone, Debug)]
+struct Methods(Vec<Method>);
+
+/// Reads methods between commas. A list of words would leave clap to guess where the images begin.
+#[derive(Clone)]
+struct MethodsParser;
+
+impl TypedValueParser for MethodsParser {
+    type Value = Methods;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Methods, clap::Error> {
+        let one = EnumValueParser::<Method>::new();
+        let text = value.to_string_lossy();
+        let parts = text.split(',').map(|part| one.parse_ref(command, argument, OsStr::new(part)));
+        parts.collect::<Result<_, _>>().map(Methods)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Method::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 impl Method {
     const fn takes_image(self) -> bool {
         !matches!(self, Self::Filters | Self::Maximise)
+    }
+
+    const fn takes_layer(self) -> bool {
+        self.cam().is_some() || matches!(self, Self::GuidedGradCam | Self::Activations | Self::Invert)
     }
 
     const fn cam(self) -> Option<CamMethod> {
@@ -129,12 +178,6 @@ fn side(text: &str) -> Result<usize, String> {
     positive(text, 100_000)
 }
 
-/// What a method found.
-struct Finding {
-    array: Tensor,
-    picture: Picture,
-}
-
 /// An image as the network reads it, and as people see it.
 struct Subjected {
     name: String,
@@ -155,53 +198,80 @@ struct Json<'a> {
 
 pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     let loaded = load(&args.model_path, args.model.as_deref())?;
-    if args.images.is_empty() && args.methods.iter().any(|method| method.takes_image()) {
-        bail!("IMAGE: expected at least one image for {}, found none", args.methods[0].name());
+    if let (true, Some(method)) = (args.images.is_empty(), args.methods.0.iter().find(|m| m.takes_image())) {
+        bail!("IMAGE: expected at least one image for {}, found none", method.name());
     }
     let engine = args.engine.engine()?;
-    let explainer = Explainer { args: &args, loaded: &loaded, engine: &engine };
-    let images = explainer.images()?;
-    let layer = explainer.layer()?;
-    disk::create_dir_all(&args.out)?;
-    let (with_image, alone): (Vec<Method>, Vec<Method>) =
-        args.methods.iter().partition(|method| method.takes_image());
-    let mut sheet = Sheet {
-        title: format!("{} on {}", names(&with_image), loaded.model.name),
-        columns: std::iter::once("image".to_owned()).chain(with_image.iter().map(|m| m.name())).collect(),
-        rows: Vec::new(),
-    };
-    for image in &images {
-        let mut tiles = vec![Some(image.seen.clone())];
-        for &method in &with_image {
-            let finding = explainer.explain(method, image, &layer)?;
-            explainer.save(method, &image.name, image.class, &finding)?;
-            tiles.push((finding.picture.width() <= 2 * image.seen.width()).then_some(finding.picture));
+    let explainer = Explainer { args: &args, loaded: &loaded, engine: &engine, stop: listen()? };
+    explainer.all().or_else(|error| match error.downcast_ref() {
+        Some(ExplainError::Stopped) => {
+            output::note("stopped; what is done stays");
+            Ok(ExitStatus::Interrupted)
         }
-        let class = &loaded.info.class_names[image.class];
-        sheet.rows.push((format!("{}: {class}", image.name), tiles));
-    }
-    for method in alone {
-        explainer.without_image(method)?;
-    }
-    if images.len() * with_image.len() > 1 {
-        let path = args.out.join("sheet.png");
-        disk::write_bytes(&path, &sheet.png()?)?;
-        output::note(&format!("contact sheet {}", path.display()));
-    }
-    Ok(ExitStatus::Done)
-}
-
-fn names(methods: &[Method]) -> String {
-    methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ")
+        _ => Err(error),
+    })
 }
 
 struct Explainer<'a> {
     args: &'a Args,
     loaded: &'a Loaded,
     engine: &'a Engine,
+    stop: Arc<AtomicBool>,
 }
 
 impl Explainer<'_> {
+    /// Every method for every image.
+    fn all(&self) -> Result<ExitStatus> {
+        let args = self.args;
+        let images = self.images()?;
+        let layer = self.layer()?;
+        disk::create_dir_all(&args.out)?;
+        let (with_image, alone): (Vec<Method>, Vec<Method>) =
+            args.methods.0.iter().partition(|method| method.takes_image());
+        let mut sheet = Sheet {
+            title: self.loaded.model.name.clone(),
+            columns: std::iter::once("image".to_owned()).chain(with_image.iter().map(|m| m.name())).collect(),
+            rows: Vec::new(),
+        };
+        for image in &images {
+            let mut tiles = vec![Some(image.seen.clone())];
+            for &method in &with_image {
+                let finding = self.explain(method, image, &layer)?;
+                self.save(method, Some(image), &finding)?;
+                let tile = finding.pictures.into_iter().last().map(|(_, picture)| picture);
+                tiles.push(tile.filter(|tile| tile.width() <= 2 * image.seen.width()));
+            }
+            sheet.rows.push((format!("{}: {}", image.name, self.class_name(image.class)), tiles));
+        }
+        for method in alone {
+            let finding = match method {
+                Method::Filters => filters(self.loaded)?,
+                _ => self.maximise()?,
+            };
+            self.save(method, None, &finding)?;
+        }
+        if images.len() * with_image.len() > 1 {
+            let path = args.out.join("sheet.png");
+            disk::write_bytes(&path, &sheet.png()?)?;
+            output::note(&format!("contact sheet {}", path.display()));
+        }
+        Ok(ExitStatus::Done)
+    }
+
+    fn class_name(&self, class: usize) -> &str {
+        &self.loaded.info.class_names[class]
+    }
+
+    /// Shows how far a method is, and whether it may go on.
+    fn tell(&self, method: Method, name: &str) -> impl FnMut(usize, usize) -> bool {
+        let (stop, what, name) = (Arc::clone(&self.stop), method.name(), name.to_owned());
+        let mut progress: Option<Progress> = None;
+        move |done, all| {
+            progress.get_or_insert_with(|| Progress::new(&what, all as u64)).set(done as u64, &name);
+            !stop.load(Ordering::Relaxed)
+        }
+    }
+
     fn subject(&self) -> Subject<'_> {
         Subject { engine: self.engine, graph: &self.loaded.model.graph, weights: &self.loaded.weights }
     }
@@ -238,153 +308,109 @@ impl Explainer<'_> {
         Ok(images)
     }
 
+    /// The layer that is looked at; the images themselves where no method looks at one.
     fn layer(&self) -> Result<String> {
-        let subject = self.subject();
-        let layer = self.args.layer.clone().or_else(|| default_layer(&subject));
-        let Some(layer) = layer else { bail!("--layer: the network has no pooled map; name a layer") };
+        let (subject, args) = (self.subject(), self.args);
+        let takes = |method: &&Method| {
+            method.takes_layer() || (**method == Method::Maximise && args.channel.is_some())
+        };
+        let Some(method) = args.methods.0.iter().find(takes) else { return Ok("input".to_owned()) };
+        let inverts = args.methods.0.contains(&Method::Invert);
+        let fallback = || default_layer(&subject).filter(|_| !inverts);
+        let Some(layer) = args.layer.clone().or_else(fallback) else {
+            let (method, modules) = (if inverts { Method::Invert } else { *method }, subject.map_modules());
+            let why = if inverts { "found none" } else { "since the network pools no map" };
+            bail!("--layer: expected a layer for {}, {why}; there are {}", method.name(), modules.join(", "))
+        };
         subject.map_layer(&layer)?;
         Ok(layer)
+    }
+
+    fn samples(&self) -> usize {
+        self.args.samples.unwrap_or(50)
     }
 
     fn explain(&self, method: Method, image: &Subjected, layer: &str) -> Result<Finding> {
         let subject = self.subject();
         let (x, class) = (&image.prepared, image.class);
-        let [_, _, h, w] = x.shape()[..] else { bail!("images have four dimensions") };
+        let tell = self.tell(method, &image.name);
         if let Some(cam) = method.cam() {
-            return Ok(over(image, class_map(&subject, x, class, layer, cam)?, h, w));
+            return Ok(over(&image.seen, class_map(&subject, x, class, layer, cam, tell)?));
         }
         let gradient = |rule| input_gradient(&subject, x, &[class], rule);
         Ok(match method {
-            Method::Gradient => signed(gradient(ReluRule::Derivative)?, h, w),
-            Method::Saliency => {
-                let map = saliency(&gradient(ReluRule::Derivative)?);
-                let picture = Picture::heat(map.data(), w, h);
-                Finding { array: map, picture }
-            }
+            Method::Gradient => signed(gradient(ReluRule::Derivative)?),
+            Method::Saliency => heat(saliency(&gradient(ReluRule::Derivative)?)),
             Method::SmoothGrad => {
-                let noise = gaussian(0, &[self.args.samples, 3, h, w]);
-                let map = saliency(&smooth_grad(&subject, x, class, 0.15, &noise)?);
-                let picture = Picture::heat(map.data(), w, h);
-                Finding { array: map, picture }
+                let noise = gaussian(0, &[&[self.samples()], &x.shape()[1..]].concat());
+                heat(saliency(&smooth_grad(&subject, x, class, 0.15, &noise, tell)?))
             }
             Method::IntegratedGradients => {
                 let baseline = Tensor::filled(x.shape().to_vec(), 0.0);
-                signed(
-                    integrated_gradients(&subject, x, &baseline, class, self.args.samples)?.attribution,
-                    h,
-                    w,
-                )
+                let steps = self.samples();
+                signed(integrated_gradients(&subject, x, &baseline, class, steps, tell)?.attribution)
             }
-            Method::Guided => coloured(gradient(ReluRule::Guided)?, h, w),
-            Method::Deconv => coloured(gradient(ReluRule::Deconvolution)?, h, w),
+            Method::Guided => coloured(gradient(ReluRule::Guided)?),
+            Method::Deconv => coloured(gradient(ReluRule::Deconvolution)?),
             Method::GuidedGradCam => {
-                let map = upsample(&class_map(&subject, x, class, layer, CamMethod::GradCam)?, h, w);
+                let map = class_map(&subject, x, class, layer, CamMethod::GradCam, tell)?;
+                let map = upsample(&map, image.seen.height(), image.seen.width());
                 let mut guided = gradient(ReluRule::Guided)?;
-                let area = h * w;
+                let area = map.len();
                 guided.data_mut().iter_mut().enumerate().for_each(|(i, g)| *g *= map.data()[i % area]);
-                coloured(guided, h, w)
+                coloured(guided)
             }
-            Method::Occlusion => self.occlude(image, h, w)?,
-            _ => self.activations(x, layer)?,
+            Method::Occlusion => {
+                let size = self.args.patch.unwrap_or((image.seen.height() / 8).max(1));
+                let patch = Patch { size, stride: (size / 2).max(1), fill: 0.0 };
+                finding::lost(&image.seen, occlusion(&subject, x, class, patch, tell)?)
+            }
+            Method::Invert => self.invert(image, layer)?,
+            _ => activations(subject.values(x, &[layer.to_owned()])?.remove(0), layer)?,
         })
     }
 
-    fn occlude(&self, image: &Subjected, h: usize, w: usize) -> Result<Finding> {
-        let size = self.args.patch.unwrap_or((h / 8).max(1));
-        let patch = Patch { size, stride: (size / 2).max(1), fill: 0.0 };
-        let places = |side: usize| (side.saturating_sub(size)) / patch.stride + 1;
-        let mut progress = Progress::new("occlusion", (places(h) * places(w)) as u64);
-        let map = occlusion(&self.subject(), &image.prepared, image.class, patch, |done, _| {
-            progress.set(done as u64, &image.name);
-            true
-        })?;
-        let large = upsample(&map, h, w);
-        let picture = image.seen.under(&Picture::signed(large.data(), w, h));
-        Ok(Finding { array: map, picture })
-    }
-
-    fn activations(&self, x: &Tensor, layer: &str) -> Result<Finding> {
-        let values = self.subject().values(x, &[layer.to_owned()])?.remove(0);
-        let [_, channels, h, w] = values.shape()[..] else {
-            bail!("{layer}: expected a map, found a vector")
-        };
-        let area = h * w;
-        let tiles: Vec<Picture> =
-            values.data().chunks(area).map(|plane| Picture::heat(plane, w, h)).collect();
-        let columns = (channels as f64).sqrt().ceil() as usize;
-        let picture = Picture::grid(&tiles, columns).enlarged((16 / w.max(1)).max(1));
-        Ok(Finding { array: values, picture })
-    }
-
-    fn without_image(&self, method: Method) -> Result<()> {
-        let subject = self.subject();
-        let class = self.named_class()?.unwrap_or(0);
-        let finding = if method == Method::Filters {
-            filters(self.loaded)?
-        } else {
-            let side = self.loaded.info.preprocess.crop;
-            let start = Tensor::filled([1, 3, side, side], 0.0);
-            let options =
-                Maximisation { steps: self.args.samples, rate: 1.0, decay: 0.01, jitter: side / 32, seed: 0 };
-            let made = maximise(&subject, &start, class, &options)?;
-            let picture = Picture::colours(made.image.data(), side, side);
-            Finding { array: made.image, picture }
-        };
-        self.save(method, &self.loaded.model.name, class, &finding)
-    }
-
-    fn save(&self, method: Method, image: &str, class: usize, finding: &Finding) -> Result<()> {
-        let base = format!("{image}.{}", method.name());
+    /// Writes a labelled picture and the array.
+    fn save(&self, method: Method, image: Option<&Subjected>, finding: &Finding) -> Result<()> {
+        let model = &self.loaded.model.name;
+        let name = image.map_or(model, |image| &image.name);
+        let class = image
+            .map_or_else(|| self.named_class().map(|class| class.unwrap_or(0)), |image| Ok(image.class))?;
+        let base = format!("{name}.{}", method.name());
         let (picture, array) =
             (self.args.out.join(format!("{base}.png")), self.args.out.join(format!("{base}.npy")));
-        disk::write_bytes(&picture, &finding.picture.png()?)?;
+        let original = image.map(|image| ("image".to_owned(), image.seen.clone()));
+        let (columns, tiles) = original
+            .into_iter()
+            .chain(finding.pictures.clone())
+            .map(|(name, tile)| (name, Some(tile)))
+            .unzip();
+        let about = self.about(method, class);
+        let sheet =
+            Sheet { title: format!("{}, {model}", method.name()), columns, rows: vec![(about, tiles)] };
+        disk::write_bytes(&picture, &sheet.png()?)?;
         npy::write_f32(&array, &finding.array)?;
         let (picture, array) = (picture.display().to_string(), array.display().to_string());
         if self.args.json {
-            let class_name = &self.loaded.info.class_names[class];
-            let (method, picture, array) = (&method.name(), &picture, &array);
+            let class_name = self.class_name(class);
+            let (method, image, picture, array) = (&method.name(), name, &picture, &array);
             return output::json("explain", Json { method, image, class, class_name, picture, array });
         }
         output::data(&picture)
     }
-}
 
-/// A class map, brought to the size of the image and laid over it.
-fn over(image: &Subjected, map: Tensor, h: usize, w: usize) -> Finding {
-    let large = upsample(&map, h, w);
-    let picture = image.seen.under(&Picture::heat(large.data(), w, h));
-    Finding { array: map, picture }
-}
-
-/// A gradient's sum over the colours in signed colours.
-fn signed(gradient: Tensor, h: usize, w: usize) -> Finding {
-    let area = h * w;
-    let sum = |at: usize| (0..3).map(|colour| gradient.data()[colour * area + at]).sum();
-    let map: Vec<f32> = (0..area).map(sum).collect();
-    Finding { picture: Picture::signed(&map, w, h), array: gradient }
-}
-
-/// A gradient as a picture of its own.
-fn coloured(gradient: Tensor, h: usize, w: usize) -> Finding {
-    Finding { picture: Picture::colours(gradient.data(), w, h), array: gradient }
-}
-
-/// The filters of the first convolution, all on one scale.
-fn filters(loaded: &Loaded) -> Result<Finding> {
-    let first = loaded.model.graph.params().iter().find(|param| param.shape.len() == 4);
-    let Some(weights) = first.and_then(|param| loaded.weights.get(&param.name)) else {
-        bail!("{}: expected a convolution, found none", loaded.model.name)
-    };
-    let [count, channels, h, w] = weights.shape()[..] else { bail!("filters have four dimensions") };
-    let columns = (count as f64).sqrt().ceil() as usize;
-    let largest = weights.data().iter().fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
-    let byte = |x: f32| (127.5 + 127.5 * x / largest).round() as u8;
-    let tile = |filter: &[f32]| {
-        let value = |colour: usize, at: usize| byte(filter[colour.min(channels - 1) * h * w + at]);
-        Picture::new(w, h, (0..h * w).flat_map(|at| [0, 1, 2].map(|colour| value(colour, at))).collect())
-    };
-    let tiles: Vec<Picture> = weights.data().chunks(channels * h * w).map(|f| tile(f).enlarged(6)).collect();
-    Ok(Finding { array: weights.clone(), picture: Picture::grid(&tiles, columns) })
+    /// What a picture is about: class, layer, channel, as far as the method looks at them.
+    fn about(&self, method: Method, class: usize) -> String {
+        let layer = || self.layer().unwrap_or_default();
+        let channel = self.args.channel.filter(|_| method == Method::Maximise);
+        match (method, channel) {
+            (Method::Filters, _) => "first convolution".to_owned(),
+            (Method::Activations | Method::EigenCam | Method::Invert, _) => format!("layer {}", layer()),
+            (_, Some(channel)) => format!("layer {}, channel {channel}", layer()),
+            _ if method.takes_layer() => format!("{}, layer {}", self.class_name(class), layer()),
+            _ => self.class_name(class).to_owned(),
+        }
+    }
 }
 
 /// The class of the largest logit.

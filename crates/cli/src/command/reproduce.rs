@@ -1,19 +1,21 @@
 //! `residuum reproduce`: a paper's experiment end to end.
 
+mod study;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use residuum::experiments::{
-    Experiment, ExperimentError, Observer, Options, Outcome, Report, Reproduction, RunNote, RunState, Scale,
-    experiments, find,
+    Entry, Experiment, ExperimentError, Observer, Options, Outcome, Report, Reproduction, RunNote, RunState,
+    Scale, Study, experiments, find, studies,
 };
 use residuum::train::{EpochRecord, Step};
 use serde::Serialize;
 
-use super::EngineArgs;
 use super::train::{fail as fail_training, listen, quoted, time};
+use super::{EngineArgs, positive};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table};
 use crate::progress::Progress;
@@ -23,28 +25,50 @@ use crate::progress::Progress;
 /// Results go to reproductions/NAME-SCALE-DATA or to --output: the curves as SVG and PNG, a table with the
 /// published figures beside ours, the command of each run, and a page that says what was scaled down. What
 /// was interrupted goes on where it stopped when the same command is given again.
+///
+/// chu2017 trains nothing: it looks into a MODEL, and writes a page with the images that excite its channels
+/// most, block by block, beside the guided gradients of the excited units.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the experiment
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// A few minutes on two cores, or the original protocol
-    #[arg(long, value_enum, value_name = "SCALE", default_value = "quick")]
-    scale: ScaleArg,
+    /// For chu2017: run folder, model file, or foreign file of weights with --model
+    #[arg(value_name = "MODEL")]
+    model_path: Option<String>,
+    /// A few minutes on two cores, or the original protocol [default: quick]
+    #[arg(long, value_enum, value_name = "SCALE")]
+    scale: Option<ScaleArg>,
     /// Data set: `shapes`, a folder or a file
     #[arg(long, value_name = "DATA", default_value = "shapes")]
     data: String,
     /// Folder for the results
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Seed of every run
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Seed of every run [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Name of the network of a foreign file, such as resnet50.tv
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// For chu2017: the first so many test pictures [default: all]
+    #[arg(long, value_name = "N", value_parser = count)]
+    images: Option<usize>,
+    /// For chu2017: channels to show, in every stage that has them [default: the most varied]
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', conflicts_with = "most_varied")]
+    channels: Vec<usize>,
+    /// For chu2017: how many of the most varied channels of each stage to show [default: 3]
+    #[arg(long, value_name = "N", value_parser = count)]
+    most_varied: Option<usize>,
     #[command(flatten)]
     engine: EngineArgs,
     /// Print one JSON object at the end
     #[arg(long)]
     json: bool,
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    positive(text, 100_000_000)
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -58,7 +82,7 @@ enum ScaleArg {
 pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     match &args.name {
         None => list(args.json),
-        Some(name) => reproduce(&args, name).or_else(|error| error.downcast().map_or_else(Err, fail)),
+        Some(name) => begin(&args, name).or_else(|error| error.downcast().map_or_else(Err, fail)),
     }
 }
 
@@ -74,13 +98,27 @@ fn fail(error: ExperimentError) -> Result<ExitStatus> {
     })
 }
 
-fn reproduce(args: &Args, name: &str) -> Result<ExitStatus> {
-    let experiment = find(name)?;
+fn begin(args: &Args, name: &str) -> Result<ExitStatus> {
+    match find(name)? {
+        Entry::Experiment(experiment) => reproduce(args, experiment),
+        Entry::Study(what) => study::run(args, what),
+    }
+}
+
+fn reproduce(args: &Args, experiment: &Experiment) -> Result<ExitStatus> {
+    let name = experiment.name;
+    let looks = args.model_path.is_some() || args.model.is_some() || args.images.is_some();
+    if looks || args.most_varied.is_some() || !args.channels.is_empty() {
+        let studies: Vec<&str> = studies().iter().map(|study| study.name).collect();
+        let list = studies.join(", ");
+        bail!("{name}: trains its own networks; MODEL, --model, --images and --channels are for {list}");
+    }
     let scale = match args.scale {
-        ScaleArg::Quick => Scale::Quick,
-        ScaleArg::Paper => Scale::Paper,
+        None | Some(ScaleArg::Quick) => Scale::Quick,
+        Some(ScaleArg::Paper) => Scale::Paper,
     };
-    let options = Options { scale, data: args.data.clone(), seed: args.seed, output: args.output.clone() };
+    let (data, seed) = (args.data.clone(), args.seed.unwrap_or(0));
+    let options = Options { scale, data, seed, output: args.output.clone() };
     let stop = listen()?;
     let engine = args.engine.engine()?;
     let reproduction = Reproduction::open(&engine, experiment, &options)?;
@@ -104,14 +142,14 @@ fn reproduce(args: &Args, name: &str) -> Result<ExitStatus> {
 /// The command that goes on.
 fn command(args: &Args, name: &str) -> String {
     let mut words = vec!["residuum reproduce".to_owned(), name.to_owned()];
-    if let ScaleArg::Paper = args.scale {
+    if let Some(ScaleArg::Paper) = args.scale {
         words.push("--scale paper".into());
     }
     if args.data != "shapes" {
         words.push(format!("--data {}", quoted(&args.data)));
     }
-    if args.seed != 0 {
-        words.push(format!("--seed {}", args.seed));
+    if let Some(seed) = args.seed {
+        words.push(format!("--seed {seed}"));
     }
     if let Some(output) = &args.output {
         words.push(format!("--output {}", quoted(&output.display().to_string())));
@@ -122,6 +160,8 @@ fn command(args: &Args, name: &str) -> String {
 /// What is going on: a bar for each run, with the time left for all.
 struct Display {
     bar: Option<Progress>,
+    /// What is gone through that is no run.
+    what: String,
     begun: Instant,
     /// Share of all arithmetic that was done in this process, by runs before this one.
     worked: f64,
@@ -132,7 +172,7 @@ struct Display {
 
 impl Display {
     fn new() -> Self {
-        Self { bar: None, begun: Instant::now(), worked: 0.0, run: 0.0, taken_up: None }
+        Self { bar: None, what: String::new(), begun: Instant::now(), worked: 0.0, run: 0.0, taken_up: None }
     }
 
     fn left(&mut self, note: &RunNote, step: u64) -> String {
@@ -160,6 +200,14 @@ impl Observer for Display {
 
     fn on_note(&mut self, note: &str) {
         output::note(note);
+    }
+
+    fn on_progress(&mut self, what: &str, done: u64, all: u64) {
+        if self.what != what {
+            self.bar = None;
+            what.clone_into(&mut self.what);
+        }
+        self.bar.get_or_insert_with(|| Progress::new(what, all)).set(done, "");
     }
 
     fn on_step(&mut self, run: &RunNote, step: &Step) {
@@ -233,7 +281,11 @@ fn list(is_json: bool) -> Result<ExitStatus> {
         let Experiment { name, paper, figure, title, .. } = **experiment;
         Row { name, paper, figure, title }
     };
-    let rows: Vec<Row> = experiments().iter().map(row).collect();
+    let study = |study: &&Study| {
+        let Study { name, paper, figure, title, .. } = **study;
+        Row { name, paper, figure, title }
+    };
+    let rows: Vec<Row> = experiments().iter().map(row).chain(studies().iter().map(study)).collect();
     if is_json {
         output::json("experiments", List { experiments: rows })?;
     } else {

@@ -1,5 +1,7 @@
 //! What a figure is drawn on, in pixels from the upper left corner.
 
+use crate::picture::Picture;
+
 /// Right and down.
 pub(crate) type Point = (f64, f64);
 
@@ -72,7 +74,7 @@ impl Style {
     }
 }
 
-/// Lines, discs and texts are all that charts are made of.
+/// Lines, discs, texts, faces and pictures are all that charts are made of.
 pub(crate) trait Canvas {
     /// A line through all points, which are finite; one point alone draws nothing.
     fn line(&mut self, points: &[Point], pen: &Pen);
@@ -80,4 +82,8 @@ pub(crate) trait Canvas {
     fn disc(&mut self, centre: Point, radius: f64, colour: Colour);
     /// A text in one line.
     fn text(&mut self, at: Point, text: &str, style: &Style);
+    /// The filled inside of a closed line.
+    fn face(&mut self, corners: &[Point], colour: Colour);
+    /// A picture, stretched from its upper left corner to this size; every pixel stays a rectangle.
+    fn picture(&mut self, at: Point, size: Point, picture: &Picture);
 }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use crate::canvas::{Anchor, Canvas, Style};
 use crate::chart::{BOTTOM, Chart, LEFT, Line, PLOT, RIGHT, TOP};
 use crate::error::PlotError;
-use crate::legend;
 use crate::raster::Raster;
 use crate::svg::Svg;
 
@@ -65,7 +64,7 @@ impl Figure {
         raster.finish().map_err(|error| PlotError::Png { title: title(), problem: error.to_string() })
     }
 
-    /// All points: `chart,series,line,x,y`, with the chart's title, or its number from 1 where it has none.
+    /// All points of all series: `chart,series,line,x,y`, with the chart's title, or its number from 1 where it has none.
     pub fn csv(&self) -> String {
         let mut out = String::from("chart,series,line,x,y\n");
         for (i, chart) in self.charts.iter().enumerate() {
@@ -76,6 +75,7 @@ impl Figure {
                     (Some([_, dashed]), Line::Dashed) => csv_field(dashed),
                     (None, Line::Solid) => "solid".to_owned(),
                     (None, Line::Dashed) => "dashed".to_owned(),
+                    (_, Line::Marks) => "marks".to_owned(),
                 };
                 for (x, y) in &series.points {
                     // Writing to a `String` cannot fail.
@@ -105,7 +105,7 @@ impl Figure {
 }
 
 fn row_height(charts: &[Chart]) -> f64 {
-    TOP + PLOT.1 + BOTTOM + charts.iter().map(legend::height).fold(0.0, f64::max) + MARGIN
+    TOP + PLOT.1 + BOTTOM + charts.iter().map(Chart::foot_height).fold(0.0, f64::max) + MARGIN
 }
 
 /// A field of a CSV line, quoted where it has to be.

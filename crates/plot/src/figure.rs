@@ -8,7 +8,7 @@ use crate::error::PlotError;
 use crate::raster::Raster;
 use crate::svg::Svg;
 
-/// Charts next to each other before a new row begins.
+/// Charts next to each other before a new row begins, unless said otherwise.
 const COLUMNS: usize = 3;
 /// Charts in a figure, so that a PNG stays of a size that viewers take.
 const MAX_CHARTS: usize = 48;
@@ -25,20 +25,32 @@ const PNG_SCALE: f64 = 2.0;
 pub struct Figure {
     /// Stands above all.
     pub title: String,
-    /// From left to right, three in a row.
+    /// From left to right, row by row.
     pub charts: Vec<Chart>,
+    /// Charts in a row, at least 1.
+    pub columns: usize,
 }
 
 impl Figure {
     /// A figure of these charts.
     pub fn new(title: impl Into<String>, charts: Vec<Chart>) -> Self {
-        Self { title: title.into(), charts }
+        Self { title: title.into(), charts, columns: COLUMNS }
+    }
+
+    /// The same figure with another number of charts in a row.
+    ///
+    /// # Panics
+    /// When there are to be none.
+    #[must_use]
+    pub fn in_columns(self, columns: usize) -> Self {
+        assert!(columns > 0, "a row holds a chart");
+        Self { columns, ..self }
     }
 
     /// Width and height of the SVG in pixels. A PNG has twice as many.
     pub fn size(&self) -> (u32, u32) {
-        let columns = self.charts.len().clamp(1, COLUMNS);
-        let height: f64 = self.charts.chunks(COLUMNS).map(row_height).sum();
+        let columns = self.charts.len().clamp(1, self.columns);
+        let height: f64 = self.charts.chunks(self.columns).map(row_height).sum();
         ((columns as f64 * CHART_WIDTH) as u32, (TITLE_HEIGHT + height) as u32)
     }
 
@@ -95,7 +107,7 @@ impl Figure {
         let (width, _) = self.extent();
         canvas.text((width / 2.0, 25.0), &self.title, &Style::new(TITLE_SIZE, Anchor::Middle).bold());
         let mut top = TITLE_HEIGHT;
-        for row in self.charts.chunks(COLUMNS) {
+        for row in self.charts.chunks(self.columns) {
             for (column, chart) in row.iter().enumerate() {
                 chart.draw(canvas, (column as f64 * CHART_WIDTH, top));
             }

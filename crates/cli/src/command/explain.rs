@@ -1,4 +1,8 @@
-//! `residuum explain`: which pixels and places an answer depends on, as pictures and arrays.
+//! `residuum explain`: which pixels and places an answer depends on, as pictures and arrays; and, in `whole`,
+//! what networks do as a whole.
+
+mod methods;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -19,16 +23,17 @@ use super::{EngineArgs, load, positive};
 use crate::exit::ExitStatus;
 use crate::output;
 use crate::progress::Progress;
+use methods::Methods;
 
-/// Show what an answer depends on
-///
-/// Every method gives a picture (PNG) and its array (npy) for each image; several images or methods give a
-/// contact sheet as well. Scores are logits, images are prepared as the model asks.
+pub(crate) use whole::{Command, run};
+
+/// Flags of the methods for images.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Methods, separated by commas
-    #[arg(value_name = "METHOD", value_enum, value_delimiter = ',', num_args = 1, required = true)]
-    methods: Vec<Method>,
+#[group(id = "pictures")]
+struct Args {
+    /// Methods for images, separated by commas
+    #[arg(value_name = "METHOD", value_parser = methods::Parser)]
+    methods: Methods,
     /// Run folder, model file, or foreign file of weights with --model
     #[arg(value_name = "MODEL")]
     model_path: String,
@@ -153,10 +158,10 @@ struct Json<'a> {
     array: &'a str,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitStatus> {
+fn explain(args: Args) -> Result<ExitStatus> {
     let loaded = load(&args.model_path, args.model.as_deref())?;
-    if args.images.is_empty() && args.methods.iter().any(|method| method.takes_image()) {
-        bail!("IMAGE: expected at least one image for {}, found none", args.methods[0].name());
+    if args.images.is_empty() && args.methods.0.iter().any(|method| method.takes_image()) {
+        bail!("IMAGE: expected at least one image for {}, found none", args.methods.0[0].name());
     }
     let engine = args.engine.engine()?;
     let explainer = Explainer { args: &args, loaded: &loaded, engine: &engine };
@@ -164,7 +169,7 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     let layer = explainer.layer()?;
     disk::create_dir_all(&args.out)?;
     let (with_image, alone): (Vec<Method>, Vec<Method>) =
-        args.methods.iter().partition(|method| method.takes_image());
+        args.methods.0.iter().partition(|method| method.takes_image());
     let mut sheet = Sheet {
         title: format!("{} on {}", names(&with_image), loaded.model.name),
         columns: std::iter::once("image".to_owned()).chain(with_image.iter().map(|m| m.name())).collect(),

@@ -1,0 +1,67 @@
+//! `residuum explain` for networks as a whole: a chart and its numbers, of a network and a data set.
+
+mod connection_strength;
+mod features;
+mod landscape;
+mod lesions;
+mod paths;
+mod receptive_field;
+mod responses;
+mod shuffles;
+mod study;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::exit::ExitStatus;
+use study::{DataArgs, ModelArgs, Numbers, Sample, Study};
+
+/// Show what an answer depends on, and what a network does as a whole
+///
+/// Of images: `residuum explain METHOD[,METHOD…] MODEL IMAGE…`. Every method gives a picture (PNG) and its array
+/// (npy) for each image; several images or methods give a contact sheet as well. Scores are logits, images are
+/// prepared as the model asks.
+///
+/// Of whole networks: `residuum explain METHOD MODEL --data DATA`, with one of the methods listed first below.
+/// Each gives a chart (SVG, PNG) and its numbers (CSV), and has flags of its own: `residuum explain METHOD
+/// --help`. What is found when it is interrupted is written.
+#[derive(Debug, clap::Args)]
+#[command(
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    subcommand_value_name = "METHOD",
+    subcommand_help_heading = "Methods for whole networks (MODEL --data DATA)"
+)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    whole: Option<Whole>,
+    #[command(flatten)]
+    pictures: Option<super::Args>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Whole {
+    Responses(responses::Args),
+    Lesions(lesions::Args),
+    Shuffles(shuffles::Args),
+    Paths(paths::Args),
+    ReceptiveField(receptive_field::Args),
+    Landscape(landscape::Args),
+    ConnectionStrength(connection_strength::Args),
+    Features(features::Args),
+}
+
+pub(crate) fn run(command: Command) -> Result<ExitStatus> {
+    match command.whole {
+        Some(Whole::Responses(args)) => responses::run(&args),
+        Some(Whole::Lesions(args)) => lesions::run(&args),
+        Some(Whole::Shuffles(args)) => shuffles::run(&args),
+        Some(Whole::Paths(args)) => paths::run(&args),
+        Some(Whole::ReceptiveField(args)) => receptive_field::run(&args),
+        Some(Whole::Landscape(args)) => landscape::run(&args),
+        Some(Whole::ConnectionStrength(args)) => connection_strength::run(&args),
+        Some(Whole::Features(args)) => features::run(&args),
+        None => command.pictures.map_or(Ok(ExitStatus::BadInput), super::explain),
+    }
+}

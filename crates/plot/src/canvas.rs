@@ -42,6 +42,9 @@ impl Pen {
 /// Lengths of a dash and of the gap after it.
 pub(crate) const DASHES: [f64; 2] = [5.0, 3.5];
 
+/// Width of a white edge in units of the text's size.
+pub(crate) const EDGE: f64 = 0.3;
+
 /// Which end of a text stands at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
@@ -58,15 +61,21 @@ pub(crate) struct Style {
     pub(crate) is_bold: bool,
     /// Reads upwards.
     pub(crate) is_turned: bool,
+    /// Has a white edge, to be read on anything.
+    pub(crate) has_edge: bool,
 }
 
 impl Style {
     pub(crate) const fn new(size: f64, anchor: Anchor) -> Self {
-        Self { size, anchor, is_bold: false, is_turned: false }
+        Self { size, anchor, is_bold: false, is_turned: false, has_edge: false }
     }
 
     pub(crate) const fn bold(self) -> Self {
         Self { is_bold: true, ..self }
+    }
+
+    pub(crate) const fn edged(self) -> Self {
+        Self { has_edge: true, ..self }
     }
 
     pub(crate) const fn turned(self) -> Self {

@@ -29,6 +29,8 @@ pub enum Line {
     Solid,
     /// Dashed.
     Dashed,
+    /// Dashed, its points never marked: something to compare with.
+    Reference,
     /// Points alone, which are marked: by a disc, from the eighth colour on by a ring, then by a cross.
     Marks,
 }
@@ -56,7 +58,7 @@ impl Series {
     pub(crate) fn pen(&self) -> Pen {
         let width = if self.line == Line::Solid { 2.0 } else { 1.5 };
         let colour = PALETTE[self.colour % PALETTE.len()];
-        Pen { colour, width, is_dashed: self.line == Line::Dashed }
+        Pen { colour, width, is_dashed: matches!(self.line, Line::Dashed | Line::Reference) }
     }
 }
 
@@ -148,7 +150,7 @@ impl Chart {
             // The name keeps within the area.
             let half = font::width(name, NAME_SIZE) / 2.0;
             let x = x.clamp(place.corner.0 + half, place.corner.0 + (size.0 - half).max(half));
-            canvas.text((x, y + 4.0), name, &Style::new(NAME_SIZE, Anchor::Middle).bold());
+            canvas.text((x, y + 4.0), name, &Style::new(NAME_SIZE, Anchor::Middle).bold().edged());
         }
     }
 
@@ -190,7 +192,8 @@ impl Chart {
                 continue;
             }
             canvas.line(&points, &pen);
-            if series.points.len() <= MARKED || points.len() == 1 {
+            let is_marked = series.line != Line::Reference && series.points.len() <= MARKED;
+            if is_marked || points.len() == 1 {
                 for point in points {
                     canvas.disc(point, 1.5 * pen.width, pen.colour);
                 }

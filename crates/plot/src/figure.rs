@@ -87,6 +87,7 @@ impl Figure {
                     (Some([_, dashed]), Line::Dashed) => csv_field(dashed),
                     (None, Line::Solid) => "solid".to_owned(),
                     (None, Line::Dashed) => "dashed".to_owned(),
+                    (_, Line::Reference) => "reference".to_owned(),
                     (_, Line::Marks) => "marks".to_owned(),
                 };
                 for (x, y) in &series.points {

@@ -7,7 +7,7 @@
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
 
-use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, Pen, Point, Style};
+use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, EDGE, Pen, Point, Style};
 use crate::font;
 use crate::picture::Picture;
 
@@ -154,6 +154,9 @@ impl Canvas for Raster {
             .map(|(a, b)| (self.scaled(place(a)), self.scaled(place(b))))
             .collect();
         let pen = style.size * if style.is_bold { BOLD_PEN } else { TEXT_PEN };
+        if style.has_edge {
+            self.stroke(&pieces, (pen + EDGE * style.size) * self.scale, [0xff; 3]);
+        }
         self.stroke(&pieces, pen * self.scale, BLACK);
     }
 }

@@ -63,12 +63,9 @@ pub(crate) fn draw(field: &Field, [x, y]: [&Axis; 2], canvas: &mut dyn Canvas, c
             canvas.face(&places, shaded(colour(span.value(mean), &span), places));
         }
     }
-    let label = |at: Point, text: &str, canvas: &mut dyn Canvas| {
-        canvas.text(at, text, &Style::new(SIZE, Anchor::Middle));
-    };
     let (front, side) = (view.place(0.5, 0.0, 0.0), view.place(0.0, 0.5, 0.0));
-    label((front.0 + 26.0, front.1 + 30.0), &x.label, canvas);
-    label((side.0 - 36.0, side.1 + 22.0), &y.label, canvas);
+    canvas.text((front.0 + 12.0, front.1 + 18.0), &x.label, &Style::new(SIZE, Anchor::Start));
+    canvas.text((side.0 - 12.0, side.1 + 18.0), &y.label, &Style::new(SIZE, Anchor::End));
 }
 
 /// Facets that lean to the right are a little darker, so that the form is seen where colours are alike.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, Pen, Point, Style};
+use crate::canvas::{Anchor, BLACK, Canvas, Colour, DASHES, EDGE, Pen, Point, Style};
 use crate::picture::Picture;
 
 /// An SVG document being written.
@@ -87,10 +87,16 @@ impl Canvas for Svg {
             Anchor::End => "end",
         };
         let weight = if style.is_bold { " font-weight=\"bold\"" } else { "" };
+        let edge = if style.has_edge {
+            let width = EDGE * style.size;
+            format!(" stroke=\"white\" stroke-width=\"{width:.1}\" paint-order=\"stroke\"")
+        } else {
+            String::new()
+        };
         let turn =
             if style.is_turned { format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"") } else { String::new() };
         self.push(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{weight}{turn}>\
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{weight}{edge}{turn}>\
              {}</text>",
             style.size,
             hex(BLACK),

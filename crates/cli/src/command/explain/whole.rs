@@ -30,6 +30,8 @@ use study::{DataArgs, ModelArgs, Numbers, Sample, Study};
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
+    override_usage = "residuum explain [OPTIONS] METHOD[,METHOD…] MODEL [IMAGE]...\n       \
+                      residuum explain METHOD MODEL --data DATA [OPTIONS]",
     subcommand_value_name = "METHOD",
     subcommand_help_heading = "Methods for whole networks (MODEL --data DATA)"
 )]
@@ -38,6 +40,12 @@ pub(crate) struct Command {
     whole: Option<Whole>,
     #[command(flatten)]
     pictures: Option<super::Args>,
+}
+
+/// Names of the methods for whole networks.
+pub(super) fn names() -> Vec<String> {
+    let command = Whole::augment_subcommands(clap::Command::new("explain"));
+    command.get_subcommands().map(|method| method.get_name().to_owned()).collect()
 }
 
 #[derive(Debug, Subcommand)]

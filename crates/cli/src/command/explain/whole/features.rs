@@ -94,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     let plane: Vec<(f64, f64)> =
         pca.coordinates.iter().map(|c| (c[0], c.get(1).copied().unwrap_or(0.0))).collect();
     let places: Vec<(f64, f64)> = places.into_iter().map(|[x, y]| (x, y)).collect();
-    let names = &study.loaded.info.class_names;
+    let names = &sample.classes;
     let mut numbers = Numbers::new(&["image", "class", "pca1", "pca2", "tsne1", "tsne2"]);
     for (image, (&label, (a, b))) in labels.iter().zip(plane.iter().zip(&places)).enumerate() {
         let [p, q, r, s] = [a.0, a.1, b.0, b.1].map(|x| x.to_string());

@@ -169,7 +169,7 @@ fn curves(curve: &[(f64, Score)], x: &str) -> [Chart; 2] {
 }
 
 fn surface(args: &Args, plane: &[((f64, f64), Score)], view: View) -> Chart {
-    let (x, y) = (Axis::new("along the first direction"), Axis::new("along the second direction"));
+    let (x, y) = (Axis::new("first direction"), Axis::new("second direction"));
     let title = if view == View::Surface { "loss as a surface" } else { "contours of the loss" };
     let mut chart = Chart::new(x, y).titled(title);
     let ends = (-args.range, args.range);

@@ -150,7 +150,7 @@ fn figure(study: &Study<'_>, whole: Score, blocks: &[Block], single: &[Lesion], 
     let mut loss = each_block(x(), Axis::new("cross-entropy").from_zero(), blocks, single, |l| l.loss);
     let base = |chart: &mut Chart, value: f64, ends: (f64, f64)| {
         let points = vec![(ends.0, value), (ends.1, value)];
-        chart.series.insert(0, Series::new("whole network", BASE, Line::Dashed, points));
+        chart.series.insert(0, Series::new("whole network", BASE, Line::Reference, points));
     };
     let ends = (1.0, blocks.len() as f64);
     base(&mut error, 100.0 * whole.error, ends);

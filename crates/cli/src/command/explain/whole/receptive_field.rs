@@ -84,13 +84,14 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     if found.is_empty() {
         return study.nothing();
     }
-    let mut table = Table::new(&["layer", "unit", "theoretical side", "effective side"]);
+    let mut table = Table::new(&["layer", "unit", "theoretical side", "effective side", "image side"]);
     let mut numbers = Numbers::new(&["layer", "row", "column", "influence"]);
     for seen in &found {
         let unit = format!("{},{}", seen.unit.0, seen.unit.1);
         let [theoretical, effective] =
             [seen.theoretical_side, seen.effective_side].map(|x| format!("{x:.1}"));
-        table.row([seen.layer.clone(), unit, theoretical, effective]);
+        let image = seen.map.shape()[1].to_string();
+        table.row([seen.layer.clone(), unit, theoretical, effective, image]);
         for (at, value) in seen.map.data().iter().enumerate() {
             let [row, column] = [at / seen.map.shape()[1], at % seen.map.shape()[1]].map(|x| x.to_string());
             numbers.row([seen.layer.clone(), row, column, value.to_string()]);
@@ -132,7 +133,7 @@ fn map(seen: &Seen) -> Chart {
     let (l, r) = ((-half).max(left - 0.5), half.min(right + 0.5));
     let (b, t) = ((-half).max(bottom - 0.5), half.min(top + 0.5));
     let edges = vec![(l, b), (r, b), (r, t), (l, t), (l, b)];
-    chart.series.push(Series::new("theoretical field within the image", 1, Line::Dashed, edges));
+    chart.series.push(Series::new("theoretical field within the image", 1, Line::Reference, edges));
     chart
 }
 
@@ -163,7 +164,7 @@ fn profile(seen: &Seen) -> Chart {
         (seen.effective_side / 2.0, 6, format!("effective side {:.1}", seen.effective_side)),
     ] {
         for x in [-half, half] {
-            chart.series.push(Series::new(name.clone(), colour, Line::Dashed, vec![(x, 0.0), (x, 1.0)]));
+            chart.series.push(Series::new(name.clone(), colour, Line::Reference, vec![(x, 0.0), (x, 1.0)]));
         }
     }
     chart

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
-use residuum::classify::{Loaded, correspondence};
+use residuum::classify::{Loaded, are_numbers, correspondence};
 use residuum::data::{Dataset, Loader, LoaderOptions, OpenOptions, Split, open};
 use residuum::engine::Engine;
 use residuum::explain::{Block, Subject, blocks};
@@ -79,6 +79,8 @@ pub(super) struct Sample {
     pub(super) images: Tensor,
     /// The network's classes of the images.
     pub(super) labels: Vec<u32>,
+    /// Names of the network's classes: the data's where it has only numbers.
+    pub(super) classes: Vec<String>,
 }
 
 impl Sample {
@@ -177,7 +179,9 @@ impl<'a> Study<'a> {
         let chosen: Vec<usize> = (0..count).map(|i| i * data.len() / count).collect();
         let (images, labels) = self.prepare(loaded, &data.subset(&chosen))?;
         let labels = labels.into_iter().map(|label| places[label as usize] as u32).collect();
-        Ok(Sample { data: data.name().to_owned(), images, labels })
+        let own = &loaded.info.class_names;
+        let classes = if are_numbers(own) { data.classes() } else { own }.to_vec();
+        Ok(Sample { data: data.name().to_owned(), images, labels, classes })
     }
 
     fn prepare(&self, loaded: &Loaded, data: &Dataset) -> Result<(Tensor, Vec<u32>)> {

@@ -187,6 +187,16 @@ fn what_makes_no_sense_is_refused_on_one_line() {
 }
 
 #[test]
+fn images_are_still_explained_by_the_same_verb() {
+    let folder = place(&["cifar_resnet8"]);
+    let output = run(&folder, "explain filters,maximise 1.safetensors --samples 3");
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    for file in ["cifar_resnet8.filters.png", "cifar_resnet8.maximise.npy"] {
+        assert!(folder.path().join("explanations").join(file).exists(), "{file}");
+    }
+}
+
+#[test]
 fn a_signal_ends_the_work_and_what_was_found_is_written() {
     let folder = place(&["cifar_resnet20"]);
     let study = "explain landscape 1.safetensors --data shapes --limit 64 --points 1001";

@@ -29,14 +29,13 @@ pub(crate) use whole::{Command, run};
 
 /// Flags of the methods for images.
 #[derive(Debug, clap::Args)]
-#[group(id = "pictures")]
 struct Args {
     /// Methods for images, separated by commas
-    #[arg(value_name = "METHOD", value_parser = methods::Parser)]
-    methods: Methods,
+    #[arg(value_name = "METHOD", value_parser = methods::Parser, required = true)]
+    methods: Option<Methods>,
     /// Run folder, model file, or foreign file of weights with --model
-    #[arg(value_name = "MODEL")]
-    model_path: String,
+    #[arg(value_name = "MODEL", required = true)]
+    model_path: Option<String>,
     /// Images; none are needed for `maximise` and `filters`
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
@@ -159,9 +158,13 @@ struct Json<'a> {
 }
 
 fn explain(args: Args) -> Result<ExitStatus> {
-    let loaded = load(&args.model_path, args.model.as_deref())?;
-    if args.images.is_empty() && args.methods.0.iter().any(|method| method.takes_image()) {
-        bail!("IMAGE: expected at least one image for {}, found none", args.methods.0[0].name());
+    // Both are required but where a method for whole networks is named.
+    let (Some(Methods(methods)), Some(path)) = (&args.methods, &args.model_path) else {
+        bail!("expected METHOD and MODEL; see --help")
+    };
+    let loaded = load(path, args.model.as_deref())?;
+    if args.images.is_empty() && methods.iter().any(|method| method.takes_image()) {
+        bail!("IMAGE: expected at least one image for {}, found none", methods[0].name());
     }
     let engine = args.engine.engine()?;
     let explainer = Explainer { args: &args, loaded: &loaded, engine: &engine };
@@ -169,7 +172,7 @@ fn explain(args: Args) -> Result<ExitStatus> {
     let layer = explainer.layer()?;
     disk::create_dir_all(&args.out)?;
     let (with_image, alone): (Vec<Method>, Vec<Method>) =
-        args.methods.0.iter().partition(|method| method.takes_image());
+        methods.iter().partition(|method| method.takes_image());
     let mut sheet = Sheet {
         title: format!("{} on {}", names(&with_image), loaded.model.name),
         columns: std::iter::once("image".to_owned()).chain(with_image.iter().map(|m| m.name())).collect(),

@@ -39,7 +39,7 @@ pub(crate) struct Command {
     #[command(subcommand)]
     whole: Option<Whole>,
     #[command(flatten)]
-    pictures: Option<super::Args>,
+    pictures: super::Args,
 }
 
 /// Names of the methods for whole networks.
@@ -70,6 +70,6 @@ pub(crate) fn run(command: Command) -> Result<ExitStatus> {
         Some(Whole::Landscape(args)) => landscape::run(&args),
         Some(Whole::ConnectionStrength(args)) => connection_strength::run(&args),
         Some(Whole::Features(args)) => features::run(&args),
-        None => command.pictures.map_or(Ok(ExitStatus::BadInput), super::explain),
+        None => super::explain(command.pictures),
     }
 }

@@ -188,7 +188,9 @@ impl Chart {
             let points: Vec<Point> = run.iter().map(|&point| place.point(point)).collect();
             if series.line == Line::Marks {
                 let radius = if series.points.len() <= FEW { 4.0 } else { 2.4 };
-                points.into_iter().for_each(|point| mark::draw(canvas, point, radius, series.colour));
+                for point in points {
+                    mark::draw(canvas, point, radius, series.colour);
+                }
                 continue;
             }
             canvas.line(&points, &pen);

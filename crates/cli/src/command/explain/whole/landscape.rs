@@ -45,8 +45,6 @@ pub(crate) struct Args {
 }
 
 const USUAL: usize = 256;
-/// Beyond both ends of the line between two models, in units of its length.
-const BEYOND: f64 = 0.5;
 
 fn points(text: &str) -> Result<usize, String> {
     many(text)
@@ -88,7 +86,7 @@ fn between(args: &Args, study: &Study<'_>, path: &str) -> Result<ExitStatus> {
         bail!("--to: expected another {}, found {}", study.name(), other.model.name);
     }
     let sample = study.sample(&args.data, USUAL)?;
-    let at = places(args.points, (-BEYOND, 1.0 + BEYOND));
+    let at = places(args.points, (0.0, 1.0));
     let (images, labels) = (&sample.images, &sample.labels);
     let tell = bar(study, at.len());
     let scores = interpolation(&study.subject(), &other.weights, images, labels, &at, tell)?;

@@ -73,6 +73,8 @@ fn lesions_know_every_block_and_draw_several() {
     assert_eq!((rows.len(), rows.iter().filter(|row| row[2] == "changes the shape").count()), (29, 2));
     let again = found(&folder, &format!("{study} --random 2 -j 1")).0;
     assert_eq!(json, again, "the same for any number of threads");
+    let two = found(&folder, &format!("{study} --blocks layer2.0,layer1.1")).0;
+    assert!(two["single"][0] == single[3] && two["single"][1] == single[1] && two["single"][2].is_null());
     let table = String::from_utf8(run(&folder, study).stdout).unwrap();
     assert!(
         table.lines().count() == 11 && table.contains("layer2.0") && table.contains("error %"),
@@ -164,6 +166,7 @@ fn what_makes_no_sense_is_refused_on_one_line() {
         ("connection-strength 1.safetensors", &["dense blocks", "cifar_resnet8", "lesions"]),
         ("lesions 1.safetensors", &["--data"]),
         ("lesions 1.safetensors --data nowhere", &["nowhere"]),
+        ("lesions 1.safetensors --data shapes --blocks layer9.0", &["layer9.0", "layer1.0, layer2.0"]),
         ("lesions nothing.safetensors --data shapes", &["nothing.safetensors"]),
         ("lesions 1.safetensors --data shapes --limit 0", &["--limit"]),
         ("features 1.safetensors --data shapes --layer layer9", &["layer9", "avgpool"]),
@@ -173,6 +176,10 @@ fn what_makes_no_sense_is_refused_on_one_line() {
         ("landscape 1.safetensors --data shapes --to 4.safetensors", &["cifar_resnet8", "cifar_resnet20"]),
         ("landscape 1.safetensors --data shapes --points 2", &["--points"]),
         ("landscape 1.safetensors --data shapes --to 1.safetensors --plane", &["--plane"]),
+        (
+            "responses 1.safetensors 2.safetensors 4.safetensors --data shapes --model a --model b",
+            &["--model"],
+        ),
         ("lesion 1.safetensors", &["grad-cam", "lesions", "found lesion"]),
         ("grad-cam 1.safetensors", &["IMAGE"]),
     ] {

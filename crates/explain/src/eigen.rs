@@ -93,7 +93,9 @@ fn orthonormalise(vectors: &mut [Vec<f64>]) {
             own.iter_mut().zip(other).for_each(|(x, y)| *x -= along * y);
         }
         let norm = dot(own, own).sqrt().max(f64::MIN_POSITIVE);
-        own.iter_mut().for_each(|x| *x /= norm);
+        for x in own.iter_mut() {
+            *x /= norm;
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub fn response_std(
     Ok(layers.into_iter().zip(spreads).map(response).collect())
 }
 
-/// Mean and sum of squared deviations of values that come in parts (Chan, Golub & LeVeque 1983).
+/// Mean and sum of squared deviations of values that come in parts (Chan et al. 1983).
 #[derive(Clone, Copy, Debug, Default)]
 struct Spread {
     count: f64,

@@ -5,7 +5,7 @@ use residuum::explain::{Pca, Tsne, feature_layer, features, nearest_neighbours, 
 use residuum::plot::{Axis, Chart, Figure, Line, Series};
 use serde::Serialize;
 
-use super::study::{Rounds, many};
+use super::study::{Rounds, many, nothing};
 use super::{DataArgs, ModelArgs, Numbers, Study};
 use crate::exit::ExitStatus;
 use crate::output::Table;
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
         if sample.len() < 4 {
             bail!("features: expected at least 4 images, found {}", sample.len());
         }
-        return study.nothing();
+        return Ok(nothing());
     }
     let (width, labels) = (found.shape()[1], &sample.labels);
     let pca = Pca::new(found.data(), width, COMPONENTS);
@@ -140,7 +140,9 @@ fn scatter(axes: [&str; 2], points: &[(f64, f64)], labels: &[u32], names: &[Stri
     let [x, y] = axes.map(Axis::new);
     let mut chart = Chart::new(x, y);
     let mut counts = vec![0usize; names.len()];
-    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    for &label in labels {
+        counts[label as usize] += 1;
+    }
     let mut classes: Vec<usize> = (0..names.len()).filter(|&class| counts[class] > 0).collect();
     classes.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
     classes.truncate(CLASSES);

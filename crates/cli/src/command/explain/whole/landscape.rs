@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use residuum::explain::{Direction, Score, interpolation, landscape};
 use residuum::plot::{Axis, Chart, Field, Figure, Line, Series, View};
 
-use super::study::many;
+use super::study::{many, nothing};
 use super::{DataArgs, ModelArgs, Numbers, Sample, Study};
 use crate::command::load;
 use crate::exit::ExitStatus;
@@ -59,7 +59,8 @@ fn distance(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitStatus> {
-    let study = Study::new(&args.path, &args.common)?;
+    let paths: Vec<&str> = std::iter::once(&args.path).chain(&args.to).map(String::as_str).collect();
+    let study = Study::of_several(&paths, &args.common)?;
     match &args.to {
         Some(path) => between(args, &study, path),
         None => around(args, &study),
@@ -81,7 +82,7 @@ fn bar<'a>(study: &'a Study<'_>, points: usize) -> impl FnMut(usize, usize) -> b
 }
 
 fn between(args: &Args, study: &Study<'_>, path: &str) -> Result<ExitStatus> {
-    let other = load(path, args.common.model.as_deref())?;
+    let other = load(path, args.common.name(1))?;
     if other.model.graph != study.loaded.model.graph {
         bail!("--to: expected another {}, found {}", study.name(), other.model.name);
     }
@@ -132,7 +133,7 @@ fn finish(
     plane: &[((f64, f64), Score)],
 ) -> Result<ExitStatus> {
     if curve.first().is_none_or(|(_, score)| score.loss.is_nan()) && study.is_stopped() {
-        return study.nothing();
+        return Ok(nothing());
     }
     let mut table = Table::new(&["a", "loss", "error %"]).left(&[]);
     let mut numbers = Numbers::new(&["part", "a", "b", "loss", "error"]);

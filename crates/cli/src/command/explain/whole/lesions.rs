@@ -1,11 +1,11 @@
 //! What a network loses with its blocks (Veit, Wilber & Belongie 2016, §4.1 and §4.3).
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use residuum::explain::{Block, Score, random_blocks};
 use residuum::plot::{Axis, Chart, Figure, Line, Series};
 use serde::Serialize;
 
-use super::study::{Rounds, many};
+use super::study::{Rounds, many, nothing};
 use super::{DataArgs, ModelArgs, Numbers, Sample, Study};
 use crate::exit::ExitStatus;
 use crate::output::Table;
@@ -20,6 +20,9 @@ pub(crate) struct Args {
     path: String,
     #[command(flatten)]
     data: DataArgs,
+    /// Blocks to delete in turn, separated by commas [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    blocks: Vec<String>,
     /// Also delete 1, 2, … blocks drawn at random, this often each
     #[arg(long, value_name = "DRAWS", value_parser = many)]
     random: Option<usize>,
@@ -55,16 +58,17 @@ struct Content<'a> {
 pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     let study = Study::new(&args.path, &args.common)?;
     let blocks = study.blocks("lesions")?;
+    let chosen = chosen(args, &blocks)?;
     let sample = study.sample(&args.data, USUAL)?;
     let choices = choices(args, blocks.len());
     let mut surgeon = Surgeon {
         study: &study,
         sample: &sample,
         blocks: &blocks,
-        rounds: Rounds::new(&study, "lesions", 1 + blocks.len() + choices.len(), sample.len()),
+        rounds: Rounds::new(&study, "lesions", 1 + chosen.len() + choices.len(), sample.len()),
     };
-    let Some(whole) = surgeon.score(&[])? else { return study.nothing() };
-    let single = surgeon.all((0..blocks.len()).map(|block| vec![block]))?;
+    let Some(whole) = surgeon.score(&[])? else { return Ok(nothing()) };
+    let single = surgeon.all(chosen.iter().map(|&block| vec![block]))?;
     let random = surgeon.all(choices.into_iter())?;
     drop(surgeon);
     let mut table = Table::new(&["deleted block", "shortcut", "error %", "more", "loss"]).left(&[0, 1]);
@@ -73,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     let (error, loss) = (100.0 * whole.error, whole.loss);
     table.row(["none".into(), String::new(), percent(error), String::new(), format!("{loss:.4}")]);
     numbers.row(["0".into(), String::new(), String::new(), error.to_string(), loss.to_string()]);
-    for (lesion, block) in single.iter().zip(&blocks) {
+    for (lesion, block) in single.iter().zip(chosen.iter().map(|&block| &blocks[block])) {
         let (more, loss) = (format!("{:+.2}", lesion.error - error), format!("{:.4}", lesion.loss));
         table.row([block.name.clone(), shortcut(block).into(), percent(lesion.error), more, loss]);
         let cells = ["1".into(), block.name.clone(), shortcut(block).into()];
@@ -84,9 +88,23 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
         let (count, names) = (lesion.blocks.len().to_string(), lesion.blocks.join(" "));
         numbers.row([count, names, "drawn".into(), lesion.error.to_string(), lesion.loss.to_string()]);
     }
-    let figure = figure(&study, whole, &blocks, &single, &random);
+    let figure = figure(&study, whole, &blocks, &chosen, &single, &random);
     let content = Content { error, loss, single: &single, random: &random };
     study.finish("lesions", Some(&sample), &figure, &numbers, &table, content)
+}
+
+/// Places of the blocks that are to be deleted in turn.
+fn chosen(args: &Args, blocks: &[Block]) -> Result<Vec<usize>> {
+    if args.blocks.is_empty() {
+        return Ok((0..blocks.len()).collect());
+    }
+    let place = |name: &String| {
+        blocks.iter().position(|block| block.name == *name).ok_or_else(|| {
+            let names: Vec<&str> = blocks.iter().map(|block| block.name.as_str()).collect();
+            anyhow!("--blocks: expected blocks of the network ({}), found {name}", names.join(", "))
+        })
+    };
+    args.blocks.iter().map(place).collect()
 }
 
 const fn shortcut(block: &Block) -> &'static str {
@@ -143,11 +161,19 @@ impl Surgeon<'_> {
     }
 }
 
-fn figure(study: &Study<'_>, whole: Score, blocks: &[Block], single: &[Lesion], random: &[Lesion]) -> Figure {
+fn figure(
+    study: &Study<'_>,
+    whole: Score,
+    blocks: &[Block],
+    chosen: &[usize],
+    single: &[Lesion],
+    random: &[Lesion],
+) -> Figure {
     let x = || Axis::new("deleted block, in the net's order");
     let errors = |lesion: &Lesion| lesion.error;
-    let mut error = each_block(x(), Axis::new("error in %").from_zero(), blocks, single, errors);
-    let mut loss = each_block(x(), Axis::new("cross-entropy").from_zero(), blocks, single, |l| l.loss);
+    let mut error = each_block(x(), Axis::new("error in %").from_zero(), (blocks, chosen), single, errors);
+    let mut loss =
+        each_block(x(), Axis::new("cross-entropy").from_zero(), (blocks, chosen), single, |l| l.loss);
     let base = |chart: &mut Chart, value: f64, ends: (f64, f64)| {
         let points = vec![(ends.0, value), (ends.1, value)];
         chart.series.insert(0, Series::new("whole network", BASE, Line::Reference, points));
@@ -170,14 +196,15 @@ const BASE: usize = 6;
 fn each_block(
     x: Axis,
     y: Axis,
-    blocks: &[Block],
+    (blocks, chosen): (&[Block], &[usize]),
     single: &[Lesion],
     value: impl Fn(&Lesion) -> f64,
 ) -> Chart {
     let mut chart = Chart::new(x, y);
-    let points: Vec<(f64, f64)> = (1..).map(f64::from).zip(single.iter().map(value)).collect();
+    let points: Vec<(f64, f64)> =
+        chosen.iter().map(|&block| (block + 1) as f64).zip(single.iter().map(value)).collect();
     let those = |is_identity: bool| {
-        let own = points.iter().zip(blocks).filter(|(_, block)| block.is_identity == is_identity);
+        let own = points.iter().zip(chosen).filter(|(_, block)| blocks[**block].is_identity == is_identity);
         own.map(|(point, _)| *point).collect()
     };
     chart.series.push(Series::new("", 0, Line::Solid, points.clone()));

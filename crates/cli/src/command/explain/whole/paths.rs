@@ -5,7 +5,7 @@ use residuum::explain::{path_count, path_gradient_norm, random_blocks};
 use residuum::plot::{Axis, Chart, Figure, Line, Series};
 use serde::Serialize;
 
-use super::study::{Rounds, many};
+use super::study::{Rounds, many, nothing};
 use super::{DataArgs, ModelArgs, Numbers, Study};
 use crate::exit::ExitStatus;
 use crate::output::Table;
@@ -35,7 +35,7 @@ const USUAL: usize = 16;
 
 #[derive(Serialize)]
 struct Length {
-    length: usize,
+    blocks: usize,
     /// Share of all paths.
     paths: f64,
     /// Mean over the draws, least and greatest.
@@ -73,22 +73,24 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
             norms.iter().copied().fold(f64::INFINITY, f64::min),
             norms.iter().copied().fold(0.0, f64::max),
         );
-        found.push(Length { length, paths, norm, least, most, share: paths * norm });
+        found.push(Length { blocks: length, paths, norm, least, most, share: paths * norm });
     }
     drop(rounds);
     if found.is_empty() {
-        return study.nothing();
+        return Ok(nothing());
     }
     let sum: f64 = found.iter().map(|length| length.share).sum();
-    found.iter_mut().for_each(|length| length.share /= sum);
+    for length in &mut found {
+        length.share /= sum;
+    }
     let mut table = Table::new(&["length", "of all paths %", "gradient norm", "of all gradient %"]).left(&[]);
     let columns = ["length", "path_share", "gradient_norm", "least", "greatest", "gradient_share"];
     let mut numbers = Numbers::new(&columns);
-    for Length { length, paths, norm, least, most, share } in &found {
+    for Length { blocks, paths, norm, least, most, share } in &found {
         let percent = |share: f64| format!("{:.3}", 100.0 * share);
-        table.row([length.to_string(), percent(*paths), format!("{norm:.3e}"), percent(*share)]);
+        table.row([blocks.to_string(), percent(*paths), format!("{norm:.3e}"), percent(*share)]);
         let [a, b, c, d, e] = [paths, norm, least, most, share].map(ToString::to_string);
-        numbers.row([length.to_string(), a, b, c, d, e]);
+        numbers.row([blocks.to_string(), a, b, c, d, e]);
     }
     let figure = figure(study.name(), &found);
     study.finish("paths", Some(&sample), &figure, &numbers, &table, serde_json::json!({ "lengths": found }))
@@ -96,7 +98,7 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
 
 fn figure(name: &str, found: &[Length]) -> Figure {
     let points = |value: fn(&Length) -> f64| -> Vec<(f64, f64)> {
-        found.iter().map(|length| (length.length as f64, value(length))).collect()
+        found.iter().map(|length| (length.blocks as f64, value(length))).collect()
     };
     let x = || Axis::new("blocks on the path");
     let share = |label: &str| Axis::new(label).from_zero();

@@ -8,7 +8,7 @@ use residuum::plot::{Axis, Chart, Field, Figure, Line, Series, View};
 use residuum::tensor::Tensor;
 use serde::Serialize;
 
-use super::study::Rounds;
+use super::study::{Rounds, nothing};
 use super::{DataArgs, ModelArgs, Numbers, Study};
 use crate::exit::ExitStatus;
 use crate::output::Table;
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     }
     drop(rounds);
     if found.is_empty() {
-        return study.nothing();
+        return Ok(nothing());
     }
     let mut table = Table::new(&["layer", "unit", "theoretical side", "effective side", "image side"]);
     let mut numbers = Numbers::new(&["layer", "row", "column", "influence"]);

@@ -21,9 +21,6 @@ pub(crate) struct Args {
     models: Vec<String>,
     #[command(flatten)]
     data: DataArgs,
-    /// Names of the networks of further foreign files, in order [default: that of --model]
-    #[arg(long, value_name = "NAME")]
-    other_models: Vec<String>,
     #[command(flatten)]
     common: ModelArgs,
 }
@@ -38,16 +35,15 @@ struct Found {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitStatus> {
-    let study = Study::new(&args.models[0], &args.common)?;
-    let mut others = Vec::new();
-    for (index, path) in args.models[1..].iter().enumerate() {
-        let name = args.other_models.get(index).or(args.common.model.as_ref());
-        others.push(load(path, name.map(String::as_str))?);
-    }
+    let paths: Vec<&str> = args.models.iter().map(String::as_str).collect();
+    let study = Study::of_several(&paths, &args.common)?;
     let sample = study.sample(&args.data, USUAL)?;
     let mut found = Vec::new();
-    for loaded in std::iter::once(&study.loaded).chain(&others) {
-        let own = study.sample_for(loaded, &args.data, USUAL)?;
+    for (index, path) in paths.iter().enumerate() {
+        let other = if index > 0 { Some(load(path, args.common.name(index))?) } else { None };
+        let loaded = other.as_ref().unwrap_or(&study.loaded);
+        let prepared = other.as_ref().map(|other| study.sample_for(other, &args.data, USUAL)).transpose()?;
+        let own = prepared.as_ref().unwrap_or(&sample);
         let mut rounds = Rounds::new(&study, &format!("responses of {},", loaded.model.name), 1, own.len());
         let subject = Subject { engine: &study.engine, graph: &loaded.model.graph, weights: &loaded.weights };
         let responses = response_std(&subject, &own.images, |done| rounds.tell(done, ""))?;

@@ -5,7 +5,7 @@ use residuum::explain::{Subject, interchangeable, rank_correlation, reorder, shu
 use residuum::plot::{Axis, Chart, Figure, Line, Series};
 use serde::Serialize;
 
-use super::study::{Rounds, many};
+use super::study::{Rounds, many, nothing};
 use super::{DataArgs, ModelArgs, Numbers, Study};
 use crate::exit::ExitStatus;
 use crate::output::Table;
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     }
     drop(rounds);
     if found.is_empty() {
-        return study.nothing();
+        return Ok(nothing());
     }
     found.sort_by(|a, b| b.rank_correlation.total_cmp(&a.rank_correlation));
     let mut table = Table::new(&["rank correlation", "exchanges", "error %", "loss"]).left(&[]);

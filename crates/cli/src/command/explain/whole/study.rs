@@ -23,9 +23,9 @@ use crate::progress::Progress;
 /// Flags of every study.
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelArgs {
-    /// Name of the network of a foreign file, such as resnet50.tv
+    /// Name of the network of foreign files, such as resnet50.tv; once for all, or once for each MODEL in order
     #[arg(long, value_name = "NAME")]
-    pub(super) model: Option<String>,
+    model: Vec<String>,
     /// Folder for the results
     #[arg(long, short = 'o', value_name = "DIR", default_value = "explanations")]
     out: PathBuf,
@@ -34,6 +34,13 @@ pub(super) struct ModelArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+impl ModelArgs {
+    /// The network's name of model `index`.
+    pub(super) fn name(&self, index: usize) -> Option<&str> {
+        self.model.get(index).or(self.model.first()).map(String::as_str)
+    }
 }
 
 /// Flags of every study of images.
@@ -125,7 +132,18 @@ struct Json<'a, T> {
 
 impl<'a> Study<'a> {
     pub(super) fn new(path: &str, args: &'a ModelArgs) -> Result<Self> {
-        let loaded = load(path, args.model.as_deref())?;
+        Self::of_several(&[path], args)
+    }
+
+    /// Of the first of several networks; the others are loaded by the names of the same flags.
+    pub(super) fn of_several(paths: &[&str], args: &'a ModelArgs) -> Result<Self> {
+        let (models, names) = (paths.len(), args.model.len());
+        if names > 1 && names != models {
+            bail!(
+                "--model: expected it once for all, or once for each of the {models} models, found {names}"
+            );
+        }
+        let loaded = load(paths[0], args.name(0))?;
         Ok(Self { loaded, engine: args.engine.engine()?, args, stop: listen()? })
     }
 
@@ -229,12 +247,12 @@ impl<'a> Study<'a> {
         output::note("stopped; what was found until then is written");
         Ok(ExitStatus::Interrupted)
     }
+}
 
-    /// How it ends when nothing was found yet.
-    pub(super) fn nothing(&self) -> Result<ExitStatus> {
-        output::note("stopped before anything was found; nothing is written");
-        Ok(ExitStatus::Interrupted)
-    }
+/// How it ends when nothing was found yet.
+pub(super) fn nothing() -> ExitStatus {
+    output::note("stopped before anything was found; nothing is written");
+    ExitStatus::Interrupted
 }
 
 /// Progress over several rounds of equally many images.

@@ -19,7 +19,7 @@ pub fn are_numbers(names: &[String]) -> bool {
 ///
 /// # Errors
 /// When a name is unknown to the model, occurs twice in it, or the counts differ where only they are known.
-pub(crate) fn correspondence(data: &[String], model: &[String]) -> Result<Vec<usize>> {
+pub fn correspondence(data: &[String], model: &[String]) -> Result<Vec<usize>> {
     if are_numbers(data) || are_numbers(model) {
         return if data.len() == model.len() {
             Ok((0..model.len()).collect())

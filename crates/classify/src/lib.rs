@@ -16,7 +16,7 @@ mod model_file;
 mod score;
 
 pub use agreement::Agreement;
-pub use classes::{are_numbers, numbers};
+pub use classes::{are_numbers, correspondence, numbers};
 pub use classifier::{Classifier, Prediction, read_image};
 pub use error::{ClassifyError, Result};
 pub use evaluation::{ClassResult, EvaluateOptions, Evaluation, Evaluations, Positions, Progress, evaluate};

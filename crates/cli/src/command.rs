@@ -48,7 +48,7 @@ pub(crate) struct Cli {
 enum Command {
     Train(train::Args),
     Eval(eval::Args),
-    Explain(explain::Args),
+    Explain(explain::Command),
     Predict(predict::Args),
     Convert(convert::Args),
     Fold(fold::Args),
@@ -69,7 +69,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
         Ok(cli) => match cli.command {
             Command::Train(args) => train::run(args),
             Command::Eval(args) => eval::run(args),
-            Command::Explain(args) => explain::run(args),
+            Command::Explain(command) => explain::run(command),
             Command::Predict(args) => predict::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Fold(args) => fold::run(&args),

@@ -13,40 +13,51 @@ pub fn blocks(graph: &Graph) -> Vec<Block> {
     graph.residual_blocks()
 }
 
-/// The network with a block's branch left out: its shortcut alone remains.
+/// The network with the branches of blocks left out: their shortcuts alone remain.
 #[must_use]
-pub fn delete_block(graph: &Graph, block: &Block) -> Graph {
-    let name = &graph.node(block.add).name;
-    graph.bypass(|node| (node.name == *name).then_some(block.shortcut())).0
+pub fn delete_blocks(graph: &Graph, deleted: &[&Block]) -> Graph {
+    let shortcut = |name: &str| {
+        let block = deleted.iter().find(|block| graph.node(block.add).name == name)?;
+        Some(block.shortcut())
+    };
+    graph.bypass(|node| shortcut(&node.name)).0
 }
 
-/// The weights with those of two modules of the same shape exchanged.
+/// The weights with those of modules of one shape put in another order: module `i` gets the weights of
+/// module `order[i]`.
 ///
 /// # Errors
-/// When a module has no weights, or the two are not alike.
-pub fn swap_modules(weights: &Weights, a: &str, b: &str) -> Result<Weights> {
-    let renamed = |name: &str, from: &str, to: &str| {
-        name.strip_prefix(from).filter(|rest| rest.starts_with('.')).map(|rest| format!("{to}{rest}"))
-    };
-    let mut swapped = weights.clone();
-    let mut count = 0;
-    for (name, tensor) in weights {
-        let Some(other) = renamed(name, a, b).or_else(|| renamed(name, b, a)) else { continue };
-        match weights.get(&other) {
-            Some(theirs) if theirs.shape() == tensor.shape() => {
-                swapped.insert(other, tensor.clone());
-                count += 1;
-            }
-            found => {
-                let found = found.map_or("none".into(), |found| format!("{:?}", found.shape()));
-                return Err(ExplainError::unfit(other, format!("shape {:?}", tensor.shape()), found));
-            }
+/// When a module has no weights, or two that are exchanged are not alike.
+pub fn permute_modules(weights: &Weights, modules: &[&str], order: &[usize]) -> Result<Weights> {
+    let mut permuted = weights.clone();
+    for (place, &from) in order.iter().enumerate().filter(|&(place, from)| place != *from) {
+        let (theirs, own) = (modules[from], modules[place]);
+        let parts = |module: &'_ str| part_shapes(weights, module);
+        let (expected, found) = (parts(own), parts(theirs));
+        if expected.is_empty() || expected != found {
+            let shapes = |parts: &[(&str, &[usize])]| format!("{parts:?}");
+            let what = format!("modules {own} and {theirs}");
+            return Err(ExplainError::unfit(
+                what,
+                format!("the weights {}", shapes(&expected)),
+                shapes(&found),
+            ));
+        }
+        for (part, _) in found {
+            let tensor = weights[&format!("{theirs}.{part}")].clone();
+            permuted.insert(format!("{own}.{part}"), tensor);
         }
     }
-    if count == 0 {
-        return Err(ExplainError::unfit(format!("modules {a} and {b}"), "weights", "none"));
-    }
-    Ok(swapped)
+    Ok(permuted)
+}
+
+/// Names, without the module's, and shapes of a module's weights.
+pub(crate) fn part_shapes<'a>(weights: &'a Weights, module: &str) -> Vec<(&'a str, &'a [usize])> {
+    let part = |name: &'a str| name.strip_prefix(module)?.strip_prefix('.');
+    let parts = weights.iter().filter_map(|(name, tensor)| Some((part(name)?, tensor.shape())));
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_unstable();
+    parts
 }
 
 /// Gradient of each image's score with respect to the image, `[n, 3, h, w]`, along the paths that go

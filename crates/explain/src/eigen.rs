@@ -1,4 +1,9 @@
-//! Eigenvectors of small symmetric matrices, by Jacobi's rotations.
+//! Eigenvectors of symmetric matrices: all of small ones by Jacobi's rotations, the leading ones of large ones
+//! by orthogonal iteration.
+
+use rayon::prelude::*;
+
+use crate::random::gaussian;
 
 /// Rotations through all pairs; the off-diagonal vanishes quadratically, so that a few suffice.
 const SWEEPS: usize = 60;
@@ -22,6 +27,76 @@ pub(crate) fn symmetric(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<Vec<f64>>) 
     order.sort_by(|&i, &j| a[j * n + j].total_cmp(&a[i * n + i]));
     let vector = |&column: &usize| (0..n).map(|row| v[row * n + column]).collect();
     (order.iter().map(|&i| a[i * n + i]).collect(), order.iter().map(vector).collect())
+}
+
+/// Matrices up to this side are rotated; the work grows with its cube.
+const SMALL: usize = 200;
+/// Vectors iterated beyond those wanted: what converges is the ratio of the eigenvalues of the last wanted one
+/// and of the first left out.
+const SPARE: usize = 16;
+const ITERATIONS: usize = 300;
+
+/// The `count` largest eigenvalues, or all, and their eigenvectors as rows, of a symmetric `n` × `n` matrix
+/// without negative ones.
+pub(crate) fn leading(a: Vec<f64>, n: usize, count: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
+    let width = count + SPARE;
+    if n <= SMALL || width >= n {
+        let (mut values, mut vectors) = symmetric(a, n);
+        values.truncate(count);
+        vectors.truncate(count);
+        return (values, vectors);
+    }
+    let start = gaussian(0, &[width, n]);
+    let mut vectors: Vec<Vec<f64>> =
+        start.data().chunks(n).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect();
+    let mut values = vec![0.0; width];
+    for _ in 0..ITERATIONS {
+        orthonormalise(&mut vectors);
+        let images: Vec<Vec<f64>> = vectors.par_iter().map(|v| times(&a, v)).collect();
+        let projected = vectors.iter().flat_map(|v| images.iter().map(|image| dot(v, image))).collect();
+        let (found, rotation) = symmetric(projected, width);
+        let combine = |weights: &Vec<f64>| {
+            let mut sum = vec![0.0; n];
+            for (weight, image) in weights.iter().zip(&images) {
+                sum.iter_mut().zip(image).for_each(|(sum, x)| *sum += weight * x);
+            }
+            sum
+        };
+        vectors = rotation.par_iter().map(combine).collect();
+        let change = found.iter().zip(&values).take(count).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        values = found;
+        if change <= 1e-13 * values[0] {
+            break;
+        }
+    }
+    orthonormalise(&mut vectors);
+    values.truncate(count);
+    vectors.truncate(count);
+    (values, vectors)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn times(matrix: &[f64], vector: &[f64]) -> Vec<f64> {
+    matrix.chunks(vector.len()).map(|row| dot(row, vector)).collect()
+}
+
+/// Gram and Schmidt's, twice, so that rounding does no harm.
+fn orthonormalise(vectors: &mut [Vec<f64>]) {
+    for i in 0..vectors.len() {
+        let (before, rest) = vectors.split_at_mut(i);
+        let own = &mut rest[0];
+        for other in before.iter().chain(before.iter()) {
+            let along = dot(own, other);
+            own.iter_mut().zip(other).for_each(|(x, y)| *x -= along * y);
+        }
+        let norm = dot(own, own).sqrt().max(f64::MIN_POSITIVE);
+        for x in own.iter_mut() {
+            *x /= norm;
+        }
+    }
 }
 
 /// The rotation of rows and columns `p` and `q` that makes their common element zero.
@@ -79,8 +154,7 @@ pub(crate) fn centre(matrix: &[f64], columns: usize) -> Vec<f64> {
 /// Products of all pairs of rows.
 pub(crate) fn gram(matrix: &[f64], columns: usize) -> Vec<f64> {
     let rows: Vec<&[f64]> = matrix.chunks(columns).collect();
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    rows.iter().flat_map(|a| rows.iter().map(move |b| dot(a, b))).collect()
+    rows.par_iter().flat_map_iter(|a| rows.iter().map(move |b| dot(a, b))).collect()
 }
 
 #[cfg(test)]
@@ -97,6 +171,22 @@ mod tests {
         for i in 0..n * n {
             let back: f64 = (0..n).map(|k| values[k] * vectors[k][i / n] * vectors[k][i % n]).sum();
             assert!((back - a[i]).abs() < 1e-12, "{back} and {}", a[i]);
+        }
+    }
+
+    #[test]
+    fn the_leading_ones_are_those_of_the_whole() {
+        let (n, width) = (SMALL + 30, 400);
+        // Directions of falling weight, so that the eigenvalues lie apart.
+        let noise = gaussian(4, &[n, width]);
+        let weighed = |i: usize| f64::from(noise.data()[i]) * 0.9f64.powi((i % width) as i32);
+        let a = gram(&(0..n * width).map(weighed).collect::<Vec<f64>>(), width);
+        let (values, vectors) = leading(a.clone(), n, 5);
+        let (all, axes) = symmetric(a, n);
+        assert_eq!((values.len(), vectors.len()), (5, 5));
+        for i in 0..5 {
+            assert!((values[i] / all[i] - 1.0).abs() < 1e-9, "{} and {}", values[i], all[i]);
+            assert!(dot(&vectors[i], &axes[i]).abs() > 1.0 - 1e-6, "vector {i}");
         }
     }
 }

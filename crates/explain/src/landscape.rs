@@ -4,8 +4,9 @@
 use residuum_graph::{Graph, Weights};
 use residuum_tensor::Tensor;
 
-use crate::error::Result;
+use crate::error::{ExplainError, Result};
 use crate::random::gaussian;
+use crate::score::Score;
 use crate::subject::Subject;
 
 /// A direction in the space of weights, filter-normalised (§4): each filter has the norm of the network's
@@ -60,9 +61,9 @@ pub fn shifted(weights: &Weights, steps: &[(f64, &Direction)]) -> Weights {
     moved
 }
 
-/// Mean cross-entropy of a batch at each of the points `(a, b)` of the plane that two directions span
-/// through the weights, running statistics as they are. `tell` hears how many of how many points are done
-/// and stops the work by returning false; what is not done is not-a-number.
+/// The score of images at each of the points `(a, b)` of the plane that two directions span through the
+/// weights, running statistics as they are. `tell` hears how many of how many points are done and stops the
+/// work by returning false; what is not done is [`Score::UNKNOWN`].
 ///
 /// # Errors
 /// When the network does not admit the images.
@@ -72,27 +73,97 @@ pub fn landscape(
     labels: &[u32],
     directions: [&Direction; 2],
     points: &[(f64, f64)],
+    tell: impl FnMut(usize, usize) -> bool,
+) -> Result<Vec<Score>> {
+    let at = |&(a, b): &(f64, f64)| Ok(shifted(subject.weights, &[(a, directions[0]), (b, directions[1])]));
+    scores(subject, images, labels, points, at, tell)
+}
+
+/// The score on the line between two trained networks of one form: at 0 that of `subject`, at 1 that of the
+/// weights `to`. Running statistics go along, or else those of one end would judge the activations of the
+/// other. `tell` is that of [`landscape`].
+///
+/// # Errors
+/// When the weights are not alike or the network does not admit the images.
+pub fn interpolation(
+    subject: &Subject<'_>,
+    to: &Weights,
+    images: &Tensor,
+    labels: &[u32],
+    points: &[f64],
+    tell: impl FnMut(usize, usize) -> bool,
+) -> Result<Vec<Score>> {
+    scores(subject, images, labels, points, |&t| interpolated(subject.weights, to, t), tell)
+}
+
+/// `(1 − t) · a + t · b` of every tensor, running statistics too. A variance that this makes negative, beyond
+/// one of the ends, is 0.
+///
+/// # Errors
+/// When the tensors have not the same names and shapes.
+pub fn interpolated(a: &Weights, b: &Weights, t: f64) -> Result<Weights> {
+    let mix = |(name, own): (&String, &Tensor)| {
+        let theirs = b.get(name).filter(|theirs| theirs.shape() == own.shape()).ok_or_else(|| {
+            let found = b.get(name).map_or("none".into(), |theirs| format!("{:?}", theirs.shape()));
+            ExplainError::unfit(
+                format!("{name} of the other network"),
+                format!("shape {:?}", own.shape()),
+                found,
+            )
+        })?;
+        let least = if name.ends_with("running_var") { 0.0 } else { f64::NEG_INFINITY };
+        let value = |i: usize| {
+            ((1.0 - t) * f64::from(own.data()[i]) + t * f64::from(theirs.data()[i])).max(least) as f32
+        };
+        Ok((name.clone(), Tensor::from_fn(own.shape().to_vec(), value)))
+    };
+    a.iter().map(mix).collect()
+}
+
+fn scores<P>(
+    subject: &Subject<'_>,
+    images: &Tensor,
+    labels: &[u32],
+    points: &[P],
+    weights: impl Fn(&P) -> Result<Weights>,
     mut tell: impl FnMut(usize, usize) -> bool,
-) -> Result<Vec<f64>> {
-    let mut losses = vec![f64::NAN; points.len()];
-    for (index, &(a, b)) in points.iter().enumerate() {
-        let weights = shifted(subject.weights, &[(a, directions[0]), (b, directions[1])]);
+) -> Result<Vec<Score>> {
+    let mut found = vec![Score::UNKNOWN; points.len()];
+    for (index, point) in points.iter().enumerate() {
+        let weights = weights(point)?;
         let moved = Subject { weights: &weights, ..*subject };
-        losses[index] = cross_entropy(&moved.logits(images)?, labels);
+        match moved.score(images, labels, |_| tell(index, points.len()))? {
+            Some(score) => found[index] = score,
+            None => return Ok(found),
+        }
         if !tell(index + 1, points.len()) {
             break;
         }
     }
-    Ok(losses)
+    Ok(found)
 }
 
-/// Mean cross-entropy of logits `[n, classes]`.
-pub(crate) fn cross_entropy(logits: &Tensor, labels: &[u32]) -> f64 {
-    let classes = logits.shape()[1];
-    let loss = |(row, &label): (&[f32], &u32)| {
-        let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let sum: f64 = row.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
-        largest + sum.ln() - f64::from(row[label as usize])
-    };
-    logits.data().chunks(classes).zip(labels).map(loss).sum::<f64>() / labels.len().max(1) as f64
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(value: f32, side: usize) -> Weights {
+        Weights::from([
+            ("bn.running_var".into(), Tensor::filled([side], value)),
+            ("bn.bias".into(), Tensor::filled([side], -value)),
+        ])
+    }
+
+    #[test]
+    fn everything_is_interpolated_and_variances_stay_variances() {
+        let (a, b) = (weights(1.0, 2), weights(3.0, 2));
+        assert_eq!(interpolated(&a, &b, 0.0).unwrap(), a);
+        assert_eq!(interpolated(&a, &b, 1.0).unwrap(), b);
+        let middle = interpolated(&a, &b, 0.25).unwrap();
+        assert_eq!((middle["bn.running_var"].data()[0], middle["bn.bias"].data()[0]), (1.5, -1.5));
+        let beyond = interpolated(&a, &b, -1.0).unwrap();
+        assert_eq!((beyond["bn.running_var"].data()[0], beyond["bn.bias"].data()[0]), (0.0, 1.0));
+        let error = interpolated(&a, &weights(1.0, 3), 0.5).unwrap_err().to_string();
+        assert!(error.contains("[2]") && error.contains("[3]"), "{error}");
+    }
 }

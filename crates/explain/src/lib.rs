@@ -8,10 +8,11 @@
 //! | which pixels matter | [`saliency`], [`smooth_grad`], [`integrated_gradients`], [`input_gradient`] with a [`ReluRule`], [`occlusion`] |
 //! | which places matter | [`class_map`] with a [`CamMethod`] |
 //! | what a unit or a class looks for | [`maximise`], [`invert`], [`Survey`] with [`UnitGradient`] |
-//! | what each layer does | [`response_std`], [`delete_block`], [`swap_modules`], [`refinement`] |
+//! | what each layer does | [`response_std`], [`refinement`] |
+//! | what each block and path contributes | [`Subject::score_without`], [`reorder`], [`path_gradient_norm`] |
 //! | how far a unit sees | [`receptive_field`], [`effective_receptive_field`] |
-//! | how the loss lies | [`landscape`] |
-//! | how features lie | [`Pca`], [`tsne`], [`nearest_neighbours`] |
+//! | how the loss lies | [`landscape`], [`interpolation`] |
+//! | how features lie | [`features`], [`Pca`], [`tsne`], [`nearest_neighbours`] |
 //! | what a dense net reuses | [`connection_strength`] |
 //!
 //! Images are batches `[n, 3, h, w]` after normalisation; a class's score is its logit, not its probability
@@ -24,6 +25,7 @@ mod blocks;
 mod class_map;
 mod connection;
 mod eigen;
+mod ensemble;
 mod error;
 mod features;
 mod landscape;
@@ -31,6 +33,7 @@ mod occlusion;
 mod random;
 mod receptive;
 mod responses;
+mod score;
 mod stages;
 mod subject;
 mod survey;
@@ -40,20 +43,24 @@ mod tsne;
 pub use attribution::{
     Integrated, UnitGradient, input_gradient, integrated_gradients, saliency, smooth_grad, times_input,
 };
-pub use blocks::{blocks, delete_block, identity_path_gradient, swap_modules};
+pub use blocks::{blocks, delete_blocks, identity_path_gradient, permute_modules};
 pub use class_map::{CamMethod, class_map, default_layer, upsample};
 pub use connection::{BlockConnections, connection_strength};
+pub use ensemble::{
+    interchangeable, path_count, path_gradient_norm, random_blocks, rank_correlation, reorder, shuffled_order,
+};
 pub use error::{ExplainError, Result};
-pub use features::{Pca, nearest_neighbours};
-pub use landscape::{Direction, landscape, shifted};
+pub use features::{Pca, feature_layer, features, nearest_neighbours};
+pub use landscape::{Direction, interpolated, interpolation, landscape, shifted};
 pub use occlusion::{Patch, occlusion};
 pub use random::gaussian;
-pub use receptive::{effective_receptive_field, receptive_field};
+pub use receptive::{effective_receptive_field, effective_side, receptive_field};
 pub use residuum_engine::ReluRule;
 pub use residuum_graph::{Block, ReceptiveField};
 pub use responses::{Refinement, Response, refinement, response_std};
+pub use score::Score;
 pub use stages::{Stage, StageBlock, stages};
-pub use subject::Subject;
+pub use subject::{Subject, batch_size};
 pub use survey::{BEST, Excited, Survey, Surveyor};
 pub use synthesis::{
     Goal, Inversion, Maximisation, Objective, Synthesised, inversion_objective, invert, maximise,

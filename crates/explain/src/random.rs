@@ -1,4 +1,4 @@
-//! Random numbers of the normal distribution, from a seed.
+//! Random numbers and orders from a seed.
 
 use residuum_engine::Draws;
 use residuum_tensor::Tensor;
@@ -10,4 +10,12 @@ pub fn gaussian(seed: u64, shape: &[usize]) -> Tensor {
         let [radius, angle] = [0, 1].map(|stream| draws.uniform(stream, index));
         ((-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
     })
+}
+
+/// The numbers below `count` in a random order, another one for each draw: sorted by random keys.
+pub(crate) fn shuffled(seed: u64, draw: u64, count: usize) -> Vec<usize> {
+    let draws = Draws::new(seed, draw);
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|&a, &b| draws.uniform(0, a).total_cmp(&draws.uniform(0, b)));
+    order
 }

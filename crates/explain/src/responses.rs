@@ -18,11 +18,16 @@ pub struct Response {
 }
 
 /// Standard deviation of every 3×3 convolution's output after batch norm, before ReLU and addition (He et
-/// al. 2015, Figure 7), in the order of the layers.
+/// al. 2015, Figure 7), in the order of the layers. `tell` hears after every batch how many images are done,
+/// and stops the work by returning false: what was found until then is of those images.
 ///
 /// # Errors
 /// When the network does not admit the images.
-pub fn response_std(subject: &Subject<'_>, images: &Tensor) -> Result<Vec<Response>> {
+pub fn response_std(
+    subject: &Subject<'_>,
+    images: &Tensor,
+    mut tell: impl FnMut(usize) -> bool,
+) -> Result<Vec<Response>> {
     let graph = subject.graph;
     let is_response = |id: &residuum_graph::NodeId| {
         let node = graph.node(*id);
@@ -30,18 +35,42 @@ pub fn response_std(subject: &Subject<'_>, images: &Tensor) -> Result<Vec<Respon
             && matches!(graph.node(node.inputs[0]).op, Op::Conv2d(conv) if conv.kernel[0] > 1)
     };
     let layers: Vec<String> = graph.ids().filter(is_response).map(|id| graph.node(id).name.clone()).collect();
-    let values = subject.values(images, &layers)?;
-    Ok(layers
-        .into_iter()
-        .zip(&values)
-        .map(|(layer, value)| Response { layer, std: spread(value.data()) })
-        .collect())
+    let mut spreads = vec![Spread::default(); layers.len()];
+    subject.in_batches(images, &layers, |range, _, program| {
+        for (layer, spread) in layers.iter().zip(&mut spreads) {
+            spread.add(program.tap(layer).iter().flat_map(Tensor::data));
+        }
+        tell(range.end)
+    })?;
+    let response = |(layer, spread): (String, Spread)| Response { layer, std: spread.std() };
+    Ok(layers.into_iter().zip(spreads).map(response).collect())
 }
 
-fn spread(values: &[f32]) -> f64 {
-    let count = values.len().max(1) as f64;
-    let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
-    (values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count).sqrt()
+/// Mean and sum of squared deviations of values that come in parts (Chan et al. 1983).
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Spread {
+    fn add<'a>(&mut self, values: impl Iterator<Item = &'a f32> + Clone) {
+        let (count, sum) = values.clone().fold((0.0, 0.0), |(n, sum), &x| (n + 1.0, sum + f64::from(x)));
+        if count == 0.0 {
+            return;
+        }
+        let mean = sum / count;
+        let squares: f64 = values.map(|&x| (f64::from(x) - mean).powi(2)).sum();
+        let (whole, apart) = (self.count + count, mean - self.mean);
+        self.squares += squares + apart * apart * self.count * count / whole;
+        self.mean += apart * count / whole;
+        self.count = whole;
+    }
+
+    fn std(&self) -> f64 {
+        (self.squares / self.count.max(1.0)).sqrt()
+    }
 }
 
 /// What a block changes.
@@ -68,4 +97,20 @@ pub fn refinement(subject: &Subject<'_>, images: &Tensor) -> Result<Vec<Refineme
     let mut survey = Survey::new(&stages);
     Surveyor::new(subject, &stages, images)?.add(&mut survey, images)?;
     Ok(survey.refinement(&stages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_of_parts_is_that_of_the_whole() {
+        let values: Vec<f32> = (0..100).map(|i| (i * 37 % 11) as f32 + 1000.0).collect();
+        let mut whole = Spread::default();
+        whole.add(values.iter());
+        let mut parts = Spread::default();
+        values.chunks(7).for_each(|part| parts.add(part.iter()));
+        parts.add([].iter());
+        assert!((whole.std() - parts.std()).abs() < 1e-12 && whole.std() > 3.0, "{}", whole.std());
+    }
 }

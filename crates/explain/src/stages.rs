@@ -1,11 +1,11 @@
 //! The residual blocks of a network in stages, within which a channel stays what it is: the shortcut hands it
 //! on from block to block.
 
-use residuum_graph::{Graph, Kind, NodeId};
+use residuum_graph::{Block, Graph, Kind, NodeId, ReceptiveField};
 
-use crate::blocks::{Block, blocks};
+use crate::blocks::blocks;
 use crate::error::{ExplainError, Result};
-use crate::receptive::{ReceptiveField, receptive_field};
+use crate::receptive::receptive_field;
 
 /// Consecutive residual blocks whose outputs have one shape.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,7 @@
 //! The network that is looked into.
 
+use std::ops::Range;
+
 use residuum_engine::{Engine, Inference, InputShape, Sensitivity, SensitivityOptions};
 use residuum_graph::{Graph, Kind, NodeId, Weights};
 use residuum_tensor::Tensor;
@@ -18,24 +20,67 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Logits of a batch, `[n, classes]`.
+    /// Logits of images, `[n, classes]`.
     ///
     /// # Errors
     /// When the images are no batch that the network admits.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        let mut program = self.inference(images, &[])?;
-        let logits = program.run(images.data()).to_vec();
-        Ok(Tensor::from_fn([program.shape().n, program.classes()], |index| logits[index]))
+        let mut logits = Vec::with_capacity(images.shape()[0] * self.classes());
+        self.in_batches(images, &[], |_, answer, _| {
+            logits.extend_from_slice(answer);
+            true
+        })?;
+        let shape = [images.shape()[0], self.classes()];
+        Ok(Tensor::from_fn(shape, |index| logits[index]))
     }
 
-    /// The values of layers for a batch, each `[n, c, h, w]` or `[n, c]`.
+    /// The values of layers for images, each `[n, c, h, w]` or `[n, c]`.
     ///
     /// # Errors
     /// When a layer does not exist or the network does not admit the images.
     pub fn values(&self, images: &Tensor, layers: &[String]) -> Result<Vec<Tensor>> {
-        let mut program = self.inference(images, layers)?;
-        program.run(images.data());
-        Ok(layers.iter().filter_map(|layer| program.tap(layer)).collect())
+        let mut found: Vec<(Vec<usize>, Vec<f32>)> = vec![Default::default(); layers.len()];
+        self.in_batches(images, layers, |_, _, program| {
+            for ((shape, values), tap) in found.iter_mut().zip(layers.iter().map(|layer| program.tap(layer)))
+            {
+                let Some(tap) = tap else { continue };
+                *shape = tap.shape().to_vec();
+                values.extend(tap.into_data());
+            }
+            true
+        })?;
+        let whole = |(mut shape, values): (Vec<usize>, Vec<f32>)| {
+            shape[0] = images.shape()[0];
+            Tensor::from_fn(shape, |index| values[index])
+        };
+        Ok(found.into_iter().map(whole).collect())
+    }
+
+    /// Answers images in batches, so that memory is bounded by [`batch_size`]. `see` gets each batch's place,
+    /// its logits and the program with the values of `taps`, and stops the work by returning false, as does
+    /// this function then.
+    pub(crate) fn in_batches(
+        &self,
+        images: &Tensor,
+        taps: &[String],
+        mut see: impl FnMut(Range<usize>, &[f32], &Inference) -> bool,
+    ) -> Result<bool> {
+        let whole = self.shape_of(images)?;
+        let mut program: Option<Inference> = None;
+        for range in batches(images) {
+            let shape = InputShape { n: range.len(), ..whole };
+            let mut compiled = match program.take() {
+                Some(program) if program.shape() == shape => program,
+                _ => self.engine.inference(self.graph, self.weights, shape, taps)?,
+            };
+            let len = image_len(images);
+            let answer = compiled.run(&images.data()[range.start * len..range.end * len]).to_vec();
+            if !see(range, &answer, &compiled) {
+                return Ok(false);
+            }
+            program = Some(compiled);
+        }
+        Ok(true)
     }
 
     /// A program that answers batches of the size of `images`, with layers whose values can be read.
@@ -112,6 +157,31 @@ impl Subject<'_> {
             )),
         }
     }
+}
+
+/// Pixels that go through a network together: 64 images of 32×32, 10 of 224×224.
+const BATCH_PIXELS: usize = 1 << 19;
+
+/// Images of this size that go through a network together.
+pub fn batch_size(height: usize, width: usize) -> usize {
+    (BATCH_PIXELS / (height * width).max(1)).clamp(1, 64)
+}
+
+/// The places of the batches that images `[n, 3, h, w]` go through a network in.
+pub(crate) fn batches(images: &Tensor) -> impl Iterator<Item = Range<usize>> + use<> {
+    let (count, size) = match *images.shape() {
+        [n, _, h, w] => (n, batch_size(h, w)),
+        _ => (0, 1),
+    };
+    (0..count).step_by(size).map(move |start| start..(start + size).min(count))
+}
+
+/// The images at these places alone.
+pub(crate) fn part(images: &Tensor, range: &Range<usize>) -> Tensor {
+    let len = image_len(images);
+    let mut shape = images.shape().to_vec();
+    shape[0] = range.len();
+    Tensor::from_fn(shape, |index| images.data()[range.start * len + index])
 }
 
 /// Numbers of one image of a batch.

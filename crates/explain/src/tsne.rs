@@ -26,11 +26,17 @@ const EXAGGERATION: f64 = 12.0;
 const ENTROPY_TOLERANCE: f64 = 1e-5;
 
 /// Places in the plane for vectors of `width` numbers, started from their first two principal components;
-/// and the divergence of the embedding.
+/// and the divergence of the embedding. `tell` hears how many steps are done, and stops the descent by
+/// returning false.
 ///
 /// # Panics
 /// When the vectors do not have that width.
-pub fn tsne(features: &[f32], width: usize, options: &Tsne) -> (Vec<[f64; 2]>, f64) {
+pub fn tsne(
+    features: &[f32],
+    width: usize,
+    options: &Tsne,
+    mut tell: impl FnMut(usize) -> bool,
+) -> (Vec<[f64; 2]>, f64) {
     let count = features.len() / width;
     let p = affinities(features, width, options.perplexity.min((count as f64 - 1.0) / 3.0).max(1.0));
     let mut y = start(features, width);
@@ -48,6 +54,9 @@ pub fn tsne(features: &[f32], width: usize, options: &Tsne) -> (Vec<[f64; 2]>, f
                 velocity[i][d] = momentum * v - rate * gains[i][d] * g;
                 y[i][d] += velocity[i][d];
             }
+        }
+        if !tell(step + 1) {
+            break;
         }
     }
     let divergence = divergence(&p, &y);
@@ -190,8 +199,33 @@ mod tests {
     }
 
     #[test]
+    fn every_row_has_the_entropy_of_the_perplexity() {
+        let noise = clusters();
+        let rows: Vec<&[f32]> = noise.chunks(5).collect();
+        for perplexity in [5.0f64, 10.0, 19.0] {
+            for own in 0..rows.len() {
+                let square = |other: &&[f32]| {
+                    rows[own].iter().zip(*other).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
+                };
+                let distances: Vec<f64> = rows.iter().map(square).collect();
+                let p = neighbourhood(&distances, own, perplexity.log2());
+                let entropy: f64 = p.iter().filter(|&&p| p > 0.0).map(|p| -p * p.log2()).sum();
+                assert!((entropy - perplexity.log2()).abs() < 1e-5, "{entropy} for {perplexity}");
+                assert!(p[own] == 0.0 && (p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn the_divergence_falls_after_the_exaggeration() {
+        let after = |steps| tsne(&clusters(), 5, &Tsne { perplexity: 10.0, steps }, |_| true).1;
+        let falls: Vec<f64> = [EXAGGERATED_STEPS, 300, 400, 800].map(after).to_vec();
+        assert!(falls.is_sorted_by(|a, b| a > b), "{falls:?}");
+    }
+
+    #[test]
     fn clusters_stay_together() {
-        let (y, divergence) = tsne(&clusters(), 5, &Tsne { perplexity: 10.0, steps: 400 });
+        let (y, divergence) = tsne(&clusters(), 5, &Tsne { perplexity: 10.0, steps: 400 }, |_| true);
         let distance = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2);
         let nearest = |i: usize| {
             let others = (0..60).filter(|&j| j != i);

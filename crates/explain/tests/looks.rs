@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use residuum_engine::{Engine, EngineOptions, InputShape, TrainingOptions};
 use residuum_explain::{
     CamMethod, Direction, Goal, Inversion, Maximisation, Patch, Pca, ReluRule, Subject, blocks, class_map,
-    default_layer, delete_block, effective_receptive_field, identity_path_gradient, input_gradient,
-    integrated_gradients, inversion_objective, landscape, maximise, occlusion, receptive_field, response_std,
-    saliency, smooth_grad, swap_modules, times_input,
+    connection_strength, default_layer, delete_blocks, effective_receptive_field, feature_layer,
+    identity_path_gradient, input_gradient, integrated_gradients, interchangeable, interpolation,
+    inversion_objective, landscape, maximise, occlusion, permute_modules, receptive_field, reorder,
+    response_std, saliency, shifted, smooth_grad, times_input,
 };
 use residuum_graph::{AvgPool, Builder, ConvSpec, Graph, MaxPool, NodeId, Weights};
-use residuum_models::formula;
+use residuum_models::{build, formula};
 use residuum_tensor::Tensor;
 use serde_json::Value;
 
@@ -284,28 +285,32 @@ fn synthesis() {
 fn layers_and_blocks() {
     let s = Setting::new();
     let subject = s.subject();
-    for response in response_std(&subject, &s.images).unwrap() {
+    for response in response_std(&subject, &s.images, |_| true).unwrap() {
         Setting::check(&response.layer, response.std, s.number(&format!("response_std/{}", response.layer)));
     }
     let loss = |graph: &Graph, weights: &Weights| {
-        let logits = Subject { graph, weights, ..subject }.logits(&s.images).unwrap();
-        cross_entropy(&logits, &s.labels)
+        let changed = Subject { graph, weights, ..subject };
+        changed.score(&s.images, &s.labels, |_| true).unwrap().unwrap().loss
     };
     Setting::check("loss", loss(&s.graph, &s.weights), s.number("loss"));
     let blocks = blocks(&s.graph);
     assert_eq!(blocks.iter().filter(|block| block.is_identity).count(), 7);
     for (block, want) in blocks.iter().zip(s.golden["lesion_loss"].as_array().unwrap()) {
-        Setting::check(&block.name, loss(&delete_block(&s.graph, block), &s.weights), want.as_f64().unwrap());
+        let score = subject.score_without(&[block], &s.images, &s.labels, |_| true).unwrap().unwrap();
+        Setting::check(&block.name, score.loss, want.as_f64().unwrap());
     }
-    let swapped = swap_modules(&s.weights, "layer2.1", "layer2.2").unwrap();
+    let swapped = permute_modules(&s.weights, &["layer2.1", "layer2.2"], &[1, 0]).unwrap();
     Setting::check("swap", loss(&s.graph, &swapped), s.number("swap_layer2_1_2_loss"));
-    assert!(swap_modules(&s.weights, "layer1.1", "layer2.1").is_err());
+    assert!(permute_modules(&s.weights, &["layer1.1", "layer2.1"], &[1, 0]).is_err());
+    assert_eq!(interchangeable(&blocks, &s.weights), [vec![0, 1, 2], vec![4, 5], vec![7, 8]]);
+    let reordered = reorder(&s.weights, &blocks, &[0, 1, 2, 3, 5, 4, 6, 7, 8]).unwrap();
+    assert!(reordered == swapped, "blocks 4 and 5 are layer2.1 and layer2.2");
 
     let (image, class) = (s.image(0), s.class());
     let norm = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     let identity = identity_path_gradient(&subject, &image, &[class], &[]).unwrap();
     // With every branch gone the identity paths are all there is.
-    let without = blocks.iter().fold(s.graph.clone(), |graph, block| delete_block(&graph, block));
+    let without = delete_blocks(&s.graph, &blocks.iter().collect::<Vec<_>>());
     let deleted = Subject { graph: &without, ..subject };
     let alone = input_gradient(&deleted, &image, &[class], ReluRule::Derivative).unwrap();
     Setting::check("identity paths", norm(&alone), s.number("identity_path_gradient_norm"));
@@ -321,14 +326,6 @@ fn layers_and_blocks() {
     Setting::check("all paths", norm(&whole), s.number("gradient_norm"));
 }
 
-fn cross_entropy(logits: &Tensor, labels: &[u32]) -> f64 {
-    let loss = |(row, &label): (&[f32], &u32)| {
-        let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
-        sum.ln() - f64::from(row[label as usize])
-    };
-    logits.data().chunks(10).zip(labels).map(loss).sum::<f64>() / labels.len() as f64
-}
-
 #[test]
 fn landscapes() {
     let s = Setting::new();
@@ -340,12 +337,16 @@ fn landscapes() {
         landscape(&s.subject(), &s.images, &s.labels, [&direction, &direction], &points, |_, _| true)
             .unwrap();
     for (loss, key) in losses.iter().zip(["-1.0", "-0.5", "0.0", "0.5", "1.0"]) {
-        Setting::check(key, *loss, s.golden["landscape_filter_normalised"][key].as_f64().unwrap());
+        Setting::check(key, loss.loss, s.golden["landscape_filter_normalised"][key].as_f64().unwrap());
     }
     let stopped =
         landscape(&s.subject(), &s.images, &s.labels, [&direction, &direction], &points, |done, _| done < 2)
             .unwrap();
-    assert!(stopped[1].is_finite() && stopped[2].is_nan());
+    assert!(stopped[1].loss.is_finite() && stopped[2].loss.is_nan());
+    let far = shifted(&s.weights, &[(0.5, &direction)]);
+    let line = interpolation(&s.subject(), &far, &s.images, &s.labels, &[0.0, 1.0], |_, _| true).unwrap();
+    Setting::check("start", line[0].loss, losses[2].loss);
+    Setting::check("end", line[1].loss, losses[3].loss);
 }
 
 #[test]
@@ -355,7 +356,7 @@ fn receptive_fields() {
     assert_eq!(sizes.map(|size| size as usize), [15, 37, 81]);
     let field = receptive_field(&s.graph, "layer2").unwrap();
     assert_eq!(field.pixels(8, 32), 0..32);
-    let effective = effective_receptive_field(&s.subject(), &s.images, "layer2", (8, 8)).unwrap();
+    let effective = effective_receptive_field(&s.subject(), &s.images, "layer2", (8, 8), |_| true).unwrap();
     s.check_map_as("receptive_field_layer2", "field", effective.data());
     let rows: Vec<f64> =
         effective.data().chunks(32).map(|row| row.iter().map(|&x| f64::from(x)).sum()).collect();
@@ -365,7 +366,7 @@ fn receptive_fields() {
     }
     // On a larger image nothing outside of the field has an influence.
     let large = formula::input("input2", &[1, 3, 96, 96]);
-    let effective = effective_receptive_field(&s.subject(), &large, "layer2", (24, 24)).unwrap();
+    let effective = effective_receptive_field(&s.subject(), &large, "layer2", (24, 24), |_| true).unwrap();
     let seen = field.pixels(24, 96);
     for (index, &x) in effective.data().iter().enumerate() {
         assert!(x == 0.0 || (seen.contains(&(index / 96)) && seen.contains(&(index % 96))), "{index}");
@@ -376,9 +377,34 @@ fn receptive_fields() {
 #[test]
 fn features() {
     let s = Setting::new();
-    let pooled = s.subject().values(&s.images, &["avgpool".into()]).unwrap().remove(0);
+    let layer = feature_layer(&s.graph).unwrap();
+    assert_eq!(layer, "avgpool");
+    let pooled = residuum_explain::features(&s.subject(), &s.images, &layer, |_| true).unwrap();
+    let means = residuum_explain::features(&s.subject(), &s.images, "layer3", |_| true).unwrap();
+    assert!(pooled.data().iter().zip(means.data()).all(|(a, b)| (a - b).abs() < 1e-5), "pooled by hand");
     let pca = Pca::new(pooled.data(), 64, 7);
     for (index, want) in s.golden["pca_explained"].as_array().unwrap().iter().enumerate() {
         Setting::check(&format!("component {index}"), pca.explained[index], want.as_f64().unwrap());
+    }
+}
+
+#[test]
+fn connections() {
+    let model = build("cifar_densenet_40_12", Some(10)).unwrap();
+    let found = connection_strength(&model.graph, &formula::weights(&model.graph));
+    let golden = golden();
+    let want = golden["densenet_40_12_connection_strength"].as_array().unwrap();
+    assert_eq!(found.len(), want.len());
+    for (number, (block, want)) in found.iter().zip(want).enumerate() {
+        let rows = want.as_array().unwrap();
+        assert_eq!(block.strengths.len(), rows.len(), "block {number}: {:?}", block.readers);
+        for ((reader, row), want) in block.readers.iter().zip(&block.strengths).zip(rows) {
+            let want = want.as_array().unwrap();
+            assert_eq!(row.len(), want.len(), "{reader}");
+            for (source, (&found, want)) in row.iter().zip(want).enumerate() {
+                let want = want.as_f64().unwrap();
+                assert!((found - want).abs() <= CLOSE * want, "{reader} of {source}: {found}, not {want}");
+            }
+        }
     }
 }

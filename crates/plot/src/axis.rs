@@ -111,6 +111,15 @@ impl Span {
         let place = |value: f64| if self.scale == Scale::Log { value.log10() } else { value };
         (place(value) - place(self.low)) / (place(self.high) - place(self.low))
     }
+
+    /// The value that lies there.
+    pub(crate) fn value(&self, share: f64) -> f64 {
+        if self.scale == Scale::Log {
+            10f64.powf(self.low.log10() + share * (self.high / self.low).log10())
+        } else {
+            self.low + share * (self.high - self.low)
+        }
+    }
 }
 
 /// 1, 2 or 5 times a power of ten, so that at most `wanted` steps fill the range.
@@ -161,6 +170,7 @@ mod tests {
     fn a_logarithmic_axis_ends_at_marks() {
         let span = Axis::log("loss").span([0.03, 2.3].into_iter(), 6.0, true);
         assert_eq!(names(&span), ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"]);
+        assert!((span.value(span.share(0.3)) - 0.3).abs() < 1e-12);
         assert!((span.share(0.02)).abs() < 1e-12 && (span.share(5.0) - 1.0).abs() < 1e-12);
         let span = Axis::log("loss").span([1e-6, 1.0].into_iter(), 6.0, true);
         assert_eq!(names(&span).first(), Some(&"1e-6"));

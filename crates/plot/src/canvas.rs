@@ -1,5 +1,7 @@
 //! What a figure is drawn on, in pixels from the upper left corner.
 
+use crate::picture::Picture;
+
 /// Right and down.
 pub(crate) type Point = (f64, f64);
 
@@ -40,6 +42,9 @@ impl Pen {
 /// Lengths of a dash and of the gap after it.
 pub(crate) const DASHES: [f64; 2] = [5.0, 3.5];
 
+/// Width of a white edge in units of the text's size.
+pub(crate) const EDGE: f64 = 0.3;
+
 /// Which end of a text stands at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
@@ -57,15 +62,21 @@ pub(crate) struct Style {
     /// Reads upwards.
     pub(crate) is_turned: bool,
     pub(crate) colour: Colour,
+    /// Has a white edge, to be read on anything.
+    pub(crate) has_edge: bool,
 }
 
 impl Style {
     pub(crate) const fn new(size: f64, anchor: Anchor) -> Self {
-        Self { size, anchor, is_bold: false, is_turned: false, colour: BLACK }
+        Self { size, anchor, is_bold: false, is_turned: false, colour: BLACK, has_edge: false }
     }
 
     pub(crate) const fn bold(self) -> Self {
         Self { is_bold: true, ..self }
+    }
+
+    pub(crate) const fn edged(self) -> Self {
+        Self { has_edge: true, ..self }
     }
 
     pub(crate) const fn turned(self) -> Self {
@@ -100,7 +111,7 @@ impl Rect {
     }
 }
 
-/// Lines, discs, boxes and texts are all that figures are made of.
+/// Lines, discs, boxes, texts, faces and pictures are all that figures are made of.
 pub(crate) trait Canvas {
     /// A filled box with round corners, and a thin line of another colour around it.
     fn panel(&mut self, rect: &Rect, radius: f64, fill: Colour, outline: Colour);
@@ -110,4 +121,8 @@ pub(crate) trait Canvas {
     fn disc(&mut self, centre: Point, radius: f64, colour: Colour);
     /// A text in one line.
     fn text(&mut self, at: Point, text: &str, style: &Style);
+    /// The filled inside of a closed line.
+    fn face(&mut self, corners: &[Point], colour: Colour);
+    /// A picture, stretched from its upper left corner to this size; every pixel stays a rectangle.
+    fn picture(&mut self, at: Point, size: Point, picture: &Picture);
 }

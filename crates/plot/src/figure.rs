@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use crate::canvas::{Anchor, Canvas, Style};
 use crate::chart::{BOTTOM, Chart, LEFT, Line, PLOT, RIGHT, TOP};
 use crate::error::PlotError;
-use crate::legend;
 use crate::raster::Raster;
 use crate::svg::Svg;
 
-/// Charts next to each other before a new row begins.
+/// Charts next to each other before a new row begins, unless said otherwise.
 const COLUMNS: usize = 3;
 /// Charts in a figure, so that a PNG stays of a size that viewers take.
 const MAX_CHARTS: usize = 48;
@@ -26,20 +25,32 @@ const PNG_SCALE: f64 = 2.0;
 pub struct Figure {
     /// Stands above all.
     pub title: String,
-    /// From left to right, three in a row.
+    /// From left to right, row by row.
     pub charts: Vec<Chart>,
+    /// Charts in a row, at least 1.
+    pub columns: usize,
 }
 
 impl Figure {
     /// A figure of these charts.
     pub fn new(title: impl Into<String>, charts: Vec<Chart>) -> Self {
-        Self { title: title.into(), charts }
+        Self { title: title.into(), charts, columns: COLUMNS }
+    }
+
+    /// The same figure with another number of charts in a row.
+    ///
+    /// # Panics
+    /// When there are to be none.
+    #[must_use]
+    pub fn in_columns(self, columns: usize) -> Self {
+        assert!(columns > 0, "a row holds a chart");
+        Self { columns, ..self }
     }
 
     /// Width and height of the SVG in pixels. A PNG has twice as many.
     pub fn size(&self) -> (u32, u32) {
-        let columns = self.charts.len().clamp(1, COLUMNS);
-        let height: f64 = self.charts.chunks(COLUMNS).map(row_height).sum();
+        let columns = self.charts.len().clamp(1, self.columns);
+        let height: f64 = self.charts.chunks(self.columns).map(row_height).sum();
         ((columns as f64 * CHART_WIDTH) as u32, (TITLE_HEIGHT + height) as u32)
     }
 
@@ -65,7 +76,7 @@ impl Figure {
         raster.finish().map_err(|error| PlotError::Png { title: title(), problem: error.to_string() })
     }
 
-    /// All points: `chart,series,line,x,y`, with the chart's title, or its number from 1 where it has none.
+    /// All points of all series: `chart,series,line,x,y`, with the chart's title, or its number from 1 where it has none.
     pub fn csv(&self) -> String {
         let mut out = String::from("chart,series,line,x,y\n");
         for (i, chart) in self.charts.iter().enumerate() {
@@ -76,6 +87,8 @@ impl Figure {
                     (Some([_, dashed]), Line::Dashed) => csv_field(dashed),
                     (None, Line::Solid) => "solid".to_owned(),
                     (None, Line::Dashed) => "dashed".to_owned(),
+                    (_, Line::Reference) => "reference".to_owned(),
+                    (_, Line::Marks) => "marks".to_owned(),
                 };
                 for (x, y) in &series.points {
                     // Writing to a `String` cannot fail.
@@ -95,7 +108,7 @@ impl Figure {
         let (width, _) = self.extent();
         canvas.text((width / 2.0, 25.0), &self.title, &Style::new(TITLE_SIZE, Anchor::Middle).bold());
         let mut top = TITLE_HEIGHT;
-        for row in self.charts.chunks(COLUMNS) {
+        for row in self.charts.chunks(self.columns) {
             for (column, chart) in row.iter().enumerate() {
                 chart.draw(canvas, (column as f64 * CHART_WIDTH, top));
             }
@@ -105,7 +118,7 @@ impl Figure {
 }
 
 fn row_height(charts: &[Chart]) -> f64 {
-    TOP + PLOT.1 + BOTTOM + charts.iter().map(legend::height).fold(0.0, f64::max) + MARGIN
+    TOP + PLOT.1 + BOTTOM + charts.iter().map(Chart::foot_height).fold(0.0, f64::max) + MARGIN
 }
 
 /// A field of a CSV line, quoted where it has to be.

@@ -2,7 +2,7 @@
 
 use crate::canvas::{Anchor, Canvas, GREY, Pen, Point, Style};
 use crate::chart::{Chart, LEFT, Line, PLOT, RIGHT};
-use crate::font;
+use crate::{font, mark};
 
 const SIZE: f64 = 12.0;
 const ROW: f64 = 19.0;
@@ -14,6 +14,8 @@ const WIDTH: f64 = LEFT + PLOT.0 + RIGHT - 16.0;
 struct Entry<'a> {
     name: &'a str,
     pen: Pen,
+    /// Number of the colour of a series of marks.
+    mark: Option<usize>,
 }
 
 /// One entry for each name, then what the lines mean.
@@ -28,12 +30,13 @@ fn entries(chart: &Chart) -> Vec<Entry<'_>> {
                 known.pen = pen;
             }
         } else {
-            entries.push(Entry { name: &series.name, pen });
+            let mark = (series.line == Line::Marks).then_some(series.colour);
+            entries.push(Entry { name: &series.name, pen, mark });
         }
     }
     if let Some([solid, dashed]) = &chart.lines {
         for (name, width, is_dashed) in [(solid, 2.0, false), (dashed, 1.5, true)] {
-            entries.push(Entry { name, pen: Pen { colour: GREY, width, is_dashed } });
+            entries.push(Entry { name, pen: Pen { colour: GREY, width, is_dashed }, mark: None });
         }
     }
     entries.retain(|entry| !entry.name.is_empty());
@@ -65,7 +68,10 @@ pub(crate) fn draw(chart: &Chart, canvas: &mut dyn Canvas, (left, top): Point) {
     let entries = entries(chart);
     for (entry, (row, x)) in entries.iter().zip(places(&entries)) {
         let (x, y) = (left + x, top + (row as f64 + 0.5) * ROW);
-        canvas.line(&[(x, y), (x + SAMPLE, y)], &entry.pen);
+        match entry.mark {
+            Some(number) => mark::draw(canvas, (x + SAMPLE / 2.0, y), 4.0, number),
+            None => canvas.line(&[(x, y), (x + SAMPLE, y)], &entry.pen),
+        }
         canvas.text((x + SAMPLE + GAPS[0], y + 4.0), entry.name, &Style::new(SIZE, Anchor::Start));
     }
 }

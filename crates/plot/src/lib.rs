@@ -1,7 +1,7 @@
-//! Line charts, side by side, as SVG for the page, PNG for everything else, and CSV for those who draw
-//! their own.
+//! Charts, side by side, as SVG for the page, PNG for everything else, and CSV for those who draw their own.
 //!
-//! A [`Figure`] holds [`Chart`]s, a chart [`Series`] of points over two [`Axis`]es. It is drawn once, by
+//! A [`Figure`] holds [`Chart`]s, a chart [`Series`] of points over two [`Axis`]es, and perhaps a [`Field`] of
+//! values at the nodes of a grid, as a map, with contours, or as a surface. It is drawn once, by
 //! one layout, on a canvas of which there are two: one writes SVG with text as text, one paints pixels and
 //! writes text in a small line font that this crate brings along, so that no font of the machine is needed.
 //! The same figure gives the same bytes everywhere. Arrays become a [`Picture`] in colours that the colour
@@ -23,20 +23,25 @@
 mod axis;
 mod canvas;
 mod chart;
+mod contour;
 mod diagram;
 mod error;
+mod field;
 mod figure;
 mod font;
 mod legend;
+mod mark;
 mod picture;
 mod raster;
 mod sheet;
+mod surface;
 mod svg;
 
 pub use axis::{Axis, Scale};
 pub use chart::{Chart, Line, Series};
 pub use diagram::{BoxShape, Chain, Column, Diagram, DiagramArc, DiagramBox, Group};
 pub use error::PlotError;
+pub use field::{Field, View};
 pub use figure::{Figure, csv_field};
 pub use picture::Picture;
 pub use sheet::Sheet;

@@ -11,7 +11,7 @@ const DIVERGING: [[u8; 3]; 5] =
     [[0x05, 0x30, 0x61], [0x43, 0x93, 0xc3], [0xf7, 0xf7, 0xf7], [0xd6, 0x60, 0x4d], [0x67, 0x00, 0x1f]];
 
 /// From dark to bright in even steps of lightness: values from nothing to much.
-const SEQUENTIAL: [[u8; 3]; 5] =
+pub(crate) const SEQUENTIAL: [[u8; 3]; 5] =
     [[0x44, 0x01, 0x54], [0x3b, 0x52, 0x8b], [0x21, 0x91, 0x8c], [0x5e, 0xc9, 0x62], [0xfd, 0xe7, 0x25]];
 
 /// A picture in red, green and blue, row by row.
@@ -186,7 +186,7 @@ impl Picture {
         }
     }
 
-    fn pixel(&self, x: usize, y: usize) -> [u8; 3] {
+    pub(crate) fn pixel(&self, x: usize, y: usize) -> [u8; 3] {
         let at = 3 * (y * self.width + x);
         [self.pixels[at], self.pixels[at + 1], self.pixels[at + 2]]
     }
@@ -233,7 +233,7 @@ fn percentile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
 }
 
 /// A colour between those listed, for a place from 0 to 1.
-fn ramp(colours: &[[u8; 3]], place: f64) -> [u8; 3] {
+pub(crate) fn ramp(colours: &[[u8; 3]], place: f64) -> [u8; 3] {
     let place = if place.is_finite() { place.clamp(0.0, 1.0) } else { 0.0 } * (colours.len() - 1) as f64;
     let first = (place as usize).min(colours.len() - 2);
     let share = place - first as f64;

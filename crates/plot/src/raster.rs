@@ -7,7 +7,7 @@
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
 
-use crate::canvas::{Anchor, Canvas, Colour, DASHES, Pen, Point, Rect, Style};
+use crate::canvas::{Anchor, Canvas, Colour, DASHES, EDGE, Pen, Point, Rect, Style};
 use crate::font;
 use crate::picture::Picture;
 
@@ -137,6 +137,45 @@ impl Canvas for Raster {
         self.fill(&inner, (radius - 0.5).max(0.0) * self.scale, fill);
     }
 
+    fn face(&mut self, corners: &[Point], colour: Colour) {
+        let corners: Vec<Point> = corners.iter().map(|&corner| self.scaled(corner)).collect();
+        let edges = || corners.iter().zip(corners.iter().cycle().skip(1));
+        let low = corners.iter().map(|corner| corner.1).fold(f64::INFINITY, f64::min);
+        let high = corners.iter().map(|corner| corner.1).fold(0.0, f64::max);
+        for y in low.max(0.0) as usize..(high.ceil() as usize).min(self.height) {
+            // Pixels whose centre lies inside, between the crossings of their row with the edges: neighbours
+            // share no pixel and leave none out.
+            let at = y as f64 + 0.5;
+            let crosses = |(a, b): &(&Point, &Point)| (a.1 <= at) != (b.1 <= at);
+            let mut crossings: Vec<f64> =
+                edges().filter(crosses).map(|(a, b)| a.0 + (b.0 - a.0) * (at - a.1) / (b.1 - a.1)).collect();
+            crossings.sort_by(f64::total_cmp);
+            for pair in crossings.chunks_exact(2) {
+                let [from, to] =
+                    [pair[0], pair[1]].map(|x| ((x - 0.5).ceil().max(0.0) as usize).min(self.width));
+                for x in from..to {
+                    self.pixels[3 * (y * self.width + x)..][..3].copy_from_slice(&colour);
+                }
+            }
+        }
+    }
+
+    fn picture(&mut self, at: Point, size: Point, picture: &Picture) {
+        let (left, top) = self.scaled(at);
+        let (width, height) = self.scaled(size);
+        let from = |x: f64, end: usize| (x.round().max(0.0) as usize).min(end);
+        for y in from(top, self.height)..from(top + height, self.height) {
+            for x in from(left, self.width)..from(left + width, self.width) {
+                let share = |at: usize, start: f64, len: f64, count: usize| {
+                    (((at as f64 + 0.5 - start) / len * count as f64).max(0.0) as usize).min(count - 1)
+                };
+                let pixel = picture
+                    .pixel(share(x, left, width, picture.width()), share(y, top, height, picture.height()));
+                self.pixels[3 * (y * self.width + x)..][..3].copy_from_slice(&pixel);
+            }
+        }
+    }
+
     fn text(&mut self, at: Point, text: &str, style: &Style) {
         let start = match style.anchor {
             Anchor::Start => 0.0,
@@ -152,6 +191,9 @@ impl Canvas for Raster {
             .map(|(a, b)| (self.scaled(place(a)), self.scaled(place(b))))
             .collect();
         let pen = style.size * if style.is_bold { BOLD_PEN } else { TEXT_PEN };
+        if style.has_edge {
+            self.stroke(&pieces, (pen + EDGE * style.size) * self.scale, [0xff; 3]);
+        }
         self.stroke(&pieces, pen * self.scale, style.colour);
     }
 }
@@ -221,6 +263,32 @@ mod tests {
         assert_eq!((pixel(10, 5), pixel(3, 5)), (200, 200), "inside");
         assert_eq!((pixel(0, 5), pixel(10, 0), pixel(1, 1)), (255, 255, 255), "outside and in the corner");
         assert!(pixel(10, 1) < 255 && pixel(10, 2) < 200, "the line around it");
+    }
+
+    #[test]
+    fn faces_that_meet_share_no_pixel_and_leave_none_out() {
+        let mut raster = Raster::new((20.0, 20.0), 1.0);
+        let (corner, middle) = ([(2.0, 2.0), (18.0, 3.0), (17.0, 18.0), (3.0, 16.0)], (9.3, 10.7));
+        for i in 0..4 {
+            raster.face(&[corner[i], corner[(i + 1) % 4], middle], [i as u8; 3]);
+        }
+        let count = |raster: &Raster| raster.pixels.chunks(3).filter(|pixel| pixel[0] < 4).count();
+        let apart = count(&raster);
+        let mut whole = Raster::new((20.0, 20.0), 1.0);
+        whole.face(&corner, [0; 3]);
+        assert!(apart == count(&whole) && apart > 150, "{apart} and {}", count(&whole));
+    }
+
+    #[test]
+    fn pictures_are_stretched_to_their_place() {
+        let mut raster = Raster::new((10.0, 10.0), 1.0);
+        raster.picture((2.0, 2.0), (6.0, 4.0), &Picture::grey(&[0.0, 1.0, 1.0, 0.0], 2, 2));
+        let pixel = |x: usize, y: usize| raster.pixels[3 * (y * 10 + x)];
+        assert_eq!((pixel(2, 2), pixel(4, 3), pixel(5, 5), pixel(7, 5)), (0, 0, 0, 0));
+        assert_eq!(
+            (pixel(1, 2), pixel(8, 5), pixel(4, 6), pixel(5, 2), pixel(2, 4)),
+            (255, 255, 255, 255, 255)
+        );
     }
 
     #[test]

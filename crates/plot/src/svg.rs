@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::canvas::{Anchor, Canvas, Colour, DASHES, Pen, Point, Rect, Style};
+use crate::canvas::{Anchor, Canvas, Colour, DASHES, EDGE, Pen, Point, Rect, Style};
+use crate::picture::Picture;
 
 /// An SVG document being written.
 pub(crate) struct Svg {
@@ -67,6 +68,27 @@ impl Canvas for Svg {
         ));
     }
 
+    fn face(&mut self, corners: &[Point], colour: Colour) {
+        let corners: Vec<String> = corners.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        // The thin edge closes the seams between neighbours.
+        self.push(format_args!(
+            "<polygon points=\"{}\" fill=\"{colour}\" stroke=\"{colour}\" stroke-width=\"0.4\"/>",
+            corners.join(" "),
+            colour = hex(colour)
+        ));
+    }
+
+    fn picture(&mut self, (x, y): Point, (width, height): Point, picture: &Picture) {
+        // A picture that cannot be encoded has no pixels to show.
+        let Ok(png) = picture.png() else { return };
+        self.push(format_args!(
+            "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
+             preserveAspectRatio=\"none\" image-rendering=\"pixelated\" \
+             href=\"data:image/png;base64,{}\"/>",
+            base64(&png)
+        ));
+    }
+
     fn text(&mut self, (x, y): Point, text: &str, style: &Style) {
         let anchor = match style.anchor {
             Anchor::Start => "start",
@@ -74,16 +96,37 @@ impl Canvas for Svg {
             Anchor::End => "end",
         };
         let weight = if style.is_bold { " font-weight=\"bold\"" } else { "" };
+        let edge = if style.has_edge {
+            let width = EDGE * style.size;
+            format!(" stroke=\"white\" stroke-width=\"{width:.1}\" paint-order=\"stroke\"")
+        } else {
+            String::new()
+        };
         let turn =
             if style.is_turned { format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"") } else { String::new() };
         self.push(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{weight}{turn}>\
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{weight}{edge}{turn}>\
              {}</text>",
             style.size,
             hex(style.colour),
             escape(text)
         ));
     }
+}
+
+/// A file as text in an address (RFC 4648).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits =
+            three.iter().enumerate().fold(0u32, |bits, (i, &byte)| bits | u32::from(byte) << (16 - 8 * i));
+        for digit in 0..4 {
+            let place = bits >> (18 - 6 * digit) & 63;
+            text.push(if digit <= three.len() { char::from(DIGITS[place as usize]) } else { '=' });
+        }
+    }
+    text
 }
 
 fn hex([red, green, blue]: Colour) -> String {
@@ -104,4 +147,18 @@ fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_the_text_of_the_standard() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
 }

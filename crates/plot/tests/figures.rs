@@ -1,6 +1,6 @@
 //! What a figure looks like from outside: well formed, of its size, the same every time, nothing lost.
 
-use residuum_plot::{Axis, Chart, Figure, Line, Series};
+use residuum_plot::{Axis, Chart, Field, Figure, Line, Series, View};
 
 fn chart(points: &[(f64, f64)]) -> Chart {
     let mut chart = Chart::new(Axis::new("iterations"), Axis::new("error in %").from_zero())
@@ -121,4 +121,55 @@ fn the_picture_shows_the_curves_colour() {
 fn too_many_charts_are_refused() {
     let error = Figure::new("many", vec![chart(&[]); 49]).png().unwrap_err().to_string();
     assert!(error.contains("48") && error.contains("49"), "{error}");
+}
+
+#[test]
+fn fields_are_drawn_in_every_view_whatever_their_values() {
+    let bowl = |i: usize| 1.0 + (i % 9).abs_diff(4).pow(2) as f64 + (i / 9).abs_diff(4).pow(2) as f64;
+    let fields: [Vec<f64>; 5] = [
+        (0..81).map(bowl).collect(),
+        vec![3.0; 81],
+        vec![f64::NAN; 81],
+        (0..81).map(|i| if i % 5 == 0 { f64::INFINITY } else { bowl(i) }).collect(),
+        vec![0.0],
+    ];
+    for values in fields {
+        for view in [View::Cells, View::Contours, View::Surface] {
+            for scale in [Axis::new("loss"), Axis::log("loss")] {
+                let columns = if values.len() == 1 { 1 } else { 9 };
+                let field =
+                    Field { columns, values: values.clone(), x: (-1.0, 1.0), y: (-1.0, 1.0), scale, view };
+                let mut chart = Chart::new(Axis::new("first"), Axis::new("second")).titled("loss <surface>");
+                chart.field = Some(field);
+                chart.names.push(((1.0, 1.0), "corner".into()));
+                let figure = Figure::new("Landscape", vec![chart, marks()]);
+                let (svg, png) = (figure.svg(), figure.png().unwrap());
+                assert_well_formed(&svg);
+                assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+                let (width, height) = figure.size();
+                for (x, y) in coordinates(&svg) {
+                    assert!((0.0..=f64::from(width)).contains(&x) && (0.0..=f64::from(height)).contains(&y));
+                }
+                let picture = image::load_from_memory(&png).unwrap();
+                assert_eq!((picture.width(), picture.height()), (2 * width, 2 * height));
+            }
+        }
+    }
+}
+
+fn marks() -> Chart {
+    let mut chart = Chart::new(Axis::new("x"), Axis::new("y"));
+    for colour in 0..24 {
+        let points = vec![(colour as f64, 1.0), (2.0, colour as f64)];
+        chart.series.push(Series::new(format!("class {colour}"), colour, Line::Marks, points));
+    }
+    chart
+}
+
+#[test]
+fn marks_differ_in_form_where_colours_repeat() {
+    let svg = Figure::new("Marks", vec![marks()]).svg();
+    // Discs of the first and of the fourth seven, rings of the second, crosses of the third; each in the legend.
+    assert_eq!(svg.matches("<circle").count(), 3 * (7 + 3));
+    assert_eq!(svg.matches("stroke-width=\"1.4\"").count(), 3 * 7 + 3 * 2 * 7);
 }

@@ -1,16 +1,17 @@
-//! `residuum explain`: which pixels and places an answer depends on, as pictures and arrays.
+//! `residuum explain`: which pixels and places an answer depends on, as pictures and arrays; and, in `whole`,
+//! what networks do as a whole.
 
 mod finding;
 mod made;
+mod methods;
+mod whole;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use residuum::classify::{Loaded, read_image};
 use residuum::engine::Engine;
 use residuum::explain::{
@@ -23,26 +24,24 @@ use residuum::tensor::Tensor;
 use serde::Serialize;
 
 use self::finding::{Finding, activations, coloured, filters, heat, over, signed};
+use self::methods::Methods;
 use super::train::listen;
 use super::{EngineArgs, load, positive};
 use crate::exit::ExitStatus;
 use crate::output;
 use crate::progress::Progress;
 
-/// Show what an answer depends on
-///
-/// Every method gives a labelled picture (PNG) and its array (npy) for each image; several images or methods
-/// give a contact sheet as well. Scores are logits, images are prepared as the model asks. Signed maps are
-/// blue below and red above zero, up to the 99th percentile of the magnitudes; other maps go from dark to
-/// bright, overlays are half image, half map.
+pub(crate) use whole::{Command, run};
+
+/// Flags of the methods for images.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Methods, separated by commas
-    #[arg(value_name = "METHODS", value_parser = MethodsParser)]
-    methods: Methods,
+struct Args {
+    /// Methods for images, separated by commas
+    #[arg(value_name = "METHOD", value_parser = methods::Parser, required = true)]
+    methods: Option<Methods>,
     /// Run folder, model file, or foreign file of weights with --model
-    #[arg(value_name = "MODEL")]
-    model_path: String,
+    #[arg(value_name = "MODEL", required = true)]
+    model_path: Option<String>,
     /// Images; none are needed for `maximise` and `filters`
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
@@ -119,34 +118,6 @@ enum Method {
     Invert,
 }
 
-/// Several of them, as one word.
-#[derive(Clone, Debug)]
-struct Methods(Vec<Method>);
-
-/// Reads methods between commas. A list of words would leave clap to guess where the images begin.
-#[derive(Clone)]
-struct MethodsParser;
-
-impl TypedValueParser for MethodsParser {
-    type Value = Methods;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Methods, clap::Error> {
-        let one = EnumValueParser::<Method>::new();
-        let text = value.to_string_lossy();
-        let parts = text.split(',').map(|part| one.parse_ref(command, argument, OsStr::new(part)));
-        parts.collect::<Result<_, _>>().map(Methods)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(Method::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
-    }
-}
-
 impl Method {
     const fn takes_image(self) -> bool {
         !matches!(self, Self::Filters | Self::Maximise)
@@ -196,13 +167,17 @@ struct Json<'a> {
     array: &'a str,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitStatus> {
-    let loaded = load(&args.model_path, args.model.as_deref())?;
-    if let (true, Some(method)) = (args.images.is_empty(), args.methods.0.iter().find(|m| m.takes_image())) {
+fn explain(args: Args) -> Result<ExitStatus> {
+    // Both are required but where a method for whole networks is named.
+    let (Some(Methods(methods)), Some(path)) = (&args.methods, &args.model_path) else {
+        bail!("expected METHOD and MODEL; see --help")
+    };
+    let loaded = load(path, args.model.as_deref())?;
+    if let (true, Some(method)) = (args.images.is_empty(), methods.iter().find(|m| m.takes_image())) {
         bail!("IMAGE: expected at least one image for {}, found none", method.name());
     }
     let engine = args.engine.engine()?;
-    let explainer = Explainer { args: &args, loaded: &loaded, engine: &engine, stop: listen()? };
+    let explainer = Explainer { args: &args, methods, loaded: &loaded, engine: &engine, stop: listen()? };
     explainer.all().or_else(|error| match error.downcast_ref() {
         Some(ExplainError::Stopped) => {
             output::note("stopped; what is done stays");
@@ -214,6 +189,7 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
 
 struct Explainer<'a> {
     args: &'a Args,
+    methods: &'a [Method],
     loaded: &'a Loaded,
     engine: &'a Engine,
     stop: Arc<AtomicBool>,
@@ -227,7 +203,7 @@ impl Explainer<'_> {
         let layer = self.layer()?;
         disk::create_dir_all(&args.out)?;
         let (with_image, alone): (Vec<Method>, Vec<Method>) =
-            args.methods.0.iter().partition(|method| method.takes_image());
+            self.methods.iter().copied().partition(|method| method.takes_image());
         let mut sheet = Sheet {
             title: self.loaded.model.name.clone(),
             columns: std::iter::once("image".to_owned()).chain(with_image.iter().map(|m| m.name())).collect(),
@@ -314,8 +290,8 @@ impl Explainer<'_> {
         let takes = |method: &&Method| {
             method.takes_layer() || (**method == Method::Maximise && args.channel.is_some())
         };
-        let Some(method) = args.methods.0.iter().find(takes) else { return Ok("input".to_owned()) };
-        let inverts = args.methods.0.contains(&Method::Invert);
+        let Some(method) = self.methods.iter().find(takes) else { return Ok("input".to_owned()) };
+        let inverts = self.methods.contains(&Method::Invert);
         let fallback = || default_layer(&subject).filter(|_| !inverts);
         let Some(layer) = args.layer.clone().or_else(fallback) else {
             let (method, modules) = (if inverts { Method::Invert } else { *method }, subject.map_modules());

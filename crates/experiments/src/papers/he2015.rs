@@ -169,7 +169,7 @@ fn responses(results: &Results<'_>) -> Result<Findings> {
         let images = sample(&results.data.test, &net.info.preprocess, RESPONSE_IMAGES)?;
         let subject = Subject { engine: results.engine, graph: &net.model.graph, weights: &net.weights };
         let mut values: Vec<f64> =
-            response_std(&subject, &images)?.into_iter().map(|layer| layer.std).collect();
+            response_std(&subject, &images, |_| true)?.into_iter().map(|layer| layer.std).collect();
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         let line = if run.run.name.starts_with("plain") { Line::Dashed } else { Line::Solid };
         let numbered = |values: &[f64]| (1..).map(f64::from).zip(values.iter().copied()).collect();

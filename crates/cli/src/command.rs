@@ -15,6 +15,7 @@ mod reproduce;
 mod rewrite;
 mod train;
 mod unfold;
+mod watch;
 
 use std::path::Path;
 
@@ -56,6 +57,7 @@ enum Command {
     Models(models::Args),
     Recipes(recipes::Args),
     Reproduce(reproduce::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -76,6 +78,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Models(args) => models::run(args),
             Command::Recipes(args) => recipes::run(args),
             Command::Reproduce(args) => reproduce::run(args),
+            Command::Watch(args) => watch::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),
             Command::Completions(args) => completions::run(args),

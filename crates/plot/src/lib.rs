@@ -33,6 +33,7 @@ mod sheet;
 mod svg;
 
 pub use axis::{Axis, Scale};
+pub use canvas::PALETTE;
 pub use chart::{Chart, Line, Series};
 pub use error::PlotError;
 pub use figure::{Figure, csv_field};

@@ -179,7 +179,19 @@ impl Trainer {
         folder.cut_responses(progress.epoch)?;
         let clock = Clock::new(progress.wall_s);
         let engine = engine.clone();
-        Ok(Self { engine, identity, model, data, folder, training, progress, metrics, _lock: lock, notes, clock })
+        Ok(Self {
+            engine,
+            identity,
+            model,
+            data,
+            folder,
+            training,
+            progress,
+            metrics,
+            _lock: lock,
+            notes,
+            clock,
+        })
     }
 
     /// Trains to the end, or until `stop` is true after a step. May be called again after that.

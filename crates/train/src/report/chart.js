@@ -136,7 +136,7 @@ class Chart {
   frame({ box, x, y, placeX, placeY }) {
     const { spec } = this;
     const group = svg("g");
-    const yTicks = spec.y.log ? logTicks(...y) : linearTicks(...y, 5);
+    const yTicks = spec.y.log ? logTicks(...y) : linearTicks(...y, 6);
     for (const value of yTicks) {
       const at = placeY(value);
       group.append(svg("line", { x1: box.left, x2: box.right, y1: at, y2: at, class: "grid" }));

@@ -293,6 +293,56 @@ fn interrupt(child: &Child) {
     assert!(status.success());
 }
 
+/// The page as a browser shows it, and what it had to complain about.
+fn browse(url: &str) -> (String, String) {
+    let profile = tempfile::tempdir().unwrap();
+    let options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
+                   --disable-component-update --disable-sync --enable-logging=stderr --window-size=1400,900 \
+                   --virtual-time-budget=4000 --dump-dom";
+    let output = Command::new("chromium")
+        .args(options.split_whitespace())
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(url)
+        .output()
+        .expect("chromium is installed");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    let complaints: Vec<&str> = complaints.lines().filter(|line| line.contains("CONSOLE")).collect();
+    (String::from_utf8(output.stdout).unwrap(), complaints.join("\n"))
+}
+
+/// What is drawn of the curves.
+fn curves(page: &str) -> Vec<&str> {
+    page.split("<path d=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn browser_shows_curves_that_move_and_the_report_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path());
+    let whole = residuum(folder.path(), &[&SMALL[..], &["--output", "runs/whole"]].concat()).output().unwrap();
+    assert!(whole.status.success());
+    let report = folder.path().join("runs/whole/report.html");
+    let (page, complaints) = browse(&format!("file://{}", report.display()));
+    assert_eq!(complaints, "");
+    for part in ["finished", "Confusion matrix", "class=\"matrix\"", "report of a run"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(curves(&page).len() >= 6 && curves(&page).iter().all(|path| path.starts_with('M')), "{:?}", curves(&page));
+
+    let site = Site::watching(folder.path(), &["runs"]);
+    let training = train(folder.path(), &["--output", "runs/going"]);
+    site.wait_for("steps", "going", |run| run["step"].as_u64() > Some(2));
+    let url = format!("http://{}/", site.address);
+    let (before, complaints) = browse(&url);
+    let (after, more) = browse(&url);
+    assert_eq!(complaints + &more, "");
+    assert!(before.contains(">running<") && before.contains(">finished<"));
+    assert_ne!(curves(&before), curves(&after), "curves move");
+    drop(training);
+    assert!(browse(&url).0.contains("without a word"), "a killed run");
+}
+
 #[test]
 fn what_is_wrong_is_said_in_one_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use axum::{Router, body::Body};
-use residuum_train::report::{RunReport, document};
-use residuum_train::{EvaluationRecord, report::RunReader};
+use residuum_train::EvaluationRecord;
+use residuum_train::report::{RunReader, RunReport, document};
 use serde::Serialize;
 
 use crate::guard::{Hosts, guard};
@@ -81,49 +81,41 @@ pub(crate) fn failure(status: StatusCode, error: &str) -> Response {
 async fn list(State(runs): State<Arc<Runs>>) -> Answer {
     let text = read(move || {
         let (runs, left_out) = runs.list();
-        Some(json("residuum.watch.runs", List { runs, left_out }))
+        Ok(json("residuum.watch.runs", List { runs, left_out }))
     });
     text.await
 }
 
 async fn run(State(runs): State<Arc<Runs>>, Path(id): Path<String>) -> Answer {
-    of_run(&runs, id, "residuum.watch.run", |id, reader| Some(Run { report: reader.report(), id })).await
+    of_run(runs, id, "residuum.watch.run", |id, reader| Some(Run { report: reader.report(), id })).await
 }
 
 async fn evaluation(State(runs): State<Arc<Runs>>, Path(id): Path<String>) -> Answer {
     let found =
         |id, reader: &mut RunReader| reader.evaluation().map(|evaluation| Evaluation { id, evaluation });
-    of_run(&runs, id, "residuum.watch.evaluation", found).await
+    of_run(runs, id, "residuum.watch.evaluation", found).await
 }
 
 /// What `find` makes of the reader of a run that is known.
 async fn of_run<T: Serialize + 'static>(
-    runs: &Runs,
+    runs: Arc<Runs>,
     id: String,
     schema: &'static str,
     find: impl FnOnce(String, &mut RunReader) -> Option<T> + Send + 'static,
 ) -> Answer {
-    let reader = runs.get(&id);
-    let Some(reader) = reader else {
-        return Err(failure(
-            StatusCode::NOT_FOUND,
-            "there is no run of this id; /api/runs lists those there are",
-        ));
-    };
     read(move || {
-        let found = find(id, &mut lock(&reader));
-        found.map(|found| json(schema, found))
+        let reader = runs.get(&id).ok_or("there is no run of this id; /api/runs lists those there are")?;
+        let found = find(id, &mut lock(&reader)).ok_or("this run has no evaluation yet")?;
+        Ok(json(schema, found))
     })
     .await
 }
 
-/// Reads files where that delays no other request.
-async fn read(work: impl FnOnce() -> Option<String> + Send + 'static) -> Answer {
+/// Reads files where that delays no other request; what is not there is told.
+async fn read(work: impl FnOnce() -> Result<String, &'static str> + Send + 'static) -> Answer {
     match tokio::task::spawn_blocking(work).await {
-        Ok(Some(text)) => {
-            Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(text)).into_response())
-        }
-        Ok(None) => Err(failure(StatusCode::NOT_FOUND, "this run has no evaluation yet")),
+        Ok(Ok(text)) => Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response()),
+        Ok(Err(missing)) => Err(failure(StatusCode::NOT_FOUND, missing)),
         Err(_) => Err(failure(StatusCode::INTERNAL_SERVER_ERROR, "the run could not be read")),
     }
 }

@@ -23,4 +23,4 @@ mod runs;
 mod server;
 
 pub use error::{Result, WatchError};
-pub use server::{Options, Server};
+pub use server::{Door, Server};

@@ -24,6 +24,21 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A reader of one run, which one request at a time may use.
 pub(crate) type Shared = Arc<Mutex<RunReader>>;
 
+/// A run that was found.
+#[derive(Clone, Debug)]
+struct Known {
+    /// Its folder, to be compared while another request reads.
+    path: PathBuf,
+    reader: Shared,
+}
+
+impl Known {
+    fn at(path: PathBuf) -> Self {
+        let reader = Arc::new(Mutex::new(RunReader::open(RunFolder::at(&path))));
+        Self { path, reader }
+    }
+}
+
 /// The watched folders and what was found below them.
 #[derive(Debug)]
 pub(crate) struct Runs {
@@ -34,7 +49,7 @@ pub(crate) struct Runs {
 #[derive(Debug, Default)]
 struct Found {
     searched: Option<Instant>,
-    readers: BTreeMap<String, Shared>,
+    runs: BTreeMap<String, Known>,
     /// Runs that are not shown, as there are too many.
     left_out: usize,
 }
@@ -66,23 +81,23 @@ impl Runs {
     /// All runs in short, the last name first, and how many more there are.
     pub(crate) fn list(&self) -> (Vec<Listed>, usize) {
         self.search();
-        let (readers, left_out) = {
+        let (runs, left_out) = {
             let found = lock(&self.found);
-            (found.readers.clone(), found.left_out)
+            (found.runs.clone(), found.left_out)
         };
-        let listed = readers.into_iter().rev().map(|(id, run)| Listed { id, summary: lock(&run).summary() });
-        (listed.collect(), left_out)
+        let listed = |(id, run): (String, Known)| Listed { id, summary: lock(&run.reader).summary() };
+        (runs.into_iter().rev().map(listed).collect(), left_out)
     }
 
     /// The reader of a run that was found.
     pub(crate) fn get(&self, id: &str) -> Option<Shared> {
-        lock(&self.found).readers.get(id).cloned()
+        lock(&self.found).runs.get(id).map(|run| Arc::clone(&run.reader))
     }
 
     /// How many runs there are.
     pub(crate) fn count(&self) -> usize {
         let found = lock(&self.found);
-        found.readers.len() + found.left_out
+        found.runs.len() + found.left_out
     }
 
     fn search(&self) {
@@ -102,12 +117,11 @@ impl Runs {
         }
         found.left_out = ids.len().saturating_sub(MAX_RUNS);
         let shown = ids.into_iter().rev().take(MAX_RUNS);
-        let mut known = std::mem::take(&mut found.readers);
-        found.readers = shown
+        let mut known = std::mem::take(&mut found.runs);
+        found.runs = shown
             .map(|(id, path)| {
-                let same = known.remove(&id).filter(|run| lock(run).folder().path() == path);
-                let reader = || Arc::new(Mutex::new(RunReader::open(RunFolder::at(path))));
-                (id, same.unwrap_or_else(reader))
+                let same = known.remove(&id).filter(|run| run.path == path);
+                (id, same.unwrap_or_else(|| Known::at(path)))
             })
             .collect();
         found.searched = Some(Instant::now());

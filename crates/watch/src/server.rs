@@ -30,15 +30,24 @@ const LAST_ANSWERS: Duration = Duration::from_millis(300);
 const LOOKING: Duration = Duration::from_secs(10);
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
-/// What is served, and where.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Run folders, and folders of run folders.
-    pub paths: Vec<PathBuf>,
-    /// Address or name of this machine to listen on.
-    pub host: String,
-    /// Port to listen on; 0 for a free one.
-    pub port: u16,
+/// An address of this machine that clients can already come to, though nobody answers yet.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    hosts: Hosts,
+}
+
+impl Door {
+    /// Listens on an address or name of this machine; port 0 is a free one.
+    ///
+    /// # Errors
+    /// When there is no such host, or the port is taken or not to be had.
+    pub fn open(host: &str, port: u16) -> Result<Self> {
+        let listener = listen(host, port)?;
+        let address = listener.local_addr().map_err(WatchError::Start)?;
+        Ok(Self { listener, address, hosts: Hosts::of(host) })
+    }
 }
 
 /// A running server. Stops when dropped.
@@ -52,16 +61,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and answers, from a thread of its own.
+    /// Answers for run folders and folders of run folders, from a thread of its own.
     ///
     /// # Errors
-    /// When a path is no folder, or the address cannot be listened on.
-    pub fn start(options: Options) -> Result<Self> {
-        let runs = Arc::new(Runs::of(options.paths)?);
-        let listener = listen(&options.host, options.port)?;
-        let address = listener.local_addr().map_err(WatchError::Start)?;
+    /// When a path is no folder, or the system gives no thread.
+    pub fn start(door: Door, paths: Vec<PathBuf>) -> Result<Self> {
+        let Door { listener, address, hosts } = door;
+        let runs = Arc::new(Runs::of(paths)?);
         let asked = Arc::new(Asked::new());
-        let router = noting(router(Arc::clone(&runs), Hosts::of(&options.host)), &asked);
+        let router = noting(router(Arc::clone(&runs), hosts), &asked);
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -12,7 +12,7 @@ use residuum::models;
 use residuum::train::{
     Data, EpochRecord, Observer, Outcome, Plan, Recipe, RunFolder, Saved, Step, TrainError, Trainer,
 };
-use residuum_watch::{Options, Server};
+use residuum_watch::{Door, Server};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -113,13 +113,14 @@ pub(super) fn fail(error: TrainError) -> Result<ExitStatus> {
 
 fn train(args: &Args) -> Result<ExitStatus> {
     let stop = listen()?;
+    let door = args.watch.as_ref().map(|(host, port)| Door::open(host, *port)).transpose()?;
     let engine = args.engine.engine()?;
     let mut trainer = match &args.resume {
         Some(run) => resume(args, run, &engine)?,
         None => begin(args, &engine)?,
     };
     output::note(&format!("results go to {}", trainer.folder().path().display()));
-    let server = args.watch.as_ref().map(|address| watch(&trainer, address)).transpose()?;
+    let server = door.map(|door| watch(&trainer, door)).transpose()?;
     let ended = trainer.run(&stop, &mut Display::default());
     if let Some(server) = server {
         server.wait_for_last_look();
@@ -133,9 +134,8 @@ fn train(args: &Args) -> Result<ExitStatus> {
 }
 
 /// Serves the run's page from a thread of its own, which reads what training writes.
-fn watch(trainer: &Trainer, (host, port): &(String, u16)) -> Result<Server> {
-    let paths = vec![trainer.folder().path().to_owned()];
-    let server = Server::start(Options { paths, host: host.clone(), port: *port })?;
+fn watch(trainer: &Trainer, door: Door) -> Result<Server> {
+    let server = Server::start(door, vec![trainer.folder().path().to_owned()])?;
     output::note(&format!("watch it at {}", server.url()));
     Ok(server)
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
-use residuum_watch::{Options, Server};
+use residuum_watch::{Door, Server};
 use serde::Serialize;
 
 use super::train::listen;
@@ -49,7 +49,7 @@ struct Report {
 
 pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     let stop = listen()?;
-    let server = Server::start(Options { paths: args.paths, host: args.host, port: args.port })?;
+    let server = Server::start(Door::open(&args.host, args.port)?, args.paths)?;
     let report = Report { url: server.url(), runs: server.runs() };
     output::note(&format!("{} runs; Ctrl-C stops", report.runs));
     if args.json {

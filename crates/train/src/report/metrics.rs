@@ -235,6 +235,11 @@ impl Metrics {
         self.latest.as_ref()
     }
 
+    /// Pictures a second at the last point of the curves.
+    pub(super) fn speed(&self) -> Option<f64> {
+        self.steps.points.last().map(Sums::images_per_second)
+    }
+
     /// Bytes read so far: changes with everything that is read.
     pub(super) fn offset(&self) -> u64 {
         self.offset

@@ -134,7 +134,7 @@ impl RunReader {
             epoch: last.map_or(0, |last| last.epoch),
             loss: latest.map(|line| line.loss),
             lr: latest.map(|line| line.lr),
-            images_per_second: self.metrics.steps().images_per_second.last().map(|&x| x.into()),
+            images_per_second: self.metrics.speed(),
             wall_s: latest
                 .map(|line| line.wall_s)
                 .into_iter()

@@ -320,7 +320,8 @@ fn curves(page: &str) -> Vec<&str> {
 fn browser_shows_curves_that_move_and_the_report_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     write_data(folder.path());
-    let whole = residuum(folder.path(), &[&SMALL[..], &["--output", "runs/whole"]].concat()).output().unwrap();
+    let whole =
+        residuum(folder.path(), &[&SMALL[..], &["--output", "runs/whole"]].concat()).output().unwrap();
     assert!(whole.status.success());
     let report = folder.path().join("runs/whole/report.html");
     let (page, complaints) = browse(&format!("file://{}", report.display()));
@@ -328,7 +329,11 @@ fn browser_shows_curves_that_move_and_the_report_without_a_server() {
     for part in ["finished", "Confusion matrix", "class=\"matrix\"", "report of a run"] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(curves(&page).len() >= 6 && curves(&page).iter().all(|path| path.starts_with('M')), "{:?}", curves(&page));
+    assert!(
+        curves(&page).len() >= 6 && curves(&page).iter().all(|path| path.starts_with('M')),
+        "{:?}",
+        curves(&page)
+    );
 
     let site = Site::watching(folder.path(), &["runs"]);
     let training = train(folder.path(), &["--output", "runs/going"]);

@@ -93,6 +93,8 @@ class Chart {
   }
 
   draw(spec) {
+    // A place on one axis is none on another.
+    if (this.spec?.x.label !== spec.x.label) this.cursor = null;
     this.spec = spec;
     this.svg.setAttribute("aria-label", `${this.title}. ${spec.summary}`);
     this.paint();
@@ -130,7 +132,7 @@ class Chart {
     }
     this.marks = svg("g", { "aria-hidden": "true" });
     this.svg.replaceChildren(this.frame(layout), ...this.spec.series.map((line) => this.curve(line, layout)), this.labels(layout), this.marks);
-    if (this.cursor !== null) this.move(this.cursor);
+    this.move(this.cursor);
   }
 
   frame({ box, x, y, placeX, placeY }) {
@@ -188,7 +190,7 @@ class Chart {
 
   /** Places along x that the cursor can be at. */
   stops() {
-    const stops = new Set(this.spec.series.filter((line) => line.tell).flatMap((line) => line.points.map((p) => p[0])));
+    const stops = new Set(this.spec.series.filter((line) => typeof line.tell === "string").flatMap((line) => line.points.map((p) => p[0])));
     return [...stops].sort((a, b) => a - b);
   }
 
@@ -214,7 +216,7 @@ class Chart {
     if (next === undefined || stops.length === 0) return;
     event.preventDefault();
     this.move(stops[Math.max(0, Math.min(stops.length - 1, next))]);
-    announce(this.tip.innerText.replace(/\n+/g, "; "));
+    announce(this.spoken);
   }
 
   /** Puts the cursor at a place along x, or away. */
@@ -226,20 +228,25 @@ class Chart {
     const { box, placeX, placeY, width } = this.last;
     this.marks.append(svg("line", { x1: placeX(x), x2: placeX(x), y1: box.top, y2: box.bottom, class: "cursor" }));
     const rows = [];
-    for (const line of this.spec.series.filter((line) => line.tell)) {
+    const title = (this.spec.x.tell || ((v) => `${this.spec.x.label} ${short(v, 4)}`))(x);
+    this.spoken = title;
+    for (const line of this.spec.series.filter((line) => typeof line.tell === "string")) {
       const reach = (this.last.x[1] - this.last.x[0]) * 0.02;
       const nearest = line.points.reduce((best, p) => (best === null || Math.abs(p[0] - x) < Math.abs(best[0] - x) ? p : best), null);
       if (!nearest || Math.abs(nearest[0] - x) > reach || !Number.isFinite(nearest[1])) continue;
       if (!this.spec.y.log || nearest[1] > 0) this.marks.append(svg("circle", { cx: placeX(nearest[0]), cy: placeY(nearest[1]), r: 4, class: `dot c${line.slot}` }));
       const mark = line.number ? el("span", { class: `number c${line.slot}` }, line.number) : "";
-      rows.push(el("div", {}, mark, `${line.tell} ${(this.spec.y.tell || this.spec.y.format || short)(nearest[1])}`));
+      const told = `${line.tell} ${(this.spec.y.tell || this.spec.y.format || short)(nearest[1])}`.trim();
+      rows.push(el("div", {}, mark, told));
+      this.spoken += `; run ${line.number} ${told}`;
     }
-    this.tip.replaceChildren(el("b", {}, (this.spec.x.tell || ((v) => `${this.spec.x.label} ${short(v, 4)}`))(x)), ...rows);
+    this.tip.replaceChildren(el("b", {}, title), ...rows);
+    const [outer, inner] = [this.figure.getBoundingClientRect(), this.svg.getBoundingClientRect()];
     const share = placeX(x) / width;
-    const left = this.svg.offsetLeft + share * this.svg.clientWidth;
+    const left = inner.left - outer.left + share * inner.width;
     Object.assign(this.tip.style, share > 0.5
-      ? { left: "auto", right: `${this.figure.clientWidth - left + 12}px` }
-      : { left: `${left + 12}px`, right: "auto" }, { top: `${this.svg.offsetTop + 14}px` });
+      ? { left: "auto", right: `${outer.width - left + 12}px` }
+      : { left: `${left + 12}px`, right: "auto" }, { top: `${inner.top - outer.top + 14}px` });
   }
 
   fillTable() {

@@ -28,7 +28,7 @@ class RunRow {
     this.bar = el("progress", { max: 1 });
     this.values = {};
     const figures = el("dl", { class: "figures" });
-    for (const name of ["test error", "best", "loss", "images/s"]) {
+    for (const name of ["test error", "best (epoch)", "loss", "images/s"]) {
       this.values[name] = el("dd");
       figures.append(el("div", {}, el("dt", {}, name), this.values[name]));
     }
@@ -58,7 +58,7 @@ class RunRow {
     this.bar.value = share;
     this.bar.setAttribute("aria-label", `${words(run)}: ${Math.round(100 * share)} % done`);
     set(this.values["test error"], percent(run.last?.test_error));
-    set(this.values.best, run.best ? `${percent(run.best.test_error)} (${run.best.epoch})` : "–");
+    set(this.values["best (epoch)"], run.best ? `${percent(run.best.test_error)} (${run.best.epoch})` : "–");
     set(this.values.loss, short(run.loss));
     set(this.values["images/s"], short(run.images_per_second));
     const goOn = run.state === "stopped" ? el("span", {}, " – go on with ", el("code", {}, `residuum train --resume ${quoted(run.folder)}`)) : null;
@@ -104,7 +104,7 @@ function curveSpec(curve, runs, kind, log) {
     const number = String(slot + 1);
     const steps = report.steps[curve.column].map((y, i) => [place.step(i), y]);
     const isAlone = !curve.test;
-    series.push({ slot, number, points: steps, width: isAlone ? 2 : 1.1, opacity: isAlone ? 1 : 0.6, tell: curve.test ? "training" : "", label: isAlone ? number : null });
+    series.push({ slot, number, points: steps, width: isAlone ? 2 : 1.1, opacity: isAlone ? 1 : 0.6, tell: curve.test ? "training" : "", label: isAlone || report.epochs.length === 0 ? number : null });
     if (curve.test) {
       const tests = report.epochs.map((e) => [place.epoch(e), e[curve.test]]);
       series.push({ slot, number, points: tests, width: 2.4, dots: true, tell: "test", label: number });

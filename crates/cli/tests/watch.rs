@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 const EXE: &str = env!("CARGO_BIN_EXE_residuum");
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 
 fn residuum(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(EXE);
@@ -236,7 +236,7 @@ fn foreign_names_other_methods_and_paths_get_nothing() {
         );
         assert_eq!(site.ask(&request).0, 405, "{method}");
     }
-    let many: String = (0..200).map(|i| format!("X-{i}: 1\r\n")).collect();
+    let many = "X-Y: 1\r\n".repeat(200);
     let long = "x".repeat(64 << 10);
     for headers in [many, format!("X: {long}\r\n")] {
         let (status, _) =
@@ -251,7 +251,9 @@ fn slow_clients_delay_nobody_and_are_cut_off() {
     std::fs::create_dir(folder.path().join("runs")).unwrap();
     let site = Site::watching(folder.path(), &["runs"]);
     let mut slow: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&site.address).unwrap()).collect();
-    slow.iter_mut().for_each(|stream| stream.write_all(b"GET / HT").unwrap());
+    for stream in &mut slow {
+        stream.write_all(b"GET / HT").unwrap();
+    }
     let begun = Instant::now();
     assert_eq!(site.get("/api/runs").0, 200);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

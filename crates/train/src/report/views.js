@@ -1,6 +1,6 @@
 /* The views of runs: their list, their curves, what is inside one. */
 
-const percent = (x) => (Number.isFinite(x) ? `${x < 10 ? Number(x.toFixed(2)) : Number(x.toFixed(1))} %` : "–");
+const percent = (x) => (Number.isFinite(x) ? `${x < 10 ? Number(x.toFixed(2)) : Number(x.toFixed(1))}\u202f%` : "–");
 
 /** Seconds as a person says them. */
 function time(seconds) {
@@ -34,7 +34,7 @@ class RunRow {
     }
     this.reason = el("div", { class: "reason" });
     this.row = el("li", {},
-      el("div", {}, el("div", { class: "name" }, el(hasChoice ? "label" : "span", {}, this.box, this.number, this.title), this.badge), this.about),
+      el("div", {}, el("div", { class: "name" }, el(hasChoice ? "label" : "span", { class: "who" }, this.box, this.number, this.title), this.badge), this.about),
       el("div", { class: "progress" }, this.told, this.bar), figures, this.reason);
     list.append(this.row);
   }
@@ -91,7 +91,7 @@ const AXES = {
 /** The four charts of curves: a name, a column of the steps, and of the epochs where there is one. */
 const CURVES = [
   { title: "Loss", column: "loss", test: "test_loss", train: "train_loss", y: (log) => ({ log, zero: !log }) },
-  { title: "Error", column: "error", test: "test_error", train: "train_error", y: () => ({ zero: true, format: (x) => `${short(x)} %`, tell: percent }) },
+  { title: "Error", column: "error", test: "test_error", train: "train_error", y: () => ({ zero: true, format: (x) => `${short(x)}\u202f%`, tell: percent }) },
   { title: "Learning rate", column: "lr", train: "lr", y: (log) => ({ log, zero: !log }) },
   { title: "Images per second", column: "images_per_second", train: "images_per_second", y: () => ({ zero: true }) },
 ];

@@ -219,7 +219,8 @@ mod tests {
     use super::*;
 
     fn responses(epochs: u64) -> String {
-        (1..=epochs).map(|e| format!("{{\"epoch\":{e},\"layers\":[\"a\"],\"std\":[{e}.5]}}\n")).collect()
+        let line = |e| format!("{{\"epoch\":{e},\"layers\":[\"a\"],\"std\":[{e}.5]}}\n");
+        (1..=epochs).map(line).collect()
     }
 
     #[test]

@@ -431,7 +431,7 @@ impl Trainer {
             Ok(None) => return Ok(false),
             Ok(Some(found)) => found,
         };
-        self.write_findings(&weights, &answers)?;
+        self.write_findings(&weights, &answers, observer)?;
         let record = self.record(&scores);
         let speed = scores.images as f64 / begun.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
         self.log(Phase::Eval, (scores.loss, scores.top1, Some(scores.top5)), record.lr, speed)?;
@@ -448,12 +448,24 @@ impl Trainer {
         Ok(true)
     }
 
-    /// What the evaluation shows beside the scores; before the line of metrics that tells readers to look.
-    fn write_findings(&self, weights: &Weights, answers: &Answers) -> Result<()> {
+    /// What the evaluation shows beside the scores; before the line of metrics that tells readers to look. A
+    /// network that cannot be looked into is trained all the same.
+    fn write_findings(
+        &self,
+        weights: &Weights,
+        answers: &Answers,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         let (epoch, test) = (self.progress.epoch + 1, &self.data.test);
         EvaluationRecord::new(epoch, test, answers).write(&self.folder)?;
-        let responses = findings::responses(&self.engine, self.recipe(), &self.model, weights, test, epoch)?;
-        responses.map_or(Ok(()), |responses| responses.write(&self.folder))
+        match findings::responses(&self.engine, self.recipe(), &self.model, weights, test, epoch) {
+            Ok(responses) => responses.map_or(Ok(()), |responses| responses.write(&self.folder)),
+            Err(TrainError::Explain(error)) => {
+                observer.on_note(&format!("no layer responses of this epoch: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn record(&self, scores: &Scores) -> EpochRecord {

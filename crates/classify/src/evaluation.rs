@@ -114,6 +114,8 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u64>>,
     /// The place in `answers` for each image of the data; `None` for one that was left out.
     pub predicted: Vec<Option<u32>>,
+    /// Probability of that answer, between 0 and 1, likewise.
+    pub confidence: Vec<Option<f64>>,
     /// The images left out.
     pub skipped: Vec<Skipped>,
     /// Wall time, loading included and compiling not (but for whole pictures, whose sizes nobody knows

@@ -16,6 +16,7 @@ mod rewrite;
 mod show;
 mod train;
 mod unfold;
+mod watch;
 
 use std::path::Path;
 
@@ -58,6 +59,7 @@ enum Command {
     Show(show::Args),
     Recipes(recipes::Args),
     Reproduce(reproduce::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -79,6 +81,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Show(args) => show::run(args),
             Command::Recipes(args) => recipes::run(args),
             Command::Reproduce(args) => reproduce::run(args),
+            Command::Watch(args) => watch::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Doctor(args) => doctor::run(args),
             Command::Completions(args) => completions::run(args),

@@ -7,15 +7,18 @@
 
 mod appender;
 mod folder;
+mod lock;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 pub use appender::Appender;
 pub use folder::{Entry, create_dir, create_dir_all, exists, list, remove_dir, remove_file, rename_dir};
+pub use lock::{Lock, is_locked};
 
 use crate::error::{FormatError, Result};
 
@@ -53,6 +56,21 @@ pub fn read_text(path: impl AsRef<Path>, max_bytes: usize) -> Result<String> {
         let place = format!("byte {}", e.utf8_error().valid_up_to());
         FormatError::malformed(place, "expected UTF-8 text").in_file(path)
     })
+}
+
+/// Reads at most `max_bytes` of a file from `offset` on; less where the file ends before, nothing where it
+/// ends before `offset`.
+///
+/// # Errors
+/// When it is no regular file or cannot be read.
+pub fn read_from(path: impl AsRef<Path>, offset: u64, max_bytes: usize) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let (mut file, _) = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.take(max_bytes as u64).read_to_end(&mut bytes))
+        .map_err(|e| FormatError::io(path, "read", e))?;
+    Ok(bytes)
 }
 
 /// A file mapped into memory, read only.
@@ -96,6 +114,17 @@ pub fn file_len(path: impl AsRef<Path>) -> Result<u64> {
     let path = path.as_ref();
     let metadata = fs::metadata(path).map_err(|e| FormatError::io(path, "open", e))?;
     if metadata.is_file() { Ok(metadata.len()) } else { Err(not_regular(path)) }
+}
+
+/// Length in bytes and time of the last change of a regular file.
+///
+/// # Errors
+/// When it is no regular file or cannot be looked at.
+pub fn file_stamp(path: impl AsRef<Path>) -> Result<(u64, SystemTime)> {
+    let path = path.as_ref();
+    let len = file_len(path)?;
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    Ok((len, modified.map_err(|e| FormatError::io(path, "look at", e))?))
 }
 
 fn not_regular(path: &Path) -> FormatError {

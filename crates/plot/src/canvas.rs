@@ -15,7 +15,7 @@ pub(crate) const GRID: Colour = [0xdd; 3];
 
 /// The colours of Okabe and Ito, which the colour blind can tell apart, without the yellow that is lost on
 /// white; blue and vermilion first.
-pub(crate) const PALETTE: [Colour; 7] = [
+pub const PALETTE: [[u8; 3]; 7] = [
     [0x00, 0x72, 0xb2],
     [0xd5, 0x5e, 0x00],
     [0x00, 0x9e, 0x73],

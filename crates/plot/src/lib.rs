@@ -38,6 +38,7 @@ mod surface;
 mod svg;
 
 pub use axis::{Axis, Scale};
+pub use canvas::PALETTE;
 pub use chart::{Chart, Line, Series};
 pub use diagram::{BoxShape, Chain, Column, Diagram, DiagramArc, DiagramBox, Group};
 pub use error::PlotError;

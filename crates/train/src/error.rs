@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use residuum_classify::ClassifyError;
 use residuum_data::DataError;
 use residuum_engine::EngineError;
+use residuum_explain::ExplainError;
 use residuum_formats::FormatError;
 use residuum_models::ModelError;
 
@@ -21,6 +22,12 @@ pub enum TrainError {
     /// The folder of a new run is there already.
     #[error("{}: exists already, and runs are never mixed; name another folder, or go on with --resume", path.display())]
     Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process trains in this folder.
+    #[error("{}: a process trains here already; wait for it or stop it first (`residuum watch` shows how far it is)", path.display())]
+    Busy {
         /// The folder.
         path: PathBuf,
     },
@@ -72,6 +79,9 @@ pub enum TrainError {
     /// The model to begin with cannot be loaded, or the trained one not be evaluated or saved.
     #[error(transparent)]
     Classify(#[from] ClassifyError),
+    /// The network could not be looked into.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// A file could not be read or written.
     #[error(transparent)]
     Disk(#[from] FormatError),

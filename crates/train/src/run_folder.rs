@@ -5,6 +5,11 @@
 //! metrics.jsonl       one line for each step and evaluation
 //! summary.csv         one line for each epoch
 //! curves.svg          loss and error over the epochs
+//! evaluation.json     what the last evaluation found: confusions, the most confident mistakes
+//! responses.jsonl     one line for each epoch: the spread of each layer's response
+//! report.html         all of this as one page, written when the run ends
+//! state.json          whether the run goes on, and how it ended
+//! lock                held by the process that trains
 //! best.safetensors    model of the epoch with the highest accuracy
 //! last.safetensors    model of the last epoch
 //! checkpoint/         all that going on needs
@@ -13,13 +18,15 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use residuum_formats::disk::{self, Appender};
-use serde::Serialize;
+use residuum_formats::disk::{self, Appender, Lock};
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::curves;
 use crate::error::{Result, TrainError};
+use crate::findings::ResponseRecord;
 use crate::progress::EpochRecord;
+use crate::state::{self, RunStatus};
 
 const MAX_METRICS_BYTES: usize = 1 << 30;
 
@@ -30,18 +37,28 @@ pub struct RunFolder {
 }
 
 /// One line of `metrics.jsonl`.
-#[derive(Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct MetricsLine {
     pub(crate) step: u64,
     pub(crate) epoch: u64,
-    pub(crate) phase: &'static str,
+    pub(crate) phase: Phase,
     pub(crate) loss: f64,
     pub(crate) top1: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) top5: Option<f64>,
     pub(crate) lr: f64,
     pub(crate) images_per_second: f64,
     pub(crate) wall_s: f64,
+}
+
+/// What a line of `metrics.jsonl` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// A step.
+    Train,
+    /// An evaluation.
+    Eval,
 }
 
 impl RunFolder {
@@ -92,6 +109,42 @@ impl RunFolder {
         self.path.join("curves.svg")
     }
 
+    /// Confusions and mistakes of the last evaluation, see [`EvaluationRecord`](crate::EvaluationRecord).
+    pub fn evaluation(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
+    /// Responses of the layers after every epoch, see [`ResponseRecord`](crate::ResponseRecord).
+    pub fn responses(&self) -> PathBuf {
+        self.path.join("responses.jsonl")
+    }
+
+    /// The run as one page.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// What the process that trains said last.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path.join("state.json")
+    }
+
+    /// What that process holds the lock of.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    /// Whether there is a run in this folder.
+    pub fn is_run(&self) -> bool {
+        disk::exists(self.recipe()) && (disk::exists(self.checkpoint()) || disk::exists(self.metrics()))
+    }
+
+    /// Whether the run goes on, and how it ended. A run whose process was killed is told from one that goes
+    /// on.
+    pub fn status(&self) -> RunStatus {
+        state::status(self)
+    }
+
     /// The recipe in force.
     pub fn recipe(&self) -> PathBuf {
         self.path.join("recipe.toml")
@@ -111,8 +164,8 @@ impl RunFolder {
     }
 
     /// Makes the folder with recipe and first checkpoint: beside its place, then renamed, so that every run
-    /// folder that there is can be resumed.
-    pub(crate) fn create(&self, first: &Checkpoint) -> Result<()> {
+    /// folder that there is can be resumed. The lock is this process's before anybody sees the folder.
+    pub(crate) fn create(&self, first: &Checkpoint) -> Result<Lock> {
         self.check_new()?;
         let name = self.path.file_name().ok_or_else(|| {
             TrainError::Recipe(format!("{}: expected the name of a new folder", self.path.display()))
@@ -127,21 +180,35 @@ impl RunFolder {
         let recipe = first.identity.recipe.to_toml()?;
         disk::write_bytes(Self::at(&unfinished).recipe(), recipe.as_bytes())?;
         first.save(&unfinished)?;
-        Ok(disk::rename_dir(&unfinished, &self.path)?)
+        let lock = Self::at(&unfinished).acquire()?;
+        disk::rename_dir(&unfinished, &self.path)?;
+        Ok(lock)
+    }
+
+    /// Makes this process the only one that trains here.
+    pub(crate) fn acquire(&self) -> Result<Lock> {
+        let lock = Lock::acquire(self.lock(), state::PATIENCE)?;
+        lock.ok_or_else(|| TrainError::Busy { path: self.path.clone() })
     }
 
     /// Opens `metrics.jsonl` to go on after its first `lines` lines; later ones, which were written after
     /// the checkpoint, are dropped.
     pub(crate) fn open_metrics(&self, lines: u64) -> Result<Appender> {
         let path = self.metrics();
-        if disk::exists(&path) {
-            let text = disk::read_text(&path, MAX_METRICS_BYTES)?;
-            let kept: usize = text.split_inclusive('\n').take(lines as usize).map(str::len).sum();
-            if kept < text.len() {
-                disk::write_bytes(&path, &text.as_bytes()[..kept])?;
-            }
-        }
+        let mut left = lines;
+        keep_lines(&path, |_| {
+            let is_kept = left > 0;
+            left = left.saturating_sub(1);
+            is_kept
+        })?;
         Ok(Appender::open(path)?)
+    }
+
+    /// Drops what `responses.jsonl` says of epochs after the first `epochs`, which will be gone through again.
+    pub(crate) fn cut_responses(&self, epochs: u64) -> Result<()> {
+        keep_lines(&self.responses(), |line| {
+            serde_json::from_str(line).is_ok_and(|record: ResponseRecord| record.epoch <= epochs)
+        })
     }
 
     /// Writes `summary.csv` and `curves.svg`.
@@ -161,6 +228,19 @@ impl RunFolder {
     }
 }
 
+/// Drops a log from the first line on that is not to be kept.
+fn keep_lines(path: &Path, mut is_kept: impl FnMut(&str) -> bool) -> Result<()> {
+    if !disk::exists(path) {
+        return Ok(());
+    }
+    let text = disk::read_text(path, MAX_METRICS_BYTES)?;
+    let kept: usize = text.split_inclusive('\n').take_while(|line| is_kept(line)).map(str::len).sum();
+    if kept < text.len() {
+        disk::write_bytes(path, &text.as_bytes()[..kept])?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +255,20 @@ mod tests {
         assert_eq!(std::fs::read_to_string(run.metrics()).unwrap(), "1\n2\n3 again\n");
         drop(run.open_metrics(9).unwrap());
         assert_eq!(std::fs::read_to_string(run.metrics()).unwrap(), "1\n2\n3 again\n");
+    }
+
+    #[test]
+    fn responses_of_epochs_to_be_repeated_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::at(folder.path());
+        run.cut_responses(3).unwrap();
+        let line = |epoch| format!("{{\"epoch\":{epoch},\"layers\":[\"a\"],\"std\":[null]}}\n");
+        let text = |epochs: &[u64]| epochs.iter().map(|&epoch| line(epoch)).collect::<String>();
+        std::fs::write(run.responses(), text(&[1, 2, 3]) + "{torn").unwrap();
+        run.cut_responses(2).unwrap();
+        assert_eq!(std::fs::read_to_string(run.responses()).unwrap(), text(&[1, 2]));
+        run.cut_responses(9).unwrap();
+        assert_eq!(std::fs::read_to_string(run.responses()).unwrap(), text(&[1, 2]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!         stop asked for → checkpoint, leave
 //!     evaluate on the test pictures
 //!     last and best model, summary, curves, then the checkpoint that makes them count
+//! state and report
 //! ```
 //! Where the recipe asks for a running average of the weights, that is what is evaluated and saved as a model.
 //!
@@ -19,21 +20,24 @@ use std::time::{Duration, Instant};
 use residuum_classify::{ClassifyError, ModelFile, ModelInfo};
 use residuum_data::{Batch, Dataset, Loader, LoaderOptions};
 use residuum_engine::{Engine, InputShape, Mixed, SgdStep, Targets, Training, TrainingOptions};
-use residuum_formats::disk::Appender;
+use residuum_formats::disk::{Appender, Lock};
 use residuum_graph::Weights;
 use residuum_models::{Model, small_image_warning};
 
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::Data;
 use crate::error::{Result, TrainError};
-use crate::evaluate::{Scores, evaluate};
+use crate::evaluate::{Answers, Scores, evaluate};
+use crate::findings::{self, EvaluationRecord};
 use crate::observer::{Observer, Plan, Step};
 use crate::progress::{EpochRecord, Progress, Sums};
 use crate::recipe::{Decayed, Recipe};
-use crate::run_folder::{MetricsLine, RunFolder};
+use crate::report;
+use crate::run_folder::{MetricsLine, Phase, RunFolder};
 use crate::saved::Saved;
 use crate::schedule::warm_iterations;
 use crate::start;
+use crate::state::{RunState, StateFile};
 
 /// A long epoch is saved this often in between.
 const SAVE_EVERY: Duration = Duration::from_mins(10);
@@ -62,6 +66,8 @@ pub struct Trainer {
     training: Training,
     progress: Progress,
     metrics: Appender,
+    /// Keeps other processes out of the folder.
+    _lock: Lock,
     notes: Vec<String>,
     clock: Clock,
 }
@@ -119,15 +125,16 @@ impl Trainer {
         };
         let (velocity, average) = (training.velocity(), training.average());
         let first = Checkpoint { identity, progress: Progress::default(), weights, velocity, average };
-        folder.create(&first)?;
+        let lock = folder.create(&first)?;
         let Checkpoint { identity, progress, .. } = first;
-        Self::assemble(engine, identity, model, data, folder, training, progress, notes)
+        Self::assemble(engine, identity, model, data, folder, lock, training, progress, notes)
     }
 
     /// Goes on with a run. The recipe and the data must be those it began with.
     ///
     /// # Errors
-    /// When they are not, with a list; when the network cannot be compiled or the folder not be written.
+    /// When they are not, with a list; when another process trains in the folder; when the network cannot be
+    /// compiled or the folder not be written.
     pub fn resume(engine: &Engine, saved: Saved, recipe: &Recipe, data: Data) -> Result<Self> {
         let data = data.of(saved.recipe())?;
         let differences = saved.differences(recipe, &data);
@@ -142,6 +149,7 @@ impl Trainer {
         if let Some(average) = &average {
             training.begin_average(average)?;
         }
+        let lock = folder.acquire()?;
         place.settle(folder.path())?;
         let mut notes = Vec::new();
         if identity.isa != engine.isa().to_string() {
@@ -151,7 +159,7 @@ impl Trainer {
                 engine.isa()
             ));
         }
-        Self::assemble(engine, identity, model, data, folder, training, progress, notes)
+        Self::assemble(engine, identity, model, data, folder, lock, training, progress, notes)
     }
 
     fn assemble(
@@ -160,6 +168,7 @@ impl Trainer {
         model: Model,
         data: Data,
         folder: RunFolder,
+        lock: Lock,
         mut training: Training,
         progress: Progress,
         mut notes: Vec<String>,
@@ -167,9 +176,22 @@ impl Trainer {
         training.set_iteration(progress.iteration);
         notes.extend(small_image_warning(&model, identity.recipe.preprocess.crop));
         let metrics = folder.open_metrics(progress.metrics_lines)?;
+        folder.cut_responses(progress.epoch)?;
         let clock = Clock::new(progress.wall_s);
         let engine = engine.clone();
-        Ok(Self { engine, identity, model, data, folder, training, progress, metrics, notes, clock })
+        Ok(Self {
+            engine,
+            identity,
+            model,
+            data,
+            folder,
+            training,
+            progress,
+            metrics,
+            _lock: lock,
+            notes,
+            clock,
+        })
     }
 
     /// Trains to the end, or until `stop` is true after a step. May be called again after that.
@@ -178,8 +200,23 @@ impl Trainer {
     /// [`TrainError::Diverged`] when a loss or gradient is no number; else when data cannot be read or the
     /// disk refuses. The last checkpoint stays as it is.
     pub fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
+        let plan = self.plan();
+        let mut state = StateFile::begun(&plan);
+        state.write(&self.folder)?;
+        observer.on_start(&plan);
+        let result = self.run_epochs(stop, observer);
+        let (end, reason) = how_it_ended(&result);
+        state.end(end, reason);
+        // Whatever the run itself came to is told in any case; what it left is complete without these two.
+        let told = state.write(&self.folder).and_then(|()| report::write(&self.folder));
+        if let Err(error) = told {
+            observer.on_note(&format!("the end of the run could not be put on record: {error}"));
+        }
+        result
+    }
+
+    fn run_epochs(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
         self.clock = Clock::new(self.progress.wall_s);
-        observer.on_start(&self.plan());
         self.notes.drain(..).for_each(|note| observer.on_note(&note));
         while self.progress.epoch < self.epochs() {
             let is_done = self.train_epoch(stop, observer)? && self.finish_epoch(stop, observer)?;
@@ -325,7 +362,7 @@ impl Trainer {
             lr,
             images_per_second: images as f64 / seconds.max(f64::MIN_POSITIVE),
         };
-        self.log("train", (step.loss, step.top1, None), lr, step.images_per_second)?;
+        self.log(Phase::Train, (step.loss, step.top1, None), lr, step.images_per_second)?;
         Ok(step)
     }
 
@@ -358,7 +395,7 @@ impl Trainer {
 
     fn log(
         &mut self,
-        phase: &'static str,
+        phase: Phase,
         (loss, top1, top5): (f64, f64, Option<f64>),
         lr: f64,
         images_per_second: f64,
@@ -386,17 +423,18 @@ impl Trainer {
         let begun = Instant::now();
         let weights = self.training.average().unwrap_or_else(|| self.training.weights());
         let scores = evaluate(&self.engine, self.recipe(), &self.model, &weights, &self.data, stop, observer);
-        let scores = match scores {
+        let (scores, answers) = match scores {
             Err(TrainError::Classify(ClassifyError::NotFinite { image })) => {
                 return Err(self.diverged(format!("the answer for {image} is no number")));
             }
             Err(error) => return Err(error),
             Ok(None) => return Ok(false),
-            Ok(Some(scores)) => scores,
+            Ok(Some(found)) => found,
         };
+        self.write_findings(&weights, &answers, observer)?;
         let record = self.record(&scores);
         let speed = scores.images as f64 / begun.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
-        self.log("eval", (scores.loss, scores.top1, Some(scores.top5)), record.lr, speed)?;
+        self.log(Phase::Eval, (scores.loss, scores.top1, Some(scores.top5)), record.lr, speed)?;
         self.progress.history.push(record.clone());
         let is_best = self.progress.best() == Some(&record);
         self.save_model(weights, &record, is_best)?;
@@ -408,6 +446,26 @@ impl Trainer {
         self.save()?;
         observer.on_epoch(&record, is_best);
         Ok(true)
+    }
+
+    /// What the evaluation shows beside the scores; before the line of metrics that tells readers to look. A
+    /// network that cannot be looked into is trained all the same.
+    fn write_findings(
+        &self,
+        weights: &Weights,
+        answers: &Answers,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let (epoch, test) = (self.progress.epoch + 1, &self.data.test);
+        EvaluationRecord::new(epoch, test, answers).write(&self.folder)?;
+        match findings::responses(&self.engine, self.recipe(), &self.model, weights, test, epoch) {
+            Ok(responses) => responses.map_or(Ok(()), |responses| responses.write(&self.folder)),
+            Err(TrainError::Explain(error)) => {
+                observer.on_note(&format!("no layer responses of this epoch: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn record(&self, scores: &Scores) -> EpochRecord {
@@ -456,6 +514,17 @@ impl Trainer {
         checkpoint.save(self.folder.path())?;
         self.clock.saved = Instant::now();
         Ok(())
+    }
+}
+
+fn how_it_ended(result: &Result<Outcome>) -> (RunState, Option<String>) {
+    match result {
+        Ok(Outcome::Finished) => (RunState::Finished, None),
+        Ok(Outcome::Interrupted { step }) => {
+            (RunState::Stopped, Some(format!("stopped and saved after step {step}")))
+        }
+        Err(error @ TrainError::Diverged { .. }) => (RunState::Diverged, Some(error.to_string())),
+        Err(error) => (RunState::Stopped, Some(error.to_string())),
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use residuum_data::{Distortion, Erased, Erasing, Mix, Split};
 use residuum_engine::{Engine, EngineOptions};
+use residuum_train::report::RunReader;
 use residuum_train::{
     Augmentation, Average, Data, Decayed, EpochRecord, Observer, Outcome, PaddingValue, Recipe, Result,
-    RunFolder, Saved, Step, TrainError, Trainer,
+    RunFolder, RunState, Saved, Step, TrainError, Trainer,
 };
 
 const BATCH: usize = 16;
@@ -84,7 +85,15 @@ fn assert_same(a: &Trainer, b: &Trainer) {
     assert!(a.average() == b.average(), "averages differ");
     assert_eq!(a.history(), b.history());
     assert_eq!(metrics(a), metrics(b));
-    for file in [RunFolder::summary, RunFolder::best, RunFolder::last, RunFolder::curves, RunFolder::recipe] {
+    for file in [
+        RunFolder::summary,
+        RunFolder::best,
+        RunFolder::last,
+        RunFolder::curves,
+        RunFolder::recipe,
+        RunFolder::evaluation,
+        RunFolder::responses,
+    ] {
         let [a, b] = [a, b].map(|trainer| std::fs::read(file(trainer.folder())).unwrap());
         assert!(a == b, "files differ");
     }
@@ -206,6 +215,76 @@ fn a_limit_of_iterations_ends_within_an_epoch() {
     assert_eq!(run.history().iter().map(|record| record.step).collect::<Vec<_>>(), [4, 6]);
 }
 
+/// What the run was at after its first step.
+struct StateOf(RunFolder, Option<RunState>);
+
+impl Observer for StateOf {
+    fn on_step(&mut self, _step: &Step) {
+        self.1.get_or_insert(self.0.status().state);
+    }
+}
+
+#[test]
+fn the_folder_tells_what_the_run_is_at_and_lets_one_process_train() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let run = RunFolder::at(&path);
+    let mut trainer = begin(2, recipe(), &path).unwrap();
+    assert_eq!(run.status().state, RunState::Running);
+    let busy = resume(&path, &recipe(), data()).unwrap_err();
+    assert!(matches!(busy, TrainError::Busy { .. }), "{busy}");
+    let mut observed = StateOf(run.clone(), None);
+    trainer.run(&AtomicBool::new(false), &mut observed).unwrap();
+    assert_eq!(observed.1, Some(RunState::Running));
+    assert_eq!(run.status().state, RunState::Finished);
+    drop(trainer);
+
+    // One that is asked to stop, and one that nobody hears of again.
+    let stopped = RunFolder::at(folder.path().join("stopped"));
+    let stop = AtomicBool::new(false);
+    let mut trainer = begin(2, recipe(), stopped.path()).unwrap();
+    trainer.run(&stop, &mut StopAt { stop: &stop, steps: 3, epochs: 0 }).unwrap();
+    let status = stopped.status();
+    assert_eq!(status.state, RunState::Stopped);
+    assert!(status.reason.unwrap().contains("step 3"));
+    let gone = RunFolder::at(folder.path().join("gone"));
+    drop(begin(2, recipe(), gone.path()).unwrap());
+    assert_eq!(gone.status().state, RunState::Stopped);
+}
+
+#[test]
+fn the_folder_holds_what_the_evaluation_found_and_reads_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = finish(begin(2, recipe(), &folder.path().join("run")).unwrap());
+    let last = run.history().last().unwrap();
+    let mut reader = RunReader::open(run.folder().clone());
+    let report = reader.report();
+    let found = reader.evaluation().unwrap();
+    let wrong: u64 = found.confusions.iter().map(|&(_, _, count)| count).sum();
+    let correct: usize = found.classes.iter().map(|class| class.correct).sum();
+    assert_eq!((found.epoch, found.images, correct + wrong as usize), (2, 40, 40));
+    assert!((100.0 * correct as f64 / 40.0 - last.eval_top1).abs() < 1e-9);
+    assert_eq!(found.mistakes.len(), (wrong as usize).min(24));
+    assert!(found.mistakes.is_sorted_by(|a, b| a.confidence >= b.confidence));
+    assert!(found.mistakes.iter().all(|mistake| mistake.truth != mistake.predicted
+        && (0.1..=1.0).contains(&mistake.confidence)
+        && mistake.picture.as_ref().is_some_and(|picture| picture.starts_with("data:image/png;base64,"))));
+
+    assert_eq!(report.steps.step, (1..=8).collect::<Vec<u64>>());
+    assert_eq!(report.epochs.len(), 2);
+    for (point, record) in report.epochs.iter().zip(run.history()) {
+        assert_eq!((point.epoch, point.step, point.test_loss), (record.epoch, record.step, record.eval_loss));
+        assert!((point.train_loss - record.train_loss).abs() < 1e-9);
+        assert!((point.train_error - (100.0 - record.train_top1)).abs() < 1e-9);
+    }
+    // Seven 3×3 convolutions, as the paper's figure 7 counts them.
+    let responses = report.responses.unwrap();
+    assert_eq!((responses.layers.len(), &responses.epochs[..]), (7, &[1, 2][..]));
+    assert!(responses.std.iter().flatten().all(|std| std.is_some_and(|std| std > 0.0)));
+    assert!(responses.std[0] != responses.std[1], "weights change, and responses with them");
+    assert!(run.folder().is_run() && !RunFolder::at(folder.path()).is_run());
+}
+
 #[test]
 fn another_recipe_or_other_data_is_refused_with_a_list() {
     let folder = tempfile::tempdir().unwrap();
@@ -248,6 +327,10 @@ fn divergence_is_an_error_and_leaves_the_checkpoint() {
     let error = run.run(&AtomicBool::new(false), &mut ()).unwrap_err();
     assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
     assert!(error.to_string().contains("--lr"), "{error}");
+    let status = run.folder().status();
+    assert_eq!((status.state, status.reason), (RunState::Diverged, Some(error.to_string())));
+    assert!(std::fs::read_to_string(run.folder().report()).unwrap().contains("diverged at step"));
+    drop(run);
     let mut again = resume(&path, &recipe, data()).unwrap();
     assert_eq!(again.plan().steps_done, 0);
     let second = again.run(&AtomicBool::new(false), &mut ()).unwrap_err();

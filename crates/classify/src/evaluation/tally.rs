@@ -18,6 +18,7 @@ pub(super) struct Tally<'a> {
     per_class: Vec<[usize; 2]>,
     confusion: Vec<Vec<u64>>,
     predicted: Vec<Option<u32>>,
+    confidence: Vec<Option<f64>>,
 }
 
 impl<'a> Tally<'a> {
@@ -32,6 +33,7 @@ impl<'a> Tally<'a> {
             per_class: vec![[0; 2]; corresponding.len()],
             confusion: vec![vec![0; answers.len()]; corresponding.len()],
             predicted: vec![None; data.len()],
+            confidence: vec![None; data.len()],
             corresponding,
             answers,
         }
@@ -58,6 +60,7 @@ impl<'a> Tally<'a> {
         self.per_class[label][1] += usize::from(rank == 0);
         self.confusion[label][predicted] += 1;
         self.predicted[index] = Some(predicted as u32);
+        self.confidence[index] = Some((-cross_entropy(scores, predicted)).exp());
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -80,6 +83,7 @@ impl<'a> Tally<'a> {
             answers: self.answers,
             confusion: self.confusion,
             predicted: self.predicted,
+            confidence: self.confidence,
             skipped,
             seconds,
         })

@@ -12,6 +12,7 @@ use residuum::models;
 use residuum::train::{
     Data, EpochRecord, Observer, Outcome, Plan, Recipe, RunFolder, Saved, Step, TrainError, Trainer,
 };
+use residuum_watch::{Door, Server};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -23,8 +24,8 @@ use crate::progress::Progress;
 /// Train a network; without arguments `resnet20` on the embedded data set
 ///
 /// Results go to a new folder runs/DATE-TIME-MODEL-DATA or to --output: the recipe, metrics, curves, the best
-/// and the last model, and a checkpoint. Ctrl-C finishes the step, saves, and says how to go on; a second one
-/// leaves at once.
+/// and the last model, a checkpoint, and at the end all of it as a page, report.html. Ctrl-C finishes the step,
+/// saves, and says how to go on; a second one leaves at once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Data set: `shapes`, a folder or a file [default: shapes]
@@ -72,11 +73,23 @@ pub(crate) struct Args {
     /// New folder for the results
     #[arg(long, short, value_name = "DIR")]
     output: Option<String>,
+    /// Show the run as a local page while it is trained, at a free port or at the address given; see
+    /// `residuum watch`
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "127.0.0.1:0", value_parser = address)]
+    watch: Option<(String, u16)>,
     #[command(flatten)]
     engine: EngineArgs,
     /// Print one JSON object at the end
     #[arg(long)]
     json: bool,
+}
+
+/// A host and a port.
+fn address(text: &str) -> Result<(String, u16), String> {
+    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let parsed = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    parsed.ok_or_else(|| "expected HOST:PORT, such as 127.0.0.1:8015; port 0 is a free one".into())
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitStatus> {
@@ -100,18 +113,31 @@ pub(super) fn fail(error: TrainError) -> Result<ExitStatus> {
 
 fn train(args: &Args) -> Result<ExitStatus> {
     let stop = listen()?;
+    let door = args.watch.as_ref().map(|(host, port)| Door::open(host, *port)).transpose()?;
     let engine = args.engine.engine()?;
     let mut trainer = match &args.resume {
         Some(run) => resume(args, run, &engine)?,
         None => begin(args, &engine)?,
     };
     output::note(&format!("results go to {}", trainer.folder().path().display()));
-    let outcome = trainer.run(&stop, &mut Display::default())?;
+    let server = door.map(|door| watch(&trainer, door)).transpose()?;
+    let ended = trainer.run(&stop, &mut Display::default());
+    if let Some(server) = server {
+        server.wait_for_last_look();
+    }
+    let outcome = ended?;
     Report::new(&trainer, &outcome).print(args.json)?;
     Ok(match outcome {
         Outcome::Finished => ExitStatus::Done,
         Outcome::Interrupted { .. } => ExitStatus::Interrupted,
     })
+}
+
+/// Serves the run's page from a thread of its own, which reads what training writes.
+fn watch(trainer: &Trainer, door: Door) -> Result<Server> {
+    let server = Server::start(door, vec![trainer.folder().path().to_owned()])?;
+    output::note(&format!("watch it at {}", server.url()));
+    Ok(server)
 }
 
 /// A flag that the first SIGINT or SIGTERM raises; the second ends the process at once.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::ErrorKind;
 
@@ -118,4 +120,30 @@ fn a_log_keeps_whole_lines_only() {
     write_bytes(&path, b"torn first line").unwrap();
     Appender::open(&path).unwrap();
     assert_eq!(file_len(&path).unwrap(), 0);
+}
+
+#[test]
+fn a_lock_is_held_by_one_and_seen_by_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lock");
+    assert_eq!(is_locked(&path), None, "there is no such file");
+    let lock = Lock::acquire(&path, Duration::ZERO).unwrap().unwrap();
+    assert_eq!(is_locked(&path), Some(true));
+    assert!(Lock::acquire(&path, Duration::from_millis(50)).unwrap().is_none());
+    drop(lock);
+    assert_eq!(is_locked(&path), Some(false));
+    assert!(Lock::acquire(&path, Duration::ZERO).unwrap().is_some());
+    assert!(Lock::acquire(folder.path().join("no/lock"), Duration::ZERO).is_err());
+}
+
+#[test]
+fn a_part_of_a_file_is_read_from_where_it_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    write_bytes(&path, b"0123456789").unwrap();
+    assert_eq!(read_from(&path, 0, 4).unwrap(), b"0123");
+    assert_eq!(read_from(&path, 8, 4).unwrap(), b"89");
+    assert!(read_from(&path, 20, 4).unwrap().is_empty());
+    assert!(read_from(folder.path(), 0, 4).is_err());
+    assert_eq!(file_stamp(&path).unwrap().0, 10);
 }

@@ -136,9 +136,12 @@ fn views(args: &Args) -> Result<Vec<View>> {
         (loaded.model.name, loaded.model.graph, Some(loaded.weights), loaded.info.preprocess.crop)
     } else {
         let looks_like_a_path = args.subject.contains(['/', '\\']);
-        let model = models::build(&args.subject, None).map_err(|error| match looks_like_a_path {
-            true => anyhow!("{}: no such file or folder", args.subject),
-            false => anyhow!("{error}; nor is there a file or folder of this name"),
+        let model = models::build(&args.subject, None).map_err(|error| {
+            if looks_like_a_path {
+                anyhow!("{}: no such file or folder", args.subject)
+            } else {
+                anyhow!("{error}; nor is there a file or folder of this name")
+            }
         })?;
         (model.name, model.graph, None, model.family.input_size())
     };

@@ -68,7 +68,9 @@ fn layers(view: &View) -> String {
     };
     let total = |nodes: &[NodeId]| {
         let mut total = Sums::default();
-        nodes.iter().for_each(|&id| total += sums(view, id));
+        for &id in nodes {
+            total += sums(view, id);
+        }
         total
     };
     for stage in &view.outline.stages {

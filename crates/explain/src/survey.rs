@@ -124,7 +124,7 @@ impl Survey {
     /// When there is no such stage or block.
     pub fn kept(&self, stage: usize, block: usize) -> Option<f64> {
         let before = &self.stages[stage][block.checked_sub(1)?].channels;
-        let (mut kept, mut all) = (0, 0);
+        let (mut kept, mut all) = (0usize, 0usize);
         for (ours, theirs) in self.stages[stage][block].channels.iter().zip(before) {
             let excited = ours.best.iter().filter(|best| best.value > 0.0);
             for best in excited {

@@ -131,7 +131,9 @@ fn regularise(image: &mut [f32], [h, w]: [usize; 2], step: usize, options: &Maxi
     }
     if let Some(range) = options.range {
         for (plane, [least, greatest]) in image.chunks_mut(h * w).zip(range) {
-            plane.iter_mut().for_each(|x| *x = x.clamp(least, greatest));
+            for x in plane {
+                *x = x.clamp(least, greatest);
+            }
         }
     }
 }

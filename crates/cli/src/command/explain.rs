@@ -217,7 +217,7 @@ impl Explainer<'_> {
                 let tile = finding.pictures.into_iter().last().map(|(_, picture)| picture);
                 tiles.push(tile.filter(|tile| tile.width() <= 2 * image.seen.width()));
             }
-            sheet.rows.push((format!("{}: {}", image.name, self.class_name(image.class)), tiles));
+            sheet.rows.push((format!("{}: class {}", image.name, self.class_name(image.class)), tiles));
         }
         for method in alone {
             let finding = match method {
@@ -383,8 +383,8 @@ impl Explainer<'_> {
             (Method::Filters, _) => "first convolution".to_owned(),
             (Method::Activations | Method::EigenCam | Method::Invert, _) => format!("layer {}", layer()),
             (_, Some(channel)) => format!("layer {}, channel {channel}", layer()),
-            _ if method.takes_layer() => format!("{}, layer {}", self.class_name(class), layer()),
-            _ => self.class_name(class).to_owned(),
+            _ if method.takes_layer() => format!("class {}, layer {}", self.class_name(class), layer()),
+            _ => format!("class {}", self.class_name(class)),
         }
     }
 }

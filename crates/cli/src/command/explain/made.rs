@@ -14,7 +14,7 @@ const STEPS: usize = 200;
 const ASCENT: f32 = 0.1;
 /// Steps between two blurs, and their width in pixels for each pixel of the image's side, and at least.
 const BLUR_EVERY: usize = 4;
-const BLUR: [f32; 2] = [1.0 / 224.0, 0.35];
+const BLUR: [f32; 2] = [1.0 / 224.0, 0.5];
 /// Rate of descent, weights of size and variation, for each number of the image (its inverse).
 const DESCENT: f32 = 0.02;
 const BOUND: f64 = 1e-4;

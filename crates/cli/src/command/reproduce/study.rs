@@ -52,20 +52,20 @@ pub(super) fn run(args: &Args, study: &'static Study) -> Result<ExitStatus> {
 
 /// The command that goes on.
 fn command(args: &Args, study: &Study, path: &str) -> String {
-    let mut words =
-        format!("residuum reproduce {} {} --data {}", study.name, quoted(path), quoted(&args.data));
-    let mut add = |flag: &str, value: Option<String>| {
-        if let Some(value) = value {
-            words += &format!(" {flag} {}", quoted(&value));
-        }
-    };
-    add("--model", args.model.clone());
-    add("--images", args.images.map(|count| count.to_string()));
-    add("--most-varied", args.most_varied.map(|count| count.to_string()));
+    let mut words = vec!["residuum reproduce".to_owned(), study.name.to_owned(), quoted(path)];
     let channels: Vec<String> = args.channels.iter().map(ToString::to_string).collect();
-    add("--channels", (!channels.is_empty()).then(|| channels.join(",")));
-    add("--output", args.output.as_ref().map(|output| output.display().to_string()));
-    words
+    let flags = [
+        ("--data", Some(args.data.clone())),
+        ("--model", args.model.clone()),
+        ("--images", args.images.map(|count| count.to_string())),
+        ("--most-varied", args.most_varied.map(|count| count.to_string())),
+        ("--channels", (!channels.is_empty()).then(|| channels.join(","))),
+        ("--output", args.output.as_ref().map(|output| output.display().to_string())),
+    ];
+    for (flag, value) in flags {
+        words.extend(value.map(|value| format!("{flag} {}", quoted(&value))));
+    }
+    words.join(" ")
 }
 
 #[derive(Serialize)]

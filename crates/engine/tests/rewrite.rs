@@ -244,7 +244,8 @@ fn the_carry_is_cut_out_again_to_the_bit() {
 
 #[test]
 fn projections_are_cut_out_with_their_bias_in_the_branch() {
-    for shortcut in [Shortcut::Projection, Shortcut::ProjectionEverywhere] {
+    for shortcut in [Shortcut::Projection, Shortcut::ProjectionEverywhere, Shortcut::MeanThenProjection] {
+        let averages = shortcut == Shortcut::MeanThenProjection;
         for (kernels, stride_in) in [(&[3, 3][..], 0), (&[1, 3, 1], 0), (&[1, 3, 1], 1)] {
             let net = Net { shortcut, kernels, stride_in, ..NET };
             let graph = net.graph();
@@ -257,9 +258,28 @@ fn projections_are_cut_out_with_their_bias_in_the_branch() {
             let (_, folded) = fold_norm(&graph, &weights).unwrap();
             let of = |name: &str| cut[name].data().iter().map(|&x| x as f32).collect::<Vec<f32>>();
             assert_eq!(of("layer2.1.conv1.weight"), folded["layer2.1.conv1.weight"].data());
-            assert_eq!(of("layer2.0.downsample.0.weight"), folded["layer2.0.project.weight"].data());
+            let projection = format!("layer2.0.downsample.{}.weight", usize::from(averages));
+            assert_eq!(of(&projection), folded["layer2.0.project.weight"].data());
+            assert_eq!(count(&back, |op| matches!(op, Op::AvgPool(_))), usize::from(averages));
+            for i in 1..=kernels.len() {
+                let name = format!("layer2.0.conv{i}.weight");
+                assert_eq!((&of(&name)[..], cut[&name].shape()), (folded[&name].data(), folded[&name].shape()));
+            }
         }
     }
+}
+
+/// Stochastic depth's shortcut: a mean, then channels of zeros.
+#[test]
+fn a_mean_that_was_carried_is_a_pool_again() {
+    let graph = residuum_models::build("sd_resnet20", Some(10)).unwrap().graph;
+    let (plain, carried) = fold_residual(&graph, &shaken(&graph)).unwrap();
+    let (back, cut) = unfold_as::<f64>(&plain, &carried, Form::Thin).unwrap();
+    assert!(difference((&plain, &carried), (&back, &cut), [2, 8, 12]) <= EXACT);
+    let of = |is: fn(&Op) -> bool| [count(&graph, is), count(&back, is)];
+    assert_eq!(of(|op| matches!(op, Op::AvgPool(_))), [2; 2]);
+    assert_eq!(of(|op| matches!(op, Op::PadChannels { .. })), [2; 2]);
+    assert_eq!(of(|op| *op == Op::Add), [9; 2]);
 }
 
 #[test]

@@ -263,7 +263,10 @@ fn projections_are_cut_out_with_their_bias_in_the_branch() {
             assert_eq!(count(&back, |op| matches!(op, Op::AvgPool(_))), usize::from(averages));
             for i in 1..=kernels.len() {
                 let name = format!("layer2.0.conv{i}.weight");
-                assert_eq!((&of(&name)[..], cut[&name].shape()), (folded[&name].data(), folded[&name].shape()));
+                assert_eq!(
+                    (&of(&name)[..], cut[&name].shape()),
+                    (folded[&name].data(), folded[&name].shape())
+                );
             }
         }
     }
@@ -318,7 +321,8 @@ fn what_carries_nothing_and_what_is_broken_off_is_told_by_layer() {
 /// Deepens a network by two blocks a stage; the logits must keep their bits.
 fn deepens(name: &str, graph: &Graph, tolerance: f64) -> Graph {
     let weights = shaken(graph);
-    let (deeper, more) = deepen(graph, &weights, 2, |graph| residuum_models::initialise(graph, 7)).unwrap();
+    let (deeper, more) =
+        deepen(graph, &weights, 2, &BTreeMap::new(), |graph| residuum_models::initialise(graph, 7)).unwrap();
     let exact = |weights: &Weights| -> BTreeMap<String, Vec<f32>> {
         weights.iter().map(|(name, tensor)| (name.clone(), tensor.data().to_vec())).collect()
     };
@@ -369,7 +373,7 @@ fn units_of_every_kind_are_deepened_and_keep_every_bit() {
     let graph = NET.graph();
     let (folded, weights) = fold_norm(&graph, &shaken(&graph)).unwrap();
     let start = |graph: &Graph| residuum_models::initialise(graph, 7);
-    let (_, more) = deepen(&folded, &weights, 1, start).unwrap();
+    let (_, more) = deepen(&folded, &weights, 1, &BTreeMap::new(), start).unwrap();
     assert!(more["layer1.2.conv2.weight"].data().iter().all(|&w| w == 0.0));
     assert!(more["layer1.2.conv1.weight"].data().iter().any(|&w| w != 0.0));
 }

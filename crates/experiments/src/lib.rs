@@ -21,7 +21,6 @@
 #![forbid(unsafe_code)]
 
 mod charts;
-mod deepen;
 mod error;
 mod experiment;
 mod observer;
@@ -29,7 +28,6 @@ mod papers;
 mod record;
 mod report;
 mod reproduction;
-mod sample;
 mod setting;
 mod table;
 

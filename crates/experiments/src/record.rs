@@ -60,13 +60,13 @@ pub struct Record {
     pub train_error: f64,
     /// Loss on them.
     pub train_loss: f64,
-    /// Error on the test pictures at the end.
+    /// Error on the test pictures at the end; where pictures were held out, of the epoch that was best on them.
     pub test_error: Option<f64>,
     /// Step and mean error of the steps before it.
     pub train_errors: Vec<(f64, f64)>,
     /// Step and mean loss of the steps before it.
     pub train_losses: Vec<(f64, f64)>,
-    /// Step and error on the test pictures.
+    /// Step and error on the test pictures, or on those held out.
     pub test_errors: Vec<(f64, f64)>,
     /// Why the run ended early.
     pub diverged: Option<String>,

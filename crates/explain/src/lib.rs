@@ -8,7 +8,7 @@
 //! | which pixels matter | [`saliency`], [`smooth_grad`], [`integrated_gradients`], [`input_gradient`] with a [`ReluRule`], [`occlusion`] |
 //! | which places matter | [`class_map`] with a [`CamMethod`] |
 //! | what a unit or a class looks for | [`maximise`], [`invert`], [`strongest`] |
-//! | what each layer does | [`response_std`], [`delete_block`], [`swap_modules`], [`refinement`] |
+//! | what each layer does | [`response_std`], [`channel_moments`], [`delete_block`], [`swap_modules`], [`refinement`] |
 //! | how far a unit sees | [`receptive_field`], [`effective_receptive_field`] |
 //! | how the loss lies | [`landscape`] |
 //! | how features lie | [`Pca`], [`tsne`], [`nearest_neighbours`] |
@@ -26,6 +26,7 @@ mod eigen;
 mod error;
 mod features;
 mod landscape;
+mod moments;
 mod occlusion;
 mod random;
 mod receptive;
@@ -41,6 +42,7 @@ pub use connection::{BlockConnections, connection_strength};
 pub use error::{ExplainError, Result};
 pub use features::{Pca, nearest_neighbours};
 pub use landscape::{Direction, landscape, shifted};
+pub use moments::channel_moments;
 pub use occlusion::{Patch, occlusion};
 pub use random::gaussian;
 pub use receptive::{ReceptiveField, effective_receptive_field, receptive_field};

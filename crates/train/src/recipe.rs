@@ -38,6 +38,11 @@ pub struct Recipe {
     /// Seed of the start values, the order of the pictures and their random changes.
     #[serde(default)]
     pub seed: u64,
+    /// Whether the last batch norm of each residual branch starts with weight 0, where there is none the last
+    /// convolution, so that each unit starts as the identity (Goyal et al. 2017, "Accurate, large minibatch SGD",
+    /// §5.1; torchvision's `zero_init_residual`, timm's `zero_init_last`). Start values only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub zero_last_norm: bool,
     /// Share of the target that is spread evenly over all classes.
     #[serde(default)]
     pub label_smoothing: f64,

@@ -20,7 +20,7 @@ use residuum_classify::{ClassifyError, ModelFile, ModelInfo};
 use residuum_data::{Batch, Dataset, Loader, LoaderOptions};
 use residuum_engine::{Engine, InputShape, Mixed, SgdStep, Targets, Training, TrainingOptions};
 use residuum_formats::disk::Appender;
-use residuum_graph::Weights;
+use residuum_graph::{Graph, Weights};
 use residuum_models::{Model, small_image_warning};
 
 use crate::checkpoint::{Checkpoint, Identity};
@@ -33,7 +33,7 @@ use crate::recipe::{Decayed, Recipe};
 use crate::run_folder::{MetricsLine, RunFolder};
 use crate::saved::Saved;
 use crate::schedule::warm_iterations;
-use crate::start;
+use crate::start::{self, Begin};
 
 /// A long epoch is saved this often in between.
 const SAVE_EVERY: Duration = Duration::from_mins(10);
@@ -57,6 +57,8 @@ pub struct Trainer {
     engine: Engine,
     identity: Identity,
     model: Model,
+    /// The network itself where its name is not registered: every file of the run brings it along.
+    graph: Option<Graph>,
     data: Data,
     folder: RunFolder,
     training: Training,
@@ -96,10 +98,9 @@ impl Trainer {
     pub fn begin(engine: &Engine, recipe: Recipe, data: Data, folder: RunFolder) -> Result<Self> {
         folder.check_new()?;
         recipe.check()?;
-        let model = data.model(&recipe)?;
         let data = data.of(&recipe)?;
         let mut notes = Vec::new();
-        let weights = start::weights(&recipe, &model, &data, &mut notes)?;
+        let Begin { model, weights, graph } = start::begin(&recipe, &data, &mut notes)?;
         let mut training = compile(engine, &recipe, &model, &data, &weights)?;
         if recipe.average.is_some() {
             training.begin_average(&weights)?;
@@ -118,10 +119,10 @@ impl Trainer {
             isa: engine.isa().to_string(),
         };
         let (velocity, average) = (training.velocity(), training.average());
-        let first = Checkpoint { identity, progress: Progress::default(), weights, velocity, average };
+        let first = Checkpoint { identity, progress: Progress::default(), graph, weights, velocity, average };
         folder.create(&first)?;
-        let Checkpoint { identity, progress, .. } = first;
-        Self::assemble(engine, identity, model, data, folder, training, progress, notes)
+        let Checkpoint { identity, progress, graph, .. } = first;
+        Self::assemble(engine, identity, (model, graph), data, folder, training, progress, notes)
     }
 
     /// Goes on with a run. The recipe and the data must be those it began with.
@@ -135,8 +136,8 @@ impl Trainer {
         if !differences.is_empty() {
             return Err(TrainError::Differs { path: folder.path().into(), differences });
         }
-        let Checkpoint { identity, progress, weights, velocity, average } = checkpoint;
-        let model = data.model(&identity.recipe)?;
+        let Checkpoint { identity, progress, graph, weights, velocity, average } = checkpoint;
+        let model = start::model(&identity.recipe, &data, graph.as_ref())?;
         let mut training = compile(engine, &identity.recipe, &model, &data, &weights)?;
         training.set_velocity(&velocity)?;
         if let Some(average) = &average {
@@ -151,13 +152,13 @@ impl Trainer {
                 engine.isa()
             ));
         }
-        Self::assemble(engine, identity, model, data, folder, training, progress, notes)
+        Self::assemble(engine, identity, (model, graph), data, folder, training, progress, notes)
     }
 
     fn assemble(
         engine: &Engine,
         identity: Identity,
-        model: Model,
+        (model, graph): (Model, Option<Graph>),
         data: Data,
         folder: RunFolder,
         mut training: Training,
@@ -169,7 +170,7 @@ impl Trainer {
         let metrics = folder.open_metrics(progress.metrics_lines)?;
         let clock = Clock::new(progress.wall_s);
         let engine = engine.clone();
-        Ok(Self { engine, identity, model, data, folder, training, progress, metrics, notes, clock })
+        Ok(Self { engine, identity, model, graph, data, folder, training, progress, metrics, notes, clock })
     }
 
     /// Trains to the end, or until `stop` is true after a step. May be called again after that.
@@ -428,6 +429,7 @@ impl Trainer {
         let preprocess = self.recipe().preprocess.clone();
         let classes = self.data.train.classes().to_vec();
         let info = ModelInfo {
+            graph: self.graph.clone(),
             recipe_sha256: Some(self.identity.recipe_digest.clone()),
             data_sha256: Some(self.identity.train_digest.clone()),
             epoch: Some(record.epoch),
@@ -449,6 +451,7 @@ impl Trainer {
         let checkpoint = Checkpoint {
             identity: self.identity.clone(),
             progress: self.progress.clone(),
+            graph: self.graph.clone(),
             weights: self.training.weights(),
             velocity: self.training.velocity(),
             average: self.training.average(),

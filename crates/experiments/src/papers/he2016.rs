@@ -1,8 +1,8 @@
 //! He, Zhang, Ren and Sun, "Identity mappings in deep residual networks" (arXiv 1603.05027, 2016).
 
-use residuum_train::{Recipe, WarmUp};
+use residuum_train::Recipe;
 
-use super::{at_scale, compared, ranking, training_error};
+use super::{compared, preset, ranking, training_error};
 use crate::error::Result;
 use crate::experiment::{Experiment, Findings, Run};
 use crate::reproduction::{Results, RunResult};
@@ -14,9 +14,7 @@ const PROTOCOL: &str = "CIFAR, 110 layers: 64,000 iterations of 128 pictures, SG
     cut out at random and mirrored by chance. The paper's figures are medians of five runs, ours come from one.";
 
 fn recipe(setting: &Setting, model: &str) -> Result<Recipe> {
-    let mut recipe = setting.preset("he2015-cifar", model)?;
-    recipe.warm_up = Some(WarmUp { iterations: 400, lr: 0.01, linear: false });
-    Ok(at_scale(setting, recipe))
+    preset(setting, "he2016-cifar", model)
 }
 
 /// A variant: name of its run, what follows the depth in the network's name, what precedes it, its published

@@ -46,10 +46,13 @@ fn findings(results: &Results<'_>) -> Result<Findings> {
     if let (Some(constant), Some(stochastic)) = (named(results, "constant"), named(results, "stochastic")) {
         let (before, after) = (&constant.record, &stochastic.record);
         sentences.push(format!(
-            "Stochastic depth changes the training error from {} to {} % and the time of training by a factor of {:.2}.",
+            "Stochastic depth changes the training error from {} to {} %, and the median time of a step from {:.1} to {:.1} \
+             ms, to {:.2} of it.",
             percent(before.train_error),
             percent(after.train_error),
-            after.seconds / before.seconds.max(f64::MIN_POSITIVE)
+            before.step_ms,
+            after.step_ms,
+            after.step_ms / before.step_ms.max(f64::MIN_POSITIVE)
         ));
         if let (Some(before), Some(after)) = (before.test_error, after.test_error) {
             sentences.push(format!("The test error goes from {} to {} %.", percent(before), percent(after)));

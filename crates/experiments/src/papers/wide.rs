@@ -51,8 +51,8 @@ fn findings(results: &Results<'_>) -> Result<Findings> {
         let place = results.runs.iter().position(|other| other.run.name == run.run.name).unwrap_or_default();
         (run.run.name.clone(), nets(results.setting).get(place).map_or("none", |net| net.2))
     };
-    let times = results.runs.iter().map(|run| format!("{} {:.0} s", run.run.name, run.record.seconds));
-    let times = format!("Time of training: {}.", times.collect::<Vec<_>>().join(", "));
+    let times = results.runs.iter().map(|run| format!("{} {:.1} ms", run.run.name, run.record.step_ms));
+    let times = format!("Median time of a step: {}.", times.collect::<Vec<_>>().join(", "));
     let error =
         |name: &str| results.runs.iter().find(|r| r.run.name == name).and_then(|r| r.record.test_error);
     let (wide, deep) = if results.setting.scale == Scale::Quick {

@@ -30,7 +30,7 @@ pub use error::{Result, TrainError};
 pub use observer::{Observer, Plan, Step};
 pub use progress::EpochRecord;
 pub use recipe::{
-    Augmentation, Decayed, Figure, Optimiser, PaddingValue, Paper, Published, Recipe, SplitSizes,
+    Augmentation, Decayed, Figure, Loss, Optimiser, PaddingValue, Paper, Published, Recipe, SplitSizes,
 };
 pub use run_folder::RunFolder;
 pub use saved::Saved;

@@ -267,6 +267,7 @@ impl Trainer {
         let recipe = &self.identity.recipe;
         let options = LoaderOptions {
             drop_last: true,
+            repeats: recipe.repeats,
             first_batch: first as usize,
             threads: self.engine.threads().count().min(LOADER_THREADS),
             distortion: recipe.distortion,
@@ -472,11 +473,13 @@ fn compile(
     check_batch(&data.train, recipe.batch_size)?;
     let side = recipe.train_preprocess().crop;
     let options = TrainingOptions {
+        loss: recipe.loss.into(),
         label_smoothing: recipe.label_smoothing as f32,
         norm_momentum: recipe.norm_momentum as f32,
         frozen: start::frozen(recipe, &model.graph)?,
         decay: match recipe.optimiser.decay {
             Decayed::All => residuum_engine::Decay::All,
+            Decayed::AllButNorms => residuum_engine::Decay::AllButNorms,
             Decayed::Filters => residuum_engine::Decay::Filters,
         },
         seed: recipe.seed,

@@ -8,7 +8,7 @@ use residuum_data::{Distortion, Erased, Erasing, Mix, Split};
 use residuum_engine::{Engine, EngineOptions};
 use residuum_graph::rewrite::fold_residual;
 use residuum_train::{
-    Augmentation, Average, Data, Decayed, EpochRecord, Observer, Outcome, PaddingValue, Recipe, Result,
+    Augmentation, Average, Data, Decayed, EpochRecord, Loss, Observer, Outcome, PaddingValue, Recipe, Result,
     RunFolder, Saved, Step, TrainError, Trainer,
 };
 
@@ -168,6 +168,7 @@ fn the_last_norm_of_each_branch_can_start_at_zero() {
 fn everything() -> Recipe {
     let mut recipe = recipe();
     (recipe.label_smoothing, recipe.validation, recipe.train_crop) = (0.1, Some(10), Some(24));
+    (recipe.repeats, recipe.loss) = (3, Loss::BinaryCrossEntropy { threshold: Some(0.2) });
     recipe.augmentation = Augmentation::Crop { pad: 4, padding: PaddingValue::Reflect };
     recipe.distortion = Distortion {
         trivial_augment: true,

@@ -230,7 +230,8 @@ fn responses(results: &Results<'_>) -> Result<Findings> {
         ));
         shows = Some(residual < plain && deep < residual);
     }
-    if mean_of("plain", last).is_some() && results.setting.scale == Scale::Quick {
+    let deep_plain = results.runs.iter().rfind(|run| run.run.name.starts_with("plain"));
+    if deep_plain.is_some_and(|run| training_error(run) > 50.0) {
         sentences.push(
             "A net that has hardly learnt, as the deep plain one here, responds as its start values make it."
                 .into(),

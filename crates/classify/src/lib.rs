@@ -20,6 +20,6 @@ pub use classes::{are_numbers, correspondence, numbers};
 pub use classifier::{Classifier, Prediction, read_image};
 pub use error::{ClassifyError, Result};
 pub use evaluation::{ClassResult, EvaluateOptions, Evaluation, Evaluations, Positions, Progress, evaluate};
-pub use load::{Head, LoadOptions, Loaded, load_model};
+pub use load::{Head, LoadOptions, Loaded, load_model, stored_model};
 pub use model_file::{ModelFile, ModelInfo};
 pub use score::Average;

@@ -224,17 +224,22 @@ fn stored(graph: &Graph, info: &ModelInfo, head: Head) -> Result<Model> {
         Head::Keep => graph,
         Head::Replace { classes, .. } => graph.with_classes(classes)?,
     };
+    Ok(stored_model(graph, &info.architecture, info.preprocess.crop))
+}
+
+/// A network whose name is not registered, for pictures of side `crop`.
+pub fn stored_model(graph: Graph, name: &str, crop: usize) -> Model {
     // A rewritten network was drawn for the images of the one that it was made from.
-    let origin = info.architecture.split('+').next().and_then(|name| find(name).ok());
-    let by_size = if info.preprocess.crop < 64 { Family::Cifar } else { Family::ImageNet };
+    let origin = name.split('+').next().and_then(|name| find(name).ok());
+    let by_size = if crop < 64 { Family::Cifar } else { Family::ImageNet };
     let family = origin.as_ref().map_or(by_size, |entry| entry.family);
-    Ok(Model {
-        name: info.architecture.clone(),
+    Model {
+        name: name.to_owned(),
         graph,
         family,
         description: "stored in its file",
         paper: origin.map_or("", |entry| entry.paper),
-    })
+    }
 }
 
 /// The network's weights out of the file's, with a new head if one was asked for.

@@ -16,8 +16,10 @@ const BATCH: usize = 2;
 const STEP: f64 = 1e-3;
 
 /// Gradients of nets this deep overflow at the start where no identity leads around: in the plain net, which is
-/// why shortcuts were invented, and with a projection around every block.
-const UNTRAINABLE: [&str; 3] = ["cifar_plain110", "cifar_plain1202", "cifar_resnet1202c"];
+/// why shortcuts were invented, and with a projection around every block. It is the arithmetic of the
+/// definition: for two formula images of 16x16 PyTorch finds a gradient of norm 1.9e90 and 2.1e71 in `f64`, and
+/// no number in `f32`, which ends at 3.4e38; with 110 layers it is about 1e8, for other start values.
+const UNTRAINABLE: [&str; 2] = ["cifar_plain1202", "cifar_resnet1202c"];
 
 /// The smallest images of which every map of the network has a pixel.
 const fn side(family: Family) -> usize {

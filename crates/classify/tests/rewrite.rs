@@ -3,6 +3,7 @@
 //! The environment variable `RESIDUUM_DATA` names the folder that holds `data/` and `golden/`.
 #![allow(clippy::print_stdout, reason = "what was measured is worth reading beside the verdict")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use residuum_classify::{
@@ -69,8 +70,10 @@ fn a_deepened_network_is_the_registered_one() {
     let path = folder.path().join("deeper.safetensors");
     let loaded = small("cifar_resnet8");
     let start = |graph: &Graph| initialise(graph, 3);
-    let deeper =
-        loaded.rewritten(deepen(&loaded.model.graph, &loaded.weights, 2, start).unwrap(), "deepened");
+    let deeper = loaded.rewritten(
+        deepen(&loaded.model.graph, &loaded.weights, 2, &BTreeMap::new(), start).unwrap(),
+        "deepened",
+    );
     deeper.save(&path).unwrap();
     let read = load_model(&path, &LoadOptions::default()).unwrap();
     assert_eq!((read.model.name.as_str(), &read.info.graph), ("cifar_resnet20", &None));
@@ -171,7 +174,7 @@ fn resnet56_folds_to_the_same_predictions_and_back_to_the_same_bits() {
 fn resnet20_deepened_to_56_layers_has_the_same_predictions() {
     let loaded = real("resnet20");
     let start = |graph: &Graph| initialise(graph, 0);
-    let deeper = deepen(&loaded.model.graph, &loaded.weights, 6, start).unwrap();
+    let deeper = deepen(&loaded.model.graph, &loaded.weights, 6, &BTreeMap::new(), start).unwrap();
     let deeper = loaded.rewritten(deeper, "deepened");
     assert_eq!(deeper.model.name, "cifar_resnet56.akamaster");
     assert!(compare("resnet20 deepened", &loaded, &deeper) <= 0.0);

@@ -87,6 +87,29 @@ fn a_run_ends_with_its_folder_and_refuses_to_be_mixed() {
 }
 
 #[test]
+fn folded_and_deepened_networks_are_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path());
+    let done = |arguments: &[&str]| {
+        let output = run(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", errors(&output));
+        output
+    };
+    done(&train(&["1", "--output", "run"]));
+    done(&["fold", "run", "plain.safetensors"]);
+    done(&["train", "data", "--from", "plain.safetensors", "-b", "8", "-e", "2", "--output", "on"]);
+    done(&["train", "--resume", "on"]);
+    done(&["eval", "on", "--data", "data"]);
+    done(&["train", "--recipe", "on/recipe.toml", "--output", "again"]);
+    let [first, second] = ["on", "again"].map(|run| bytes(&folder.path().join(run), "last.safetensors"));
+    assert!(first == second);
+    done(&["deepen", "plain.safetensors", "deep.safetensors", "--blocks", "1", "--statistics", "data"]);
+    done(&["train", "data", "--from", "deep.safetensors", "-b", "8", "-e", "1", "--output", "deeper"]);
+    let wrong = run(folder.path(), &["train", "data", "--from", "plain.safetensors", "--model", "resnet20"]);
+    assert!(wrong.status.code() == Some(2) && errors(&wrong).contains("+folded"), "{}", errors(&wrong));
+}
+
+#[test]
 fn what_is_wrong_is_said_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     write_data(folder.path());

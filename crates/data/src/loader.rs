@@ -43,6 +43,9 @@ pub struct LoaderOptions {
     pub batch_size: usize,
     /// Whether the order is drawn anew for each epoch.
     pub shuffle: bool,
+    /// How often a sample comes in a row, each time changed anew; an epoch still has as many samples, so that
+    /// the others of its order are left out (Hoffer et al. 2020, "Augment your batch"; torchvision's `RASampler`).
+    pub repeats: usize,
     /// Whether a last batch of fewer samples is left out.
     pub drop_last: bool,
     /// Seed of order and augmentation.
@@ -71,6 +74,7 @@ impl LoaderOptions {
         Self {
             batch_size,
             shuffle: false,
+            repeats: 1,
             drop_last: false,
             seed: 0,
             epoch: 0,
@@ -122,8 +126,16 @@ pub struct Loader<I = Tensor<f32>> {
     skipped: Vec<Skipped>,
 }
 
-/// The good pictures of a batch with their indices, decoded one by one.
-type Pictures<'a> = dyn Iterator<Item = (usize, RgbImage)> + 'a;
+/// A sample in the order of an epoch.
+struct Place {
+    /// Its index in the data set.
+    index: usize,
+    /// How often it came in a row before.
+    repeat: u64,
+}
+
+/// The good pictures of a batch, decoded one by one.
+type Pictures<'a> = dyn Iterator<Item = (Place, RgbImage)> + 'a;
 
 /// What becomes of so many pictures at most.
 type Make<I> = dyn Fn(usize, &mut Pictures<'_>) -> I + Send + Sync;
@@ -294,7 +306,9 @@ impl LoaderOptions {
             size if self.drop_last => samples / size,
             size => samples.div_ceil(size),
         };
-        if self.threads == 0 || self.prefetch == 0 {
+        if self.repeats == 0 {
+            refuse("expected each sample at least once, found 0 repeats".into())
+        } else if self.threads == 0 || self.prefetch == 0 {
             refuse(format!(
                 "expected at least 1 thread and 1 batch ahead, found {} and {}",
                 self.threads, self.prefetch
@@ -313,7 +327,7 @@ impl LoaderOptions {
         if self.shuffle {
             Stream::new(self.seed, Purpose::Shuffle, self.epoch, 0).shuffle(&mut order);
         }
-        order
+        order.into_iter().flat_map(|sample| std::iter::repeat_n(sample, self.repeats)).take(samples).collect()
     }
 }
 
@@ -323,8 +337,8 @@ fn augmented(preprocess: Preprocess, options: &LoaderOptions) -> Box<Make<Tensor
     Box::new(move |samples, pictures| {
         let (len, crop) = (preprocess.len(), preprocess.crop);
         let (mut pixels, mut count) = (vec![0.0; samples * len], 0);
-        for (index, image) in pictures {
-            let mut random = Stream::new(seed, Purpose::Augment, epoch, index as u64);
+        for (Place { index, repeat }, image) in pictures {
+            let mut random = Stream::new(seed, Purpose::Augment, epoch, repeat << 40 | index as u64);
             let out = &mut pixels[count * len..][..len];
             augment.apply_into(&distortion, &image, &preprocess, &mut random, out);
             count += 1;
@@ -421,15 +435,15 @@ impl<I> Shared<I> {
         let start = number * batch_size;
         let samples = &self.order[start..self.order.len().min(start + batch_size)];
         let (mut labels, mut indices, mut skipped, mut failure) = (Vec::new(), Vec::new(), Vec::new(), None);
-        let mut remaining = samples.iter();
+        let mut remaining = samples.iter().zip(start as u64..);
         let mut pictures = std::iter::from_fn(|| {
             while !self.is_stopped() {
-                let &index = remaining.next()?;
+                let (&index, place) = remaining.next()?;
                 match self.data.image(index) {
                     Ok(image) => {
                         labels.push(self.data.label(index));
                         indices.push(index);
-                        return Some((index, image));
+                        return Some((Place { index, repeat: place % self.options.repeats as u64 }, image));
                     }
                     Err(error) if on_bad_image == OnBadImage::Fail => {
                         failure = Some(error);

@@ -36,7 +36,7 @@ pub use plan::PlanSummary;
 pub use profile::StepTime;
 pub use residuum_graph::ReluRule;
 pub use residuum_kernels::conv::ConvAlgorithm;
-pub use residuum_kernels::loss::{Mixed, Targets};
+pub use residuum_kernels::loss::{Loss, Mixed, Targets};
 pub use residuum_kernels::{Draws, Isa, SgdStep, peak};
 pub use sensitivity::{Sensitivity, SensitivityOptions};
 pub use threads::Threads;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use residuum_graph::DropPath;
-use residuum_kernels::loss::Targets;
+use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{Draws, Isa, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout, Tensor};
 
@@ -25,6 +25,7 @@ pub(crate) struct Feed<'a> {
     pub(crate) images: &'a [f32],
     pub(crate) seed: &'a [f32],
     pub(crate) targets: Targets<'a>,
+    pub(crate) loss: Loss,
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
     pub(crate) draws: Draws,
@@ -36,7 +37,17 @@ impl<'a> Feed<'a> {
     pub(crate) const fn images(images: &'a [f32]) -> Self {
         let draws = Draws::new(0, 0);
         let targets = Targets { labels: &[], mixed: None };
-        Self { images, seed: &[], targets, label_smoothing: 0.0, norm_momentum: 0.0, draws, gates: None }
+        let loss = Loss::Softmax;
+        Self {
+            images,
+            seed: &[],
+            targets,
+            loss,
+            label_smoothing: 0.0,
+            norm_momentum: 0.0,
+            draws,
+            gates: None,
+        }
     }
 }
 
@@ -192,6 +203,7 @@ impl Program {
                 images: feed.images,
                 seed: feed.seed,
                 targets: feed.targets,
+                compares: feed.loss,
                 label_smoothing: feed.label_smoothing,
                 norm_momentum: feed.norm_momentum,
                 draws: feed.draws,

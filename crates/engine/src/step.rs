@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use residuum_graph::Dropout;
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
-use residuum_kernels::loss::Targets;
+use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{BlurShape, Draws, Isa, PoolShape, elementwise, gate, loss, norm, pool, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
@@ -239,6 +239,7 @@ pub(crate) struct Run<'a> {
     pub(crate) images: &'a [f32],
     pub(crate) seed: &'a [f32],
     pub(crate) targets: Targets<'a>,
+    pub(crate) compares: Loss,
     pub(crate) label_smoothing: f32,
     pub(crate) norm_momentum: f32,
     pub(crate) draws: Draws,
@@ -407,7 +408,8 @@ impl Step {
             Action::Loss { logits } => {
                 let (logits, layout) = inputs.map(*logits);
                 let smoothing = run.label_smoothing;
-                run.loss = loss::softmax_cross_entropy(logits, run.targets, layout.c, smoothing, Some(value));
+                let (compares, targets) = (run.compares, run.targets);
+                run.loss = loss::cross_entropy(compares, logits, targets, layout.c, smoothing, Some(value));
             }
             Action::Moments { x, norm } => {
                 let (x, layout) = inputs.map(*x);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamId, Role, Weights};
-use residuum_kernels::loss::Targets;
+use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{Draws, SgdStep, sgd_step};
 use residuum_tensor::{AlignedBuffer, Tensor};
 
@@ -24,6 +24,8 @@ pub enum Decay {
     /// All that are learned (He et al. 2015 as fb.resnet.torch and PyTorch's examples do it).
     #[default]
     All,
+    /// All but scales and shifts of batch norms (torchvision's `norm_weight_decay` of 0).
+    AllButNorms,
     /// Filters and matrices only.
     Filters,
 }
@@ -31,6 +33,8 @@ pub enum Decay {
 /// How a network learns, as far as the compiled program is concerned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingOptions {
+    /// What the logits are compared with the targets by.
+    pub loss: Loss,
     /// Share of the target that is spread over all classes.
     pub label_smoothing: f32,
     /// Weight of a batch in the running statistics (PyTorch's `momentum`).
@@ -74,6 +78,7 @@ impl Recompute {
 impl Default for TrainingOptions {
     fn default() -> Self {
         Self {
+            loss: Loss::Softmax,
             label_smoothing: 0.0,
             norm_momentum: 0.1,
             frozen: Vec::new(),
@@ -392,11 +397,12 @@ fn feed<'a>(
     images: &'a [f32],
     targets: Targets<'a>,
 ) -> Feed<'a> {
-    let TrainingOptions { label_smoothing, norm_momentum, seed, .. } = *options;
+    let TrainingOptions { loss, label_smoothing, norm_momentum, seed, .. } = *options;
     Feed {
         images,
         seed: &[],
         targets,
+        loss,
         label_smoothing,
         norm_momentum,
         draws: Draws::new(seed, iteration),
@@ -405,7 +411,12 @@ fn feed<'a>(
 }
 
 fn decays(graph: &Graph, id: ParamId, decay: Decay) -> bool {
-    decay == Decay::All || matches!(graph.param(id).role, Role::ConvWeight | Role::LinearWeight)
+    let role = graph.param(id).role;
+    match decay {
+        Decay::All => true,
+        Decay::AllButNorms => !matches!(role, Role::NormWeight | Role::NormBias),
+        Decay::Filters => matches!(role, Role::ConvWeight | Role::LinearWeight),
+    }
 }
 
 /// Learned parameters that decay, then learned ones that do not, then the rest: an update is two sweeps.

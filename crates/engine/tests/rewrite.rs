@@ -244,7 +244,8 @@ fn the_carry_is_cut_out_again_to_the_bit() {
 
 #[test]
 fn projections_are_cut_out_with_their_bias_in_the_branch() {
-    for shortcut in [Shortcut::Projection, Shortcut::ProjectionEverywhere] {
+    for shortcut in [Shortcut::Projection, Shortcut::ProjectionEverywhere, Shortcut::MeanThenProjection] {
+        let averages = shortcut == Shortcut::MeanThenProjection;
         for (kernels, stride_in) in [(&[3, 3][..], 0), (&[1, 3, 1], 0), (&[1, 3, 1], 1)] {
             let net = Net { shortcut, kernels, stride_in, ..NET };
             let graph = net.graph();
@@ -257,9 +258,31 @@ fn projections_are_cut_out_with_their_bias_in_the_branch() {
             let (_, folded) = fold_norm(&graph, &weights).unwrap();
             let of = |name: &str| cut[name].data().iter().map(|&x| x as f32).collect::<Vec<f32>>();
             assert_eq!(of("layer2.1.conv1.weight"), folded["layer2.1.conv1.weight"].data());
-            assert_eq!(of("layer2.0.downsample.0.weight"), folded["layer2.0.project.weight"].data());
+            let projection = format!("layer2.0.downsample.{}.weight", usize::from(averages));
+            assert_eq!(of(&projection), folded["layer2.0.project.weight"].data());
+            assert_eq!(count(&back, |op| matches!(op, Op::AvgPool(_))), usize::from(averages));
+            for i in 1..=kernels.len() {
+                let name = format!("layer2.0.conv{i}.weight");
+                assert_eq!(
+                    (&of(&name)[..], cut[&name].shape()),
+                    (folded[&name].data(), folded[&name].shape())
+                );
+            }
         }
     }
+}
+
+/// Stochastic depth's shortcut: a mean, then channels of zeros.
+#[test]
+fn a_mean_that_was_carried_is_a_pool_again() {
+    let graph = residuum_models::build("sd_resnet20", Some(10)).unwrap().graph;
+    let (plain, carried) = fold_residual(&graph, &shaken(&graph)).unwrap();
+    let (back, cut) = unfold_as::<f64>(&plain, &carried, Form::Thin).unwrap();
+    assert!(difference((&plain, &carried), (&back, &cut), [2, 8, 12]) <= EXACT);
+    let of = |is: fn(&Op) -> bool| [count(&graph, is), count(&back, is)];
+    assert_eq!(of(|op| matches!(op, Op::AvgPool(_))), [2; 2]);
+    assert_eq!(of(|op| matches!(op, Op::PadChannels { .. })), [2; 2]);
+    assert_eq!(of(|op| *op == Op::Add), [9; 2]);
 }
 
 #[test]
@@ -298,7 +321,8 @@ fn what_carries_nothing_and_what_is_broken_off_is_told_by_layer() {
 /// Deepens a network by two blocks a stage; the logits must keep their bits.
 fn deepens(name: &str, graph: &Graph, tolerance: f64) -> Graph {
     let weights = shaken(graph);
-    let (deeper, more) = deepen(graph, &weights, 2, |graph| residuum_models::initialise(graph, 7)).unwrap();
+    let (deeper, more) =
+        deepen(graph, &weights, 2, &BTreeMap::new(), |graph| residuum_models::initialise(graph, 7)).unwrap();
     let exact = |weights: &Weights| -> BTreeMap<String, Vec<f32>> {
         weights.iter().map(|(name, tensor)| (name.clone(), tensor.data().to_vec())).collect()
     };
@@ -349,7 +373,7 @@ fn units_of_every_kind_are_deepened_and_keep_every_bit() {
     let graph = NET.graph();
     let (folded, weights) = fold_norm(&graph, &shaken(&graph)).unwrap();
     let start = |graph: &Graph| residuum_models::initialise(graph, 7);
-    let (_, more) = deepen(&folded, &weights, 1, start).unwrap();
+    let (_, more) = deepen(&folded, &weights, 1, &BTreeMap::new(), start).unwrap();
     assert!(more["layer1.2.conv2.weight"].data().iter().all(|&w| w == 0.0));
     assert!(more["layer1.2.conv1.weight"].data().iter().any(|&w| w != 0.0));
 }

@@ -8,6 +8,7 @@ use residuum_engine::EngineError;
 use residuum_explain::ExplainError;
 use residuum_formats::FormatError;
 use residuum_graph::GraphError;
+use residuum_graph::rewrite::RewriteError;
 use residuum_models::ModelError;
 use residuum_plot::PlotError;
 use residuum_train::TrainError;
@@ -66,6 +67,9 @@ pub enum ExperimentError {
     /// There is no such network.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A trained network cannot be made deeper.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
     /// The network does not take pictures of this size.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -23,7 +23,6 @@
 #![forbid(unsafe_code)]
 
 mod charts;
-mod deepen;
 mod error;
 mod experiment;
 mod observer;
@@ -31,7 +30,6 @@ mod papers;
 mod record;
 mod report;
 mod reproduction;
-mod sample;
 mod setting;
 mod study;
 mod table;

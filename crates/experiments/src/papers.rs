@@ -41,18 +41,13 @@ pub(crate) const STUDIES: &[&Study] = &[&CHU2017];
 /// Steps of a run at the quick scale: six times through the embedded set.
 const QUICK_STEPS: u64 = 1872;
 
-/// The recipe of He et al. 2015, §4.2.
-fn he2015_cifar(setting: &Setting, model: &str) -> Result<Recipe> {
-    let recipe = setting.preset("he2015-cifar", model)?;
-    Ok(at_scale(setting, recipe))
-}
-
-/// The recipe as it is, or shortened.
-fn at_scale(setting: &Setting, mut recipe: Recipe) -> Recipe {
+/// A recipe that comes along, as it is or shortened.
+fn preset(setting: &Setting, name: &str, model: &str) -> Result<Recipe> {
+    let mut recipe = setting.preset(name, model)?;
     if setting.scale == Scale::Quick {
         setting.shorten(&mut recipe, QUICK_STEPS);
     }
-    recipe
+    Ok(recipe)
 }
 
 /// Columns of a table of errors; the last is the published one.

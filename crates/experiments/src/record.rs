@@ -60,18 +60,20 @@ pub struct Record {
     pub train_error: f64,
     /// Loss on them.
     pub train_loss: f64,
-    /// Error on the test pictures at the end.
+    /// Error on the test pictures at the end; where pictures were held out, of the epoch that was best on them.
     pub test_error: Option<f64>,
     /// Step and mean error of the steps before it.
     pub train_errors: Vec<(f64, f64)>,
     /// Step and mean loss of the steps before it.
     pub train_losses: Vec<(f64, f64)>,
-    /// Step and error on the test pictures.
+    /// Step and error on the test pictures, or on those held out.
     pub test_errors: Vec<(f64, f64)>,
     /// Why the run ended early.
     pub diverged: Option<String>,
     /// Seconds of training.
     pub seconds: f64,
+    /// Median time of a step in milliseconds, which pauses do not change.
+    pub step_ms: f64,
 }
 
 /// What a line of `metrics.jsonl` says, as far as it matters here.
@@ -81,6 +83,7 @@ struct Line {
     phase: String,
     loss: f64,
     top1: f64,
+    images_per_second: f64,
     wall_s: f64,
 }
 
@@ -117,6 +120,7 @@ impl Record {
             test_errors,
             diverged,
             seconds: lines.last().map_or(0.0, |line| line.wall_s),
+            step_ms: median(train.iter().map(|line| 1000.0 * batch_size as f64 / line.images_per_second)),
         })
     }
 
@@ -147,6 +151,12 @@ impl Record {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len().max(1) as f64;
     values.sum::<f64>() / count
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Means over equal parts of a run, each at its last step.

@@ -125,6 +125,13 @@ fn scaled_down(experiment: &Experiment, results: &Results<'_>) -> Result<Vec<Str
         tell("pictures of a step", ours.batch_size.to_string(), theirs.batch_size.to_string());
         tell("warm-up", warm_up(ours), warm_up(&theirs));
         tell("full learning rate", ours.optimiser.lr.to_string(), theirs.optimiser.lr.to_string());
+        tell(
+            "weight decay",
+            ours.optimiser.weight_decay.to_string(),
+            theirs.optimiser.weight_decay.to_string(),
+        );
+        let held = |recipe: &Recipe| grouped(recipe.validation.unwrap_or(0) as u64);
+        tell("held-out training pictures", held(ours), held(&theirs));
         tell("size of a picture in pixels", side(ours), side(&theirs));
         tell("random changes of the pictures", augmentation(ours).into(), augmentation(&theirs).into());
     }

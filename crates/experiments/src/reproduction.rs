@@ -1,17 +1,21 @@
 //! An experiment being done in a folder: run after run, whichever are not done yet, then the report.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use residuum_classify::{Head, LoadOptions, Loaded, ModelFile, ModelInfo, load_model};
+use residuum_classify::{Classifier, EvaluateOptions, Head, LoadOptions, Loaded, load_model};
+use residuum_data::sample;
 use residuum_engine::Engine;
+use residuum_explain::{Subject, channel_moments};
 use residuum_formats::disk;
+use residuum_graph::Graph;
+use residuum_graph::rewrite::{Moments, deepen, stage_ends};
 use residuum_train::{
     Data, EpochRecord, Outcome as RunOutcome, Recipe, RunFolder, Saved, Step, TrainError, Trainer,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::deepen::deepen;
 use crate::error::{ExperimentError, Result};
 use crate::experiment::{Experiment, Run, Start, experiments};
 use crate::observer::{Observer, RunNote, RunState};
@@ -24,6 +28,8 @@ const RUNS: &str = "runs";
 const STARTS: &str = "starts";
 const MAX_SETTING_BYTES: usize = 1 << 20;
 pub(crate) const FOLDER: &str = "reproductions";
+/// Pictures that the statistics of identity layers are taken over.
+const MOMENT_IMAGES: usize = 256;
 
 /// How an experiment is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,9 +259,20 @@ impl<'a> Reproduction<'a> {
         let side = recipe.preprocess.crop;
         let counts = model.graph.count(side, side)?;
         let size = (counts.depth, counts.parameters);
-        let record = Record::of(&folder, identity, size, recipe.batch_size, diverged)?;
+        let mut record = Record::of(&folder, identity, size, recipe.batch_size, diverged)?;
+        if recipe.validation.is_some() && record.diverged.is_none() {
+            record.test_error = Some(self.test_error(&run, &folder)?);
+        }
         record.write(&record_path)?;
         Ok(Some(RunResult { run, recipe, folder, record }))
+    }
+
+    /// Error on the test pictures of the epoch that was best on those held out, in percent.
+    fn test_error(&self, run: &Run, folder: &RunFolder) -> Result<f64> {
+        let best = load_model(folder.best(), &LoadOptions { model: Some(&run.model), head: Head::Keep })?;
+        let mut classifier = Classifier::new(self.engine.clone(), best);
+        let evaluation = classifier.evaluate(&self.data.test, &EvaluateOptions::default(), |_| ())?;
+        Ok(100.0 - evaluation.top1())
     }
 
     /// A run of another reproduction beside this one that is the same.
@@ -288,14 +305,33 @@ impl<'a> Reproduction<'a> {
             let source = find(earlier, from, run)?;
             let options = LoadOptions { model: Some(&source.run.model), head: Head::Keep };
             let shallow = load_model(source.folder.last(), &options)?;
-            let classes = self.data.train.classes().to_vec();
-            let model = residuum_models::build(&run.model, Some(classes.len()))?;
-            let weights = deepen(&self.engine, &shallow, &model, &self.data.train)?;
-            let info = ModelInfo::new(model.name, classes, shallow.info.preprocess);
+            let deep = self.deepened(&shallow, run)?;
             disk::create_dir_all(self.folder.join(STARTS))?;
-            ModelFile { weights, info }.save(start_path(&self.folder, &run.name))?;
+            deep.save(start_path(&self.folder, &run.name))?;
         }
         self.start_of(run, earlier)
+    }
+
+    /// The network of `run`, made of a shallower one by layers of identity whose norms have the statistics of
+    /// training pictures.
+    fn deepened(&self, shallow: &Loaded, run: &Run) -> Result<Loaded> {
+        let (graph, weights) = (&shallow.model.graph, &shallow.weights);
+        let depth = |graph: &Graph| Ok::<_, ExperimentError>(graph.count(32, 32)?.depth);
+        let deep = residuum_models::build(&run.model, Some(shallow.classes()))?;
+        let ends = stage_ends(graph, weights)?;
+        let images = sample(&self.data.train, &shallow.info.preprocess, MOMENT_IMAGES)?;
+        let subject = Subject { engine: &self.engine, graph, weights };
+        let moments = channel_moments(&subject, &images, &ends)?;
+        let moments: BTreeMap<String, Moments> = ends.iter().cloned().zip(moments).collect();
+        // Blocks have two layers, and every stage gets as many.
+        let blocks = depth(&deep.graph)?.saturating_sub(depth(graph)?) / (2 * ends.len());
+        let start = |graph: &Graph| residuum_models::initialise(graph, self.setting.seed);
+        let deeper = shallow.rewritten(deepen(graph, weights, blocks, &moments, start)?, "deepened");
+        if deeper.model.name == deep.name {
+            return Ok(deeper);
+        }
+        let problem = format!("expected {} made deeper, found {}", shallow.model.name, deeper.model.name);
+        Err(ExperimentError::Measure { what: run.name.clone(), problem })
     }
 
     fn owner(&self) -> Owner {

@@ -59,16 +59,12 @@ impl Setting {
 
     /// Steps of a run by this recipe.
     pub(crate) fn steps(&self, recipe: &Recipe) -> u64 {
-        let epoch = (self.train_images / recipe.batch_size) as u64;
-        recipe.epochs.saturating_mul(epoch).min(recipe.iterations.unwrap_or(u64::MAX))
+        recipe.epochs.saturating_mul(self.epoch_steps(recipe)).min(recipe.iterations.unwrap_or(u64::MAX))
     }
 
-    /// Sets the length of a run in epochs, with falls of the rate at these shares of it.
-    pub(crate) fn last(&self, recipe: &mut Recipe, epochs: u64, falls: &[f64], factor: f64) {
-        (recipe.epochs, recipe.iterations) = (epochs, None);
-        let steps = self.steps(recipe) as f64;
-        let at = falls.iter().map(|share| (share * steps).round() as u64).collect();
-        recipe.schedule = Schedule::Steps { at, factor };
+    /// Steps of an epoch by this recipe.
+    fn epoch_steps(&self, recipe: &Recipe) -> u64 {
+        (self.train_images.saturating_sub(recipe.validation.unwrap_or(0)) / recipe.batch_size) as u64
     }
 
     /// Shortens a recipe of the paper to `iterations` small steps on small pictures without random changes,
@@ -81,14 +77,15 @@ impl Setting {
                 *step = (u128::from(*step) * u128::from(iterations) / u128::from(before)) as u64;
             }
         }
+        // A tenth of CIFAR's training pictures are 5,000.
+        recipe.validation = recipe.validation.map(|held| held.min(self.train_images / 10).max(1));
         let tenth = iterations / 10;
         recipe.warm_up = Some(WarmUp { iterations: tenth, lr: QUICK_RATE / 10.0, linear: true });
         recipe.batch_size = QUICK_BATCH.min(self.train_images.max(1));
         recipe.optimiser.lr = QUICK_RATE;
         recipe.augmentation = Augmentation::None {};
         (recipe.preprocess.resize, recipe.preprocess.crop) = (None, QUICK_SIDE);
-        let epoch = (self.train_images / recipe.batch_size).max(1) as u64;
-        recipe.epochs = iterations.div_ceil(epoch);
+        recipe.epochs = iterations.div_ceil(self.epoch_steps(recipe).max(1));
         recipe.iterations = Some(iterations);
     }
 }
@@ -107,10 +104,15 @@ mod tests {
         let mut recipe = setting.preset("he2015-cifar", "cifar_resnet20").unwrap();
         // The embedded set is smaller than CIFAR: 165 epochs are fewer than 64,000 steps.
         assert_eq!(setting.steps(&recipe), 165 * 78);
-        setting.last(&mut recipe, 100, &[0.5, 0.75], 0.1);
+        (recipe.epochs, recipe.iterations) = (1000, Some(64_000));
         setting.shorten(&mut recipe, 1000);
         assert_eq!(recipe.schedule, Schedule::Steps { at: vec![500, 750], factor: 0.1 });
         assert_eq!((setting.steps(&recipe), recipe.seed, recipe.epochs), (1000, 3, 4));
+        recipe.check().unwrap();
+        // The paper holds out a tenth of the training pictures.
+        let mut recipe = setting.preset("stochastic-depth-cifar", "sd_resnet20").unwrap();
+        setting.shorten(&mut recipe, 1000);
+        assert_eq!((recipe.validation, setting.steps(&recipe), recipe.epochs), (Some(1000), 1000, 4));
         recipe.check().unwrap();
     }
 }

@@ -8,7 +8,7 @@
 //! | which pixels matter | [`saliency`], [`smooth_grad`], [`integrated_gradients`], [`input_gradient`] with a [`ReluRule`], [`occlusion`] |
 //! | which places matter | [`class_map`] with a [`CamMethod`] |
 //! | what a unit or a class looks for | [`maximise`], [`invert`], [`Survey`] with [`UnitGradient`] |
-//! | what each layer does | [`response_std`], [`refinement`] |
+//! | what each layer does | [`response_std`], [`channel_moments`], [`refinement`] |
 //! | what each block and path contributes | [`Subject::score_without`], [`reorder`], [`path_gradient_norm`] |
 //! | how far a unit sees | [`receptive_field`], [`effective_receptive_field`] |
 //! | how the loss lies | [`landscape`], [`interpolation`] |
@@ -29,6 +29,7 @@ mod ensemble;
 mod error;
 mod features;
 mod landscape;
+mod moments;
 mod occlusion;
 mod random;
 mod receptive;
@@ -52,6 +53,7 @@ pub use ensemble::{
 pub use error::{ExplainError, Result};
 pub use features::{Pca, feature_layer, features, nearest_neighbours};
 pub use landscape::{Direction, interpolated, interpolation, landscape, shifted};
+pub use moments::channel_moments;
 pub use occlusion::{Patch, occlusion};
 pub use random::gaussian;
 pub use receptive::{effective_receptive_field, effective_side, receptive_field};

@@ -6,6 +6,7 @@
 //!
 //! - [`fold_norm`]: batch norm goes into the convolution before it.
 //! - [`fold_residual`]: residual units become plain layers that carry the shortcut in extra channels.
+//! - [`unfold`]: plain nets get a residual form; [`deepen`]: blocks that compute the identity.
 
 mod assembler;
 mod deepen;
@@ -19,7 +20,7 @@ mod shortcut;
 mod source;
 mod unfold;
 
-pub use deepen::deepen;
+pub use deepen::{Moments, deepen, stage_ends};
 pub use element::{Element, Rewritten};
 pub use error::RewriteError;
 pub use fold::{fold_residual, fold_residual_as};

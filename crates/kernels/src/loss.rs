@@ -1,6 +1,7 @@
 //! Cross-entropy of a softmax, with PyTorch's label smoothing: the target of an image is
 //! `1 - smoothing + smoothing / classes` for its class and `smoothing / classes` for every other one. An
-//! image that was mixed of two has `1 - smoothing` shared out between two classes.
+//! image that was mixed of two has `1 - smoothing` shared out between two classes. Or binary cross-entropy with the
+//! same targets, a sigmoid for each class (Wightman, Touvron & Jégou 2021, "ResNet strikes back", §4).
 
 use rayon::prelude::*;
 
@@ -76,7 +77,32 @@ pub fn softmax_cross_entropy<'a>(
     smoothing: f32,
     dlogits: Option<&mut [f32]>,
 ) -> (f64, usize) {
-    let targets = targets.into();
+    cross_entropy(Loss::Softmax, logits, targets.into(), classes, smoothing, dlogits)
+}
+
+/// What is made of the logits before they are compared with the targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Loss {
+    /// Probabilities that sum to 1; the loss of an image is its cross-entropy.
+    #[default]
+    Softmax,
+    /// A probability for each class by itself; the loss of an image is the mean of its binary cross-entropies.
+    Sigmoid {
+        /// Targets above it become 1, others 0, so that each of the mixed classes counts as present.
+        threshold: Option<f32>,
+    },
+}
+
+/// [`softmax_cross_entropy`] or, with [`Loss::Sigmoid`], the mean over images and classes that PyTorch's
+/// `binary_cross_entropy_with_logits` takes.
+pub fn cross_entropy(
+    loss: Loss,
+    logits: &[f32],
+    targets: Targets<'_>,
+    classes: usize,
+    smoothing: f32,
+    dlogits: Option<&mut [f32]>,
+) -> (f64, usize) {
     let n = targets.labels.len();
     targets.check(n);
     check::length("logits", logits.len(), n * classes);
@@ -91,12 +117,12 @@ pub fn softmax_cross_entropy<'a>(
         let scale = 1.0 / n as f64;
         rows.zip(dlogits.par_chunks_exact_mut(classes))
             .map(|(row, d)| {
-                row.gradient(smoothing, scale, d);
-                (row.loss(smoothing), row.is_correct())
+                row.gradient(loss, smoothing, scale, d);
+                (row.loss(loss, smoothing), row.is_correct())
             })
             .collect()
     } else {
-        rows.map(|row| (row.loss(smoothing), row.is_correct())).collect()
+        rows.map(|row| (row.loss(loss, smoothing), row.is_correct())).collect()
     };
     let total: f64 = results.iter().map(|&(loss, _)| loss).sum();
     (total / n as f64, results.iter().filter(|&&(_, correct)| correct).count())
@@ -123,7 +149,21 @@ impl<'a> Row<'a> {
         Self { logits, labels, share, normaliser: largest + sum.ln() }
     }
 
-    fn loss(&self, smoothing: f64) -> f64 {
+    fn loss(&self, loss: Loss, smoothing: f64) -> f64 {
+        match loss {
+            Loss::Softmax => self.softmax(smoothing),
+            Loss::Sigmoid { threshold } => {
+                // ln(1 + exp(x)) - t x, without an overflow.
+                let of = |(class, &logit): (usize, &f32)| {
+                    let (x, t) = (f64::from(logit), self.target(class, smoothing, threshold));
+                    x.max(0.0) - t * x + (-x.abs()).exp().ln_1p()
+                };
+                self.logits.iter().enumerate().map(of).sum::<f64>() / self.logits.len() as f64
+            }
+        }
+    }
+
+    fn softmax(&self, smoothing: f64) -> f64 {
         let of = |label: usize| self.normaliser - f64::from(self.logits[label]);
         let own = match self.labels {
             [first, second] if first == second => of(first),
@@ -143,18 +183,30 @@ impl<'a> Row<'a> {
         before.iter().all(|&logit| own > logit) && after.iter().all(|&logit| own >= logit) && !own.is_nan()
     }
 
-    fn gradient(&self, smoothing: f64, scale: f64, out: &mut [f32]) {
-        let other = smoothing / self.logits.len() as f64;
+    fn target(&self, class: usize, smoothing: f64, threshold: Option<f32>) -> f64 {
         let [first, second] = self.labels;
+        let share = match (class == first, class == second) {
+            (true, true) => 1.0,
+            (true, false) => self.share,
+            (false, true) => 1.0 - self.share,
+            (false, false) => 0.0,
+        };
+        let target = share * (1.0 - smoothing) + smoothing / self.logits.len() as f64;
+        threshold.map_or(target, |threshold| f64::from(u8::from(target > f64::from(threshold))))
+    }
+
+    fn gradient(&self, loss: Loss, smoothing: f64, scale: f64, out: &mut [f32]) {
         for (class, (out, &logit)) in out.iter_mut().zip(self.logits).enumerate() {
-            let share = match (class == first, class == second) {
-                (true, true) => 1.0,
-                (true, false) => self.share,
-                (false, true) => 1.0 - self.share,
-                (false, false) => 0.0,
-            };
-            let target = share * (1.0 - smoothing) + other;
-            *out = (((f64::from(logit) - self.normaliser).exp() - target) * scale) as f32;
+            let logit = f64::from(logit);
+            *out = match loss {
+                Loss::Softmax => {
+                    ((logit - self.normaliser).exp() - self.target(class, smoothing, None)) * scale
+                }
+                Loss::Sigmoid { threshold } => {
+                    let sigmoid = 1.0 / (1.0 + (-logit).exp());
+                    (sigmoid - self.target(class, smoothing, threshold)) * scale / self.logits.len() as f64
+                }
+            } as f32;
         }
     }
 }

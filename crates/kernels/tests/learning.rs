@@ -6,7 +6,7 @@
 mod maps;
 
 use maps::{assert_close, assert_same_bits, values, widen};
-use residuum_kernels::loss::{Mixed, Targets, softmax_cross_entropy};
+use residuum_kernels::loss::{Loss, Mixed, Targets, cross_entropy, softmax_cross_entropy};
 use residuum_kernels::{Isa, SgdStep, plain, sgd_step};
 
 #[test]
@@ -120,4 +120,50 @@ fn bits_do_not_depend_on_threads() {
         gradient.extend([f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32)]);
         gradient
     });
+}
+
+/// Loss and gradient of PyTorch's `binary_cross_entropy_with_logits` in `f64`, for a hard target and one mixed of
+/// two classes, smoothed by 0.1, and for the same targets cut at 0.2.
+#[test]
+fn binary_cross_entropy_is_pytorchs() {
+    let logits = [0.5, -1.25, 2.0, 30.0, -40.0, 0.25];
+    let mixed = Mixed { labels: &[2, 1], shares: &[1.0, 0.3] };
+    let targets = Targets { labels: &[2, 0], mixed: Some(mixed) };
+    let cases = [
+        (
+            None,
+            8.293_701_138_296_788,
+            [
+                0.098_187_666_311_420_22,
+                0.031_561_134_248_662_59,
+                -0.008_756_042_559_241_839,
+                0.116_111_111_111_095_52,
+                -0.110_555_555_555_555_56,
+                0.088_140_527_925_410_79,
+            ],
+        ),
+        (
+            Some(0.2),
+            7.029_812_249_407_898,
+            [
+                0.103_743_221_866_975_77,
+                0.037_116_689_804_218_14,
+                -0.019_867_153_670_352_95,
+                -1.558_012_977_890_636_6e-14,
+                -0.166_666_666_666_666_66,
+                0.093_696_083_480_966_35,
+            ],
+        ),
+    ];
+    for (threshold, loss, gradient) in cases {
+        let mut found = [0.0; 6];
+        let sigmoid = Loss::Sigmoid { threshold };
+        let (value, correct) = cross_entropy(sigmoid, &logits, targets, 3, 0.1, Some(&mut found));
+        // The smoothing of 0.1 is rounded to f32.
+        assert!((value - loss).abs() < 1e-7 * loss, "{value} instead of {loss}");
+        assert_eq!(correct, 1);
+        for (found, expected) in found.iter().zip(gradient) {
+            assert!((f64::from(*found) - expected).abs() < 1e-8, "{found} instead of {expected}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! All that a run needs to go on to the bit, in a folder of which there is always a complete one.
 //!
 //! ```text
-//! checkpoint.new   weights, velocity, their average where there is one, then the manifest with their lengths and digests; each synced
+//! checkpoint.new   weights, velocity, their average where there is one, the network where its name is not
+//!                  registered, then the manifest with their lengths and digests; each synced
 //! checkpoint     → checkpoint.old
 //! checkpoint.new → checkpoint
 //! checkpoint.old   removed
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use residuum_formats::{Bytes, NamedTensors, RawTensor, disk, safetensors};
-use residuum_graph::Weights;
+use residuum_graph::{Graph, Weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +29,7 @@ const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "weights.safetensors";
 const VELOCITY: &str = "velocity.safetensors";
 const AVERAGE: &str = "average.safetensors";
+const GRAPH: &str = "graph.json";
 const MAX_MANIFEST_BYTES: usize = 64 << 20;
 const VERSION: u32 = 1;
 
@@ -36,6 +38,8 @@ const VERSION: u32 = 1;
 pub(crate) struct Checkpoint {
     pub(crate) identity: Identity,
     pub(crate) progress: Progress,
+    /// The network itself, where its name is not registered.
+    pub(crate) graph: Option<Graph>,
     /// All parameters, running statistics among them.
     pub(crate) weights: Weights,
     /// The optimiser's memory.
@@ -95,13 +99,19 @@ impl Checkpoint {
     fn write(&self, folder: &Path) -> Result<()> {
         disk::create_dir(folder)?;
         let mut files = BTreeMap::new();
+        let mut put = |name: &str, bytes: &[u8]| {
+            files.insert(name.to_owned(), FileRecord::of(bytes));
+            disk::write_bytes(folder.join(name), bytes)
+        };
         let average = self.average.as_ref().map(|average| (AVERAGE, average));
         for (name, tensors) in
             [(WEIGHTS, &self.weights), (VELOCITY, &self.velocity)].into_iter().chain(average)
         {
-            let bytes = safetensors::write_to_vec(&named(tensors))?;
-            files.insert(name.to_owned(), FileRecord::of(&bytes));
-            disk::write_bytes(folder.join(name), &bytes)?;
+            put(name, &safetensors::write_to_vec(&named(tensors))?)?;
+        }
+        if let Some(graph) = &self.graph {
+            let text = graph.to_json().map_err(|e| no_checkpoint(&folder.join(GRAPH), e.to_string()))?;
+            put(GRAPH, text.as_bytes())?;
         }
         let (identity, progress) = (self.identity.clone(), self.progress.clone());
         let manifest = Manifest { version: VERSION, identity, progress, files };
@@ -147,19 +157,29 @@ impl Checkpoint {
             let problem = format!("expected version {VERSION}, found {}", manifest.version);
             return Err(no_checkpoint(&path, problem));
         }
-        let read = |name: &str| {
+        let bytes = |name: &str| {
             let path = folder.join(name);
             let bytes: Bytes = disk::map(&path)?.into();
             if manifest.files.get(name) != Some(&FileRecord::of(&bytes)) {
                 return Err(no_checkpoint(&path, "length or digest is not that of the manifest".into()));
             }
-            let tensors = safetensors::read_bytes(&bytes)?;
+            Ok(bytes)
+        };
+        let read = |name: &str| -> Result<Weights> {
+            let tensors = safetensors::read_bytes(&bytes(name)?)?;
             tensors.iter().map(|(name, tensor)| Ok((name.to_owned(), tensor.to_f32()?))).collect()
         };
         let (weights, velocity) = (read(WEIGHTS)?, read(VELOCITY)?);
         let average = manifest.files.contains_key(AVERAGE).then(|| read(AVERAGE)).transpose()?;
+        let graph = || {
+            let wrong = |problem: String| no_checkpoint(&folder.join(GRAPH), problem);
+            let bytes = bytes(GRAPH)?;
+            let text = std::str::from_utf8(&bytes).map_err(|e| wrong(e.to_string()))?;
+            Graph::from_json(text).map_err(|e| wrong(e.to_string()))
+        };
+        let graph = manifest.files.contains_key(GRAPH).then(graph).transpose()?;
         let Manifest { identity, progress, .. } = manifest;
-        Ok(Self { identity, progress, weights, velocity, average })
+        Ok(Self { identity, progress, graph, weights, velocity, average })
     }
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn responses(
         Loader::new(&test.subset(&spread), &recipe.preprocess, LoaderOptions::evaluation(count.max(1)))?;
     let Some(batch) = loader.next().transpose()? else { return Ok(None) };
     let subject = Subject { engine, graph: &model.graph, weights };
-    let found = response_std(&subject, &batch.images)?;
+    let found = response_std(&subject, &batch.images, |_| true)?;
     let std = found.iter().map(|response| Some(response.std).filter(|std| std.is_finite())).collect();
     let layers: Vec<String> = found.into_iter().map(|response| response.layer).collect();
     Ok((!layers.is_empty()).then_some(ResponseRecord { epoch, layers, std }))

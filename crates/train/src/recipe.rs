@@ -38,9 +38,18 @@ pub struct Recipe {
     /// Seed of the start values, the order of the pictures and their random changes.
     #[serde(default)]
     pub seed: u64,
+    /// Whether the last batch norm of each residual branch starts with weight 0, where there is none the last
+    /// convolution, so that each unit starts as the identity (Goyal et al. 2017, "Accurate, large minibatch SGD",
+    /// §5.1; torchvision's `zero_init_residual`, timm's `zero_init_last`). Start values only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub zero_last_norm: bool,
     /// Share of the target that is spread evenly over all classes.
     #[serde(default)]
     pub label_smoothing: f64,
+    /// How often a picture comes in a row, each time changed anew; an epoch still has as many pictures (repeated
+    /// augmentation: Hoffer et al. 2020; torchvision's `RASampler`).
+    #[serde(default = "default_repeats", skip_serializing_if = "is_once")]
+    pub repeats: usize,
     /// Share of a batch's statistics in the running ones (PyTorch's `momentum` of a batch norm).
     #[serde(default = "default_norm_momentum")]
     pub norm_momentum: f64,
@@ -61,6 +70,9 @@ pub struct Recipe {
     /// Parameters that stay as they are, by name; `*` and `?` stand for any characters and for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
+    /// What is learnt from: how answers are compared with the targets. Tests tell the cross-entropy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loss: Loss,
     /// How a step changes the weights.
     pub optimiser: Optimiser,
     /// How the learning rate falls.
@@ -83,6 +95,37 @@ pub struct Recipe {
     /// How pictures are prepared.
     #[serde(default = "Preprocess::cifar10")]
     pub preprocess: Preprocess,
+}
+
+/// How answers are compared with the targets, which label smoothing and mixing make.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Loss {
+    /// Cross-entropy of a softmax.
+    CrossEntropy {},
+    /// The mean of a binary cross-entropy for each class (Wightman, Touvron & Jégou 2021, "ResNet strikes back").
+    BinaryCrossEntropy {
+        /// Targets above it count as 1, others as 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        threshold: Option<f64>,
+    },
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self::CrossEntropy {}
+    }
+}
+
+impl From<Loss> for residuum_engine::Loss {
+    fn from(loss: Loss) -> Self {
+        match loss {
+            Loss::CrossEntropy {} => Self::Softmax,
+            Loss::BinaryCrossEntropy { threshold } => {
+                Self::Sigmoid { threshold: threshold.map(|threshold| threshold as f32) }
+            }
+        }
+    }
 }
 
 /// Stochastic gradient descent with momentum, in PyTorch's form.
@@ -112,6 +155,8 @@ pub enum Decayed {
     /// All that are learned.
     #[default]
     All,
+    /// All but scales and shifts of batch norms.
+    AllButNorms,
     /// Filters of convolutions and matrices of linear layers, neither biases nor batch norms.
     Filters,
 }
@@ -185,6 +230,15 @@ fn default_model() -> String {
 
 fn default_data() -> String {
     "shapes".into()
+}
+
+const fn default_repeats() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_once(repeats: &usize) -> bool {
+    *repeats == 1
 }
 
 const fn default_norm_momentum() -> f64 {
@@ -295,6 +349,13 @@ impl Recipe {
         let checks = [
             (self.epochs > 0, "epochs", "at least 1", self.epochs.to_string()),
             (self.iterations != Some(0), "iterations", "at least 1", "0".into()),
+            (self.repeats > 0, "repeats", "at least 1", "0".into()),
+            (
+                !matches!(self.loss, Loss::BinaryCrossEntropy { threshold: Some(t) } if !share(t)),
+                "loss.threshold",
+                "0 to below 1",
+                format!("{:?}", self.loss),
+            ),
             (self.validation != Some(0), "validation", "at least 1", "0".into()),
             (self.batch_size > 0, "batch_size", "at least 1", self.batch_size.to_string()),
             (i64::try_from(self.seed).is_ok(), "seed", "below 2^63", self.seed.to_string()),

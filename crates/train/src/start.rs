@@ -1,24 +1,33 @@
 //! What a run begins with: start values or a trained model, and which parameters stay as they are.
 
-use residuum_classify::{Head, LoadOptions, are_numbers, load_model};
+use residuum_classify::{Head, LoadOptions, Loaded, are_numbers, load_model, stored_model};
 use residuum_graph::{Graph, Weights};
-use residuum_models::{Model, glob_matches, initialise};
+use residuum_models::{Model, glob_matches, initialise, zero_last_norm};
 
 use crate::data::Data;
 use crate::error::{Result, TrainError};
 use crate::recipe::Recipe;
 
-/// The weights of the first step.
-pub(crate) fn weights(
-    recipe: &Recipe,
-    model: &Model,
-    data: &Data,
-    notes: &mut Vec<String>,
-) -> Result<Weights> {
-    let Some(from) = &recipe.from else {
-        return Ok(initialise(&model.graph, recipe.seed));
-    };
+/// The network and the weights of the first step.
+pub(crate) struct Begin {
+    pub(crate) model: Model,
+    pub(crate) weights: Weights,
+    /// The network itself where its name is not registered, as that of a folded one is not.
+    pub(crate) graph: Option<Graph>,
+}
+
+/// Start values, or the trained model that the recipe names.
+pub(crate) fn begin(recipe: &Recipe, data: &Data, notes: &mut Vec<String>) -> Result<Begin> {
+    data.check_classes(recipe)?;
     let classes = data.train.classes();
+    let Some(from) = &recipe.from else {
+        let model = residuum_models::build(&recipe.model, Some(classes.len()))?;
+        let mut weights = initialise(&model.graph, recipe.seed);
+        if recipe.zero_last_norm {
+            zero_last_norm(&model.graph, &mut weights);
+        }
+        return Ok(Begin { model, weights, graph: None });
+    };
     let head = if recipe.replace_head {
         Head::Replace { classes: classes.len(), seed: recipe.seed }
     } else {
@@ -41,7 +50,18 @@ pub(crate) fn weights(
     if loaded.info.preprocess != recipe.preprocess {
         notes.push(format!("{from}: was trained on pictures prepared in another way than the recipe's"));
     }
-    Ok(loaded.weights)
+    let Loaded { model, weights, info, .. } = loaded;
+    let graph = info.graph.map(|_| model.graph.clone());
+    Ok(Begin { model, weights, graph })
+}
+
+/// The network of a run that goes on.
+pub(crate) fn model(recipe: &Recipe, data: &Data, graph: Option<&Graph>) -> Result<Model> {
+    data.check_classes(recipe)?;
+    Ok(match graph {
+        Some(graph) => stored_model(graph.clone(), &recipe.model, recipe.preprocess.crop),
+        None => residuum_models::build(&recipe.model, Some(data.train.classes().len()))?,
+    })
 }
 
 /// Names of the parameters that the recipe's patterns cover.

@@ -21,7 +21,7 @@ use residuum_classify::{ClassifyError, ModelFile, ModelInfo};
 use residuum_data::{Batch, Dataset, Loader, LoaderOptions};
 use residuum_engine::{Engine, InputShape, Mixed, SgdStep, Targets, Training, TrainingOptions};
 use residuum_formats::disk::{Appender, Lock};
-use residuum_graph::Weights;
+use residuum_graph::{Graph, Weights};
 use residuum_models::{Model, small_image_warning};
 
 use crate::checkpoint::{Checkpoint, Identity};
@@ -36,7 +36,7 @@ use crate::report;
 use crate::run_folder::{MetricsLine, Phase, RunFolder};
 use crate::saved::Saved;
 use crate::schedule::warm_iterations;
-use crate::start;
+use crate::start::{self, Begin};
 use crate::state::{RunState, StateFile};
 
 /// A long epoch is saved this often in between.
@@ -61,6 +61,8 @@ pub struct Trainer {
     engine: Engine,
     identity: Identity,
     model: Model,
+    /// The network itself where its name is not registered: every file of the run brings it along.
+    graph: Option<Graph>,
     data: Data,
     folder: RunFolder,
     training: Training,
@@ -102,10 +104,9 @@ impl Trainer {
     pub fn begin(engine: &Engine, recipe: Recipe, data: Data, folder: RunFolder) -> Result<Self> {
         folder.check_new()?;
         recipe.check()?;
-        let model = data.model(&recipe)?;
         let data = data.of(&recipe)?;
         let mut notes = Vec::new();
-        let weights = start::weights(&recipe, &model, &data, &mut notes)?;
+        let Begin { model, weights, graph } = start::begin(&recipe, &data, &mut notes)?;
         let mut training = compile(engine, &recipe, &model, &data, &weights)?;
         if recipe.average.is_some() {
             training.begin_average(&weights)?;
@@ -124,10 +125,10 @@ impl Trainer {
             isa: engine.isa().to_string(),
         };
         let (velocity, average) = (training.velocity(), training.average());
-        let first = Checkpoint { identity, progress: Progress::default(), weights, velocity, average };
+        let first = Checkpoint { identity, progress: Progress::default(), graph, weights, velocity, average };
         let lock = folder.create(&first)?;
-        let Checkpoint { identity, progress, .. } = first;
-        Self::assemble(engine, identity, model, data, folder, lock, training, progress, notes)
+        let Checkpoint { identity, progress, graph, .. } = first;
+        Self::assemble(engine, identity, (model, graph), data, folder, lock, training, progress, notes)
     }
 
     /// Goes on with a run. The recipe and the data must be those it began with.
@@ -142,8 +143,8 @@ impl Trainer {
         if !differences.is_empty() {
             return Err(TrainError::Differs { path: folder.path().into(), differences });
         }
-        let Checkpoint { identity, progress, weights, velocity, average } = checkpoint;
-        let model = data.model(&identity.recipe)?;
+        let Checkpoint { identity, progress, graph, weights, velocity, average } = checkpoint;
+        let model = start::model(&identity.recipe, &data, graph.as_ref())?;
         let mut training = compile(engine, &identity.recipe, &model, &data, &weights)?;
         training.set_velocity(&velocity)?;
         if let Some(average) = &average {
@@ -159,13 +160,13 @@ impl Trainer {
                 engine.isa()
             ));
         }
-        Self::assemble(engine, identity, model, data, folder, lock, training, progress, notes)
+        Self::assemble(engine, identity, (model, graph), data, folder, lock, training, progress, notes)
     }
 
     fn assemble(
         engine: &Engine,
         identity: Identity,
-        model: Model,
+        (model, graph): (Model, Option<Graph>),
         data: Data,
         folder: RunFolder,
         lock: Lock,
@@ -183,6 +184,7 @@ impl Trainer {
             engine,
             identity,
             model,
+            graph,
             data,
             folder,
             training,
@@ -303,6 +305,7 @@ impl Trainer {
         let recipe = &self.identity.recipe;
         let options = LoaderOptions {
             drop_last: true,
+            repeats: recipe.repeats,
             first_batch: first as usize,
             threads: self.engine.threads().count().min(LOADER_THREADS),
             distortion: recipe.distortion,
@@ -486,6 +489,7 @@ impl Trainer {
         let preprocess = self.recipe().preprocess.clone();
         let classes = self.data.train.classes().to_vec();
         let info = ModelInfo {
+            graph: self.graph.clone(),
             recipe_sha256: Some(self.identity.recipe_digest.clone()),
             data_sha256: Some(self.identity.train_digest.clone()),
             epoch: Some(record.epoch),
@@ -507,6 +511,7 @@ impl Trainer {
         let checkpoint = Checkpoint {
             identity: self.identity.clone(),
             progress: self.progress.clone(),
+            graph: self.graph.clone(),
             weights: self.training.weights(),
             velocity: self.training.velocity(),
             average: self.training.average(),
@@ -538,11 +543,13 @@ fn compile(
     check_batch(&data.train, recipe.batch_size)?;
     let side = recipe.train_preprocess().crop;
     let options = TrainingOptions {
+        loss: recipe.loss.into(),
         label_smoothing: recipe.label_smoothing as f32,
         norm_momentum: recipe.norm_momentum as f32,
         frozen: start::frozen(recipe, &model.graph)?,
         decay: match recipe.optimiser.decay {
             Decayed::All => residuum_engine::Decay::All,
+            Decayed::AllButNorms => residuum_engine::Decay::AllButNorms,
             Decayed::Filters => residuum_engine::Decay::Filters,
         },
         seed: recipe.seed,

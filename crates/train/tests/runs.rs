@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use residuum_classify::{LoadOptions, load_model};
 use residuum_data::{Distortion, Erased, Erasing, Mix, Split};
 use residuum_engine::{Engine, EngineOptions};
+use residuum_graph::rewrite::fold_residual;
 use residuum_train::report::RunReader;
 use residuum_train::{
-    Augmentation, Average, Data, Decayed, EpochRecord, Observer, Outcome, PaddingValue, Recipe, Result,
+    Augmentation, Average, Data, Decayed, EpochRecord, Loss, Observer, Outcome, PaddingValue, Recipe, Result,
     RunFolder, RunState, Saved, Step, TrainError, Trainer,
 };
 
@@ -133,10 +135,49 @@ fn a_run_cut_anywhere_goes_on_to_the_same_bits() {
     }
 }
 
+/// A network without a registered name is trained on, cut, gone on with and stored with its graph.
+#[test]
+fn a_folded_network_is_trained_on_and_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    finish(begin(2, recipe(), &path("residual")).unwrap());
+    let residual = load_model(path("residual"), &LoadOptions::default()).unwrap();
+    let folded = fold_residual(&residual.model.graph, &residual.weights).unwrap();
+    let plain = residual.rewritten(folded, "folded");
+    plain.save(path("plain.safetensors")).unwrap();
+    let from = path("plain.safetensors").display().to_string();
+    let mut recipe = recipe();
+    (recipe.model, recipe.from) = (plain.model.name.clone(), Some(from.clone()));
+    recipe.optimiser.lr = 0.01;
+    let whole = finish(begin(2, recipe.clone(), &path("whole")).unwrap());
+    let stop = AtomicBool::new(false);
+    let mut cut = begin(2, recipe.clone(), &path("cut")).unwrap();
+    cut.run(&stop, &mut StopAt { stop: &stop, steps: 5, epochs: 0 }).unwrap();
+    drop(cut);
+    // The run brings its network along: the file that it began with is not needed any more.
+    std::fs::remove_file(&from).unwrap();
+    assert_same(&whole, &finish(resume(&path("cut"), &recipe, data()).unwrap()));
+    let best = load_model(path("cut"), &LoadOptions::default()).unwrap();
+    assert_eq!((&best.model.name, best.info.graph.as_ref()), (&plain.model.name, plain.info.graph.as_ref()));
+    assert!(best.weights != plain.weights);
+}
+
+#[test]
+fn the_last_norm_of_each_branch_can_start_at_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { zero_last_norm: true, ..recipe() };
+    let trainer = begin(2, recipe, &folder.path().join("run")).unwrap();
+    let weights = trainer.weights();
+    let all = |name: &str, value: f32| weights[name].data().iter().all(|&w| w == value);
+    assert!(all("layer1.0.bn2.weight", 0.0) && all("layer3.0.bn2.weight", 0.0));
+    assert!(all("layer1.0.bn1.weight", 1.0) && all("bn1.weight", 1.0));
+}
+
 /// Everything that a recipe can ask for at once.
 fn everything() -> Recipe {
     let mut recipe = recipe();
     (recipe.label_smoothing, recipe.validation, recipe.train_crop) = (0.1, Some(10), Some(24));
+    (recipe.repeats, recipe.loss) = (3, Loss::BinaryCrossEntropy { threshold: Some(0.2) });
     recipe.augmentation = Augmentation::Crop { pad: 4, padding: PaddingValue::Reflect };
     recipe.distortion = Distortion {
         trivial_augment: true,

@@ -20,9 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitStatus> {
-    if args.norm_only {
-        rewrite::run(&args.rewrite, "fold", "norm_folded", fold_norm)
-    } else {
-        rewrite::run(&args.rewrite, "fold", "folded", fold_residual)
-    }
+    let (suffix, fold): (_, fn(&_, &_) -> _) =
+        if args.norm_only { ("norm_folded", fold_norm) } else { ("folded", fold_residual) };
+    rewrite::run(&args.rewrite, "fold", suffix, |loaded, _| Ok(fold(&loaded.model.graph, &loaded.weights)?))
 }

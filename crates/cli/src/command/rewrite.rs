@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use residuum::classify::{Agreement, Classifier, Loaded};
 use residuum::data::{self, Dataset, OpenOptions};
+use residuum::engine::Engine;
 use residuum::graph::rewrite::{RewriteError, Rewritten};
-use residuum::graph::{Graph, Weights};
 use residuum::models::formula;
 use serde::Serialize;
 
@@ -63,15 +63,17 @@ pub(crate) fn run(
     args: &RewriteArgs,
     verb: &'static str,
     suffix: &str,
-    rewrite: impl FnOnce(&Graph, &Weights) -> Result<Rewritten, RewriteError>,
+    rewrite: impl FnOnce(&Loaded, &Engine) -> Result<Rewritten>,
 ) -> Result<ExitStatus> {
     check_new_file(&args.output)?;
     let data = args.data.as_deref().map(|data| data::open(data, data::Split::Test, &OpenOptions::default()));
     let data = data.transpose()?;
     let engine = args.engine.exact_engine()?;
     let before = load(&args.input, args.model.as_deref())?;
-    let rewritten = rewrite(&before.model.graph, &before.weights)
-        .map_err(|error| anyhow::anyhow!("{}: cannot {verb}: {error}", before.path.display()))?;
+    let rewritten = rewrite(&before, &engine).map_err(|error| match error.downcast::<RewriteError>() {
+        Ok(error) => anyhow::anyhow!("{}: cannot {verb}: {error}", before.path.display()),
+        Err(other) => other,
+    })?;
     let after = before.rewritten(rewritten, suffix);
     let report = Report::new(args, verb, &before, &after);
     let mut one = Classifier::new(engine.clone(), before);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use residuum::classify::{Head, LoadOptions, Loaded, load_model};
+use anyhow::Result;
+use residuum::classify::{Head, LoadOptions, load_model};
 use residuum::engine::Engine;
 use residuum::formats::disk;
 use residuum::models;
@@ -173,7 +173,8 @@ fn resume(args: &Args, run: &str, engine: &Engine) -> Result<Trainer> {
 /// The recipe asked for, or the one that suits model and data.
 fn recipe(args: &Args) -> Result<Recipe> {
     const DEFAULT_MODEL: &str = "cifar_resnet20";
-    let source = args.from.as_deref().map(|from| source(args, from)).transpose()?;
+    let options = LoadOptions { model: args.model.as_deref(), head: Head::Keep };
+    let source = args.from.as_ref().map(|from| load_model(from, &options)).transpose()?;
     let model = args.model.as_deref().or(source.as_ref().map(|loaded| loaded.model.name.as_str()));
     let is_preset = |name: &str| Recipe::find(name).is_ok();
     let mut recipe = match &args.recipe {
@@ -186,11 +187,14 @@ fn recipe(args: &Args) -> Result<Recipe> {
                 Some(name) => name,
                 None => Recipe::default_preset(model, data, is_short)?,
             };
-            let mut recipe = Recipe::preset(name, model)?;
-            if let Some(loaded) = &source {
-                recipe.fine_tune(loaded.info.preprocess.clone());
+            match &source {
+                Some(loaded) => {
+                    let mut recipe = Recipe::preset_of(name, model, loaded.model.family)?;
+                    recipe.fine_tune(loaded.info.preprocess.clone());
+                    recipe
+                }
+                None => Recipe::preset(name, model)?,
             }
-            recipe
         }
     };
     if let (Some(from), Some(loaded)) = (&args.from, &source) {
@@ -201,22 +205,17 @@ fn recipe(args: &Args) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// The model to begin with, for what it says about itself.
-fn source(args: &Args, from: &str) -> Result<Loaded> {
-    let loaded = load_model(from, &LoadOptions { model: args.model.as_deref(), head: Head::Keep })?;
-    if loaded.info.graph.is_some() {
-        let name = &loaded.model.name;
-        bail!("{from}: expected a registered network to train, found `{name}`; see `residuum models`");
-    }
-    Ok(loaded)
-}
-
 /// Puts what the flags say into the recipe.
 fn change(recipe: &mut Recipe, args: &Args) -> Result<()> {
     if let Some(model) = &args.model {
         recipe.model.clone_from(model);
     }
-    recipe.model = models::find(&recipe.model)?.name;
+    match models::find(&recipe.model) {
+        Ok(entry) => recipe.model = entry.name,
+        // The model to begin with may bring a network without a registered name along.
+        Err(error) if recipe.from.is_none() => return Err(error.into()),
+        Err(_) => {}
+    }
     if let Some(note) = args.epochs.and_then(|epochs| recipe.set_epochs(epochs)) {
         output::note(&note);
     }

@@ -33,5 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus> {
         FormName::One => Form::OneConvolution,
         FormName::Two => Form::TwoConvolutions,
     };
-    rewrite::run(&args.rewrite, "unfold", "unfolded", |graph, weights| unfold(graph, weights, form))
+    rewrite::run(&args.rewrite, "unfold", "unfolded", |loaded, _| {
+        Ok(unfold(&loaded.model.graph, &loaded.weights, form)?)
+    })
 }

@@ -39,6 +39,26 @@ fn order_and_bits_do_not_depend_on_threads_or_prefetch() {
     assert_eq!(seen, (0..COUNT).collect::<Vec<_>>());
 }
 
+/// Each picture four times in a row, never twice the same; as many samples as before.
+#[test]
+fn repeated_pictures_are_changed_anew_each_time() {
+    let repeated = LoaderOptions { repeats: 4, ..training(2) };
+    let batches = run(repeated.clone());
+    let indices: Vec<usize> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
+    let once: Vec<usize> = run(training(2)).iter().flat_map(|batch| batch.indices.clone()).collect();
+    assert_eq!(indices.len(), COUNT);
+    assert!(indices.iter().enumerate().all(|(place, index)| *index == once[place / 4]));
+    let picture = |place: usize| {
+        let images = &batches[place / 10].images;
+        images.data()[place % 10 * 3072..][..3072].to_vec()
+    };
+    let differ = |a: usize, b: usize| usize::from(picture(a) != picture(b));
+    // A change by chance can come twice: 81 crops, mirrored or not.
+    let different: usize = (0..25).map(|i| differ(4 * i, 4 * i + 1) + differ(4 * i + 1, 4 * i + 2)).sum();
+    assert!(different >= 46, "{different}");
+    assert!(run(LoaderOptions { first_batch: 3, ..repeated }) == batches[3..]);
+}
+
 #[test]
 fn an_epoch_goes_on_at_any_batch() {
     let whole = run(training(2));

@@ -3,7 +3,7 @@
 
 use residuum_train::Recipe;
 
-use super::{at_scale, compared, ranking};
+use super::{compared, preset, ranking};
 use crate::error::Result;
 use crate::experiment::{Experiment, Findings, Run};
 use crate::reproduction::{Results, RunResult};
@@ -40,12 +40,7 @@ fn runs(setting: &Setting) -> Vec<Run> {
 }
 
 fn recipe(setting: &Setting, model: &str) -> Result<Recipe> {
-    let mut recipe = setting.preset("he2015-cifar", model)?;
-    recipe.warm_up = None;
-    recipe.batch_size = 64;
-    recipe.optimiser.nesterov = true;
-    setting.last(&mut recipe, 300, &[0.5, 0.75], 0.1);
-    Ok(at_scale(setting, recipe))
+    preset(setting, "densenet-cifar", model)
 }
 
 fn findings(results: &Results<'_>) -> Result<Findings> {

@@ -2,7 +2,7 @@
 
 use residuum_train::Recipe;
 
-use super::{at_scale, compared, ranking};
+use super::{compared, preset, ranking};
 use crate::error::Result;
 use crate::experiment::{Experiment, Findings, Run};
 use crate::reproduction::{Results, RunResult};
@@ -17,7 +17,7 @@ pub(super) const WIDE_VS_DEEP: Experiment = Experiment {
     question: "Nets of other depth and width, some with about the same number of parameters. In the paper a wide net of \
         few layers is as good as a thin one of many or better, and trains several times faster.",
     protocol: "CIFAR: 200 epochs of batches of 128, SGD with Nesterov momentum 0.9, weight decay 5e-4, learning rate \
-        0.1, multiplied by 0.2 after 60, 120 and 160 epochs. Pictures are padded by 4 with the mean colour, cut out at \
+        0.1, multiplied by 0.2 after 60, 120 and 160 epochs. Pictures are padded by 4 in a mirror at their edges, cut out at \
         random and mirrored by chance, and normalised by mean and deviation; the paper's table 4 has whitened \
         pictures.",
     scaled_down: &[],
@@ -43,12 +43,7 @@ fn runs(setting: &Setting) -> Vec<Run> {
 }
 
 fn recipe(setting: &Setting, model: &str) -> Result<Recipe> {
-    let mut recipe = setting.preset("he2015-cifar", model)?;
-    recipe.warm_up = None;
-    recipe.optimiser.nesterov = true;
-    recipe.optimiser.weight_decay = 5e-4;
-    setting.last(&mut recipe, 200, &[0.3, 0.6, 0.8], 0.2);
-    Ok(at_scale(setting, recipe))
+    preset(setting, "wide-cifar", model)
 }
 
 fn findings(results: &Results<'_>) -> Result<Findings> {
@@ -56,8 +51,8 @@ fn findings(results: &Results<'_>) -> Result<Findings> {
         let place = results.runs.iter().position(|other| other.run.name == run.run.name).unwrap_or_default();
         (run.run.name.clone(), nets(results.setting).get(place).map_or("none", |net| net.2))
     };
-    let times = results.runs.iter().map(|run| format!("{} {:.0} s", run.run.name, run.record.seconds));
-    let times = format!("Time of training: {}.", times.collect::<Vec<_>>().join(", "));
+    let times = results.runs.iter().map(|run| format!("{} {:.1} ms", run.run.name, run.record.step_ms));
+    let times = format!("Median time of a step: {}.", times.collect::<Vec<_>>().join(", "));
     let error =
         |name: &str| results.runs.iter().find(|r| r.run.name == name).and_then(|r| r.record.test_error);
     let (wide, deep) = if results.setting.scale == Scale::Quick {

@@ -1,5 +1,6 @@
 use std::sync::atomic::Ordering;
 
+use residuum_classify::ModelFile;
 use residuum_engine::EngineOptions;
 use residuum_graph::Weights;
 

@@ -2,6 +2,8 @@
 
 mod places;
 
+use std::collections::BTreeMap;
+
 use residuum_tensor::Tensor;
 
 use self::places::{Place, Style, places};
@@ -14,6 +16,24 @@ use crate::graph::{Graph, Node, NodeId, ParamId};
 use crate::op::{BatchNorm, Conv2d, Op};
 use crate::param::{Param, Role, Weights};
 
+/// Mean and variance of each channel of a map, over images and positions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// Mean of each channel.
+    pub mean: Vec<f64>,
+    /// Variance of each channel, over all values, not of a sample.
+    pub variance: Vec<f64>,
+}
+
+/// Names of the nodes whose moments [`deepen`] can use: the ends of the stages, where blocks are appended.
+///
+/// # Errors
+/// As [`deepen`].
+pub fn stage_ends(graph: &Graph, weights: &Weights) -> Result<Vec<String>, RewriteError> {
+    let source = Source::new(graph, weights)?;
+    Ok(places(&source)?.iter().map(|place| source.node(place.after).name.clone()).collect())
+}
+
 /// Appends `blocks` blocks to every stage that leave the function as it is and can be trained on. A stage is
 /// a run of blocks whose maps have one shape; a new block has the form of the last one of its stage and the
 /// next number (`layer1.3` after `layer1.2`), so that a deepened registered network is the registered network
@@ -24,7 +44,10 @@ use crate::param::{Param, Role, Weights};
 ///   everything else in the unit starts afresh, as `start` says for the parameters of the new graph. A norm
 ///   after the addition starts as the identity, which holds in evaluation.
 /// - Plain nets: after a ReLU, convolutions that copy every channel, norms that are the identity in
-///   evaluation (mean 0, variance `1 - eps`, which with eps makes 1 in `f32`), and ReLUs. To the bit in `f32`.
+///   evaluation, and ReLUs. Without `moments` the norms have mean 0 and variance `1 - eps`, which with eps makes 1
+///   in `f32`: the identity to the bit in evaluation, another function in training. With the moments of what the
+///   [`stage_ends`] hand on, they have these as statistics and scale and shift back by them: the identity up
+///   to rounding, and close to it in training, so that the network can be trained on.
 ///
 /// # Errors
 /// When the network has no stage that can be deepened, holds gates or values that are read more than twice, or
@@ -33,11 +56,12 @@ pub fn deepen(
     graph: &Graph,
     weights: &Weights,
     blocks: usize,
+    moments: &BTreeMap<String, Moments>,
     start: impl FnOnce(&Graph) -> Weights,
 ) -> Result<Rewritten, RewriteError> {
     let source = Source::new(graph, weights)?;
     let places = places(&source)?;
-    let mut out = Deepened { source: &source, out: Assembler::new(graph.name()), fresh: Vec::new() };
+    let mut out = Deepened { source: &source, moments, out: Assembler::new(graph.name()), fresh: Vec::new() };
     let mut written: Vec<NodeId> = Vec::with_capacity(graph.nodes().len());
     for id in graph.ids() {
         let node = source.node(id);
@@ -66,6 +90,7 @@ pub fn deepen(
 /// The deeper network as far as it is written.
 struct Deepened<'a> {
     source: &'a Source<'a>,
+    moments: &'a BTreeMap<String, Moments>,
     out: Assembler<f32>,
     /// Parameters that get start values.
     fresh: Vec<String>,
@@ -117,7 +142,11 @@ impl Deepened<'_> {
         let name = place.name(&node.name, number);
         match &node.op {
             Op::Conv2d(conv) => self.conv(node, &name, conv, x, values),
-            Op::BatchNorm(norm) => Ok(self.norm(node, &name, norm, x, values)),
+            Op::BatchNorm(norm) => {
+                let moments = self.moments.get(&self.source.node(place.after).name);
+                let moments = moments.filter(|_| values == Values::Identity);
+                Ok(self.norm(node, &name, norm, x, values, moments))
+            }
             op => Ok(self.out.same(&name, *op, x)),
         }
     }
@@ -151,15 +180,26 @@ impl Deepened<'_> {
         Ok(self.out.push(name, Op::Conv2d(conv), &[x], node.kind))
     }
 
-    fn norm(&mut self, node: &Node, name: &str, old: &BatchNorm, x: NodeId, values: Values) -> NodeId {
+    fn norm(
+        &mut self,
+        node: &Node,
+        name: &str,
+        old: &BatchNorm,
+        x: NodeId,
+        values: Values,
+        moments: Option<&Moments>,
+    ) -> NodeId {
+        let of = |values: &[f64], c: usize| values.get(c).copied().unwrap_or_default();
         let mut param = |id: ParamId| {
             let role = self.source.graph.param(id).role;
-            let value = match (role, values) {
-                (Role::RunningVar, Values::Identity) => 1.0 - old.eps,
-                (Role::NormWeight, Values::Identity) | (Role::RunningVar, _) => 1.0,
+            let tensor = Tensor::from_fn([old.channels], |c| match (role, values, moments) {
+                (Role::NormWeight, _, Some(m)) => (of(&m.variance, c) + f64::from(old.eps)).sqrt() as f32,
+                (Role::RunningVar, _, Some(m)) => of(&m.variance, c) as f32,
+                (_, _, Some(m)) => of(&m.mean, c) as f32,
+                (Role::RunningVar, Values::Identity, None) => 1.0 - old.eps,
+                (Role::NormWeight, Values::Identity, None) | (Role::RunningVar, _, None) => 1.0,
                 _ => 0.0,
-            };
-            let tensor = Tensor::filled([old.channels], value);
+            });
             self.param(node, name, id, tensor, values == Values::Start)
         };
         let [weight, bias] = [old.weight, old.bias].map(&mut param);

@@ -180,6 +180,17 @@ impl Layer {
         })
     }
 
+    /// The same layer with a 1×1 kernel, where a 3×3 has nothing beside its centre.
+    pub(crate) fn narrowed(self) -> Self {
+        let is_embedded = (self.kernel, self.padding) == ([3; 2], [1; 2])
+            && self.weight.chunks_exact(9).all(|taps| (0..9).all(|tap| tap == 4 || taps[tap] == 0.0));
+        if !is_embedded {
+            return self;
+        }
+        let weight = self.weight.chunks_exact(9).map(|taps| taps[4]).collect();
+        Self { weight, kernel: [1; 2], padding: [0; 2], ..self }
+    }
+
     /// Embeds a 1×1 kernel in the centre of a 3×3.
     fn widen(&mut self) {
         let mut weight = vec![0.0; 9 * self.weight.len()];

@@ -9,6 +9,7 @@ fn checkpoint(iteration: u64) -> Checkpoint {
     progress.sums.loss = 0.1 + 0.2 / iteration as f64;
     progress.wall_s = 1.0 / 3.0;
     Checkpoint {
+        graph: None,
         identity: Identity {
             recipe_digest: recipe.digest().unwrap(),
             recipe,

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use residuum_models::{Entry, glob_matches};
+use residuum_models::{Family, glob_matches};
 use serde::{Deserialize, Serialize};
 
 use super::Recipe;
@@ -127,8 +127,8 @@ const OURS: [(&str, &str); 2] = [("shapes", "shapes-imagenet"), ("short", "short
 /// From this side on, pictures are large.
 const LARGE: usize = 64;
 
-fn is_large(entry: &Entry) -> bool {
-    entry.family.input_size() >= LARGE
+fn is_large(family: Family) -> bool {
+    family.input_size() >= LARGE
 }
 
 impl Recipe {
@@ -165,8 +165,15 @@ impl Recipe {
     /// # Errors
     /// When there is no recipe or no network of that name.
     pub fn preset(name: &str, model: &str) -> Result<Self> {
-        let entry = residuum_models::find(model)?;
-        let large = OURS.iter().find(|(ours, _)| *ours == name && is_large(&entry));
+        Self::preset_of(name, model, residuum_models::find(model)?.family)
+    }
+
+    /// [`preset`](Self::preset) for a network that need not be registered, as a rewritten one is not.
+    ///
+    /// # Errors
+    /// When there is no recipe of that name.
+    pub fn preset_of(name: &str, model: &str, family: Family) -> Result<Self> {
+        let large = OURS.iter().find(|(ours, _)| *ours == name && is_large(family));
         let name = large.map_or(name, |(_, large)| large);
         Ok(Self { model: model.into(), ..Self::find(name)?.recipe.clone() })
     }
@@ -176,18 +183,18 @@ impl Recipe {
     /// the first paper where its own has none.
     ///
     /// # Errors
-    /// When there is no network of that name.
+    /// When the network's paper decides and there is no network of that name.
     pub fn default_preset(model: &str, data: &str, is_short: bool) -> Result<&'static str> {
-        let entry = residuum_models::find(model)?;
         if data == "shapes" || is_short {
             return Ok(if data == "shapes" { "shapes" } else { "short" });
         }
+        let entry = residuum_models::find(model)?;
         let is_ours = |name: &str| OURS.iter().any(|(small, large)| name == *small || name == *large);
         let papers = Self::published().iter().filter(|published| !is_ours(published.name));
         let close =
             papers.filter_map(|published| Some((published.paper.closeness(&entry.name)?, published.name)));
         let closest = close.reduce(|best, next| if next.0 > best.0 { next } else { best });
-        let general = if is_large(&entry) { "he2015-imagenet" } else { "he2015-cifar" };
+        let general = if is_large(entry.family) { "he2015-imagenet" } else { "he2015-cifar" };
         Ok(closest.map_or(general, |(_, name)| name))
     }
 }

@@ -129,7 +129,7 @@ fn the_modern_recipe_has_its_ingredients() {
         (recipe.train_crop, recipe.preprocess.resize, recipe.preprocess.crop),
         (Some(176), Some(232), 224)
     );
-    assert_eq!(recipe.optimiser.decay, Decayed::Filters);
+    assert_eq!((recipe.optimiser.decay, recipe.repeats), (Decayed::AllButNorms, 4));
     let average = recipe.average.as_ref().unwrap();
     assert!((average.keep(recipe.batch_size, recipe.epochs) - 0.99891).abs() < 5e-6);
 }

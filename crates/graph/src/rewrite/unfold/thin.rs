@@ -62,18 +62,16 @@ fn unit_at(source: &Source<'_>, nodes: &[&Node], place: usize) -> Found {
     let Some((first, conv)) = layer_at(nodes, place).filter(|_| reads_nonnegative(nodes, place)) else {
         return Found::Nothing(None);
     };
-    let (c, mut stride) = (conv.c_in, conv.stride[0]);
+    let c = conv.c_in;
     if conv.c_out <= c || conv.stride[0] != conv.stride[1] || conv.groups != 1 {
         return Found::Nothing(None);
     }
     let layer = source.layer(&first.name, conv);
-    let carries = [Carry::Centre, Carry::Mean].map(|carry| carried_rows(&layer, c, 0, carry));
-    let carry = match carries {
-        [Ok(()), _] => Carry::Centre,
-        [_, Ok(())] if stride == 2 => Carry::Mean,
-        [Err(failure), _] => return Found::Nothing(Some(failure)),
+    let mut way = match Way::START.then(&layer, c, 0) {
+        Ok(way) => way,
+        Err(failure) => return Found::Nothing(Some(failure)),
     };
-    let mut layers = vec![cut(&layer, layer.outputs() - c, c)];
+    let mut layers = vec![way.cut(&layer, c, c)];
     loop {
         let inner = layers[layers.len() - 1].outputs();
         let Some((node, conv)) = layer_at(nodes, place + 2 * layers.len()) else {
@@ -83,22 +81,64 @@ fn unit_at(source: &Source<'_>, nodes: &[&Node], place: usize) -> Found {
         if conv.c_in != inner + c || conv.stride[0] != conv.stride[1] {
             return Found::Broken(RewriteError::new(&node.name, "does not read what is carried"));
         }
-        let taken = stride;
-        stride *= conv.stride[0];
-        if layer.outputs() > c && carried_rows(&layer, c, inner, Carry::Centre).is_ok() {
-            layers.push(cut(&layer, layer.outputs() - c, inner));
+        if layer.outputs() > c
+            && let Ok(further) = way.then(&layer, c, inner)
+        {
+            layers.push(further.cut(&layer, c, inner));
+            way = further;
             continue;
         }
-        if carry == Carry::Mean && taken != stride {
+        if way.carry == Carry::Mean && layer.stride != [1; 2] {
             return Found::Broken(RewriteError::new(&node.name, "strides after a mean was carried"));
         }
         return match last_columns(&layer, c) {
             Ok(matrix) => {
                 layers.push(cut(&layer, layer.outputs(), inner));
-                Found::Unit(Unit { layers, matrix, stride, carry })
+                let stride = way.stride * layer.stride[0];
+                Found::Unit(Unit { layers, matrix, stride, carry: way.carry })
             }
             Err(error) => Found::Broken(error),
         };
+    }
+}
+
+/// What the layers so far make of a carried signal.
+#[derive(Clone, Copy)]
+struct Way {
+    stride: usize,
+    carry: Carry,
+    /// Whether the last layer took the mean.
+    averages: bool,
+}
+
+impl Way {
+    const START: Self = Self { stride: 1, carry: Carry::Centre, averages: false };
+
+    /// After a layer whose last `c` outputs hand the signal on; `own` inputs come before the carried ones.
+    ///
+    /// # Errors
+    /// When they do not, or not after what was before.
+    fn then(self, layer: &Layer, c: usize, own: usize) -> Result<Self, RewriteError> {
+        let stride = self.stride * layer.stride[0];
+        let copies = carried_rows(layer, c, own, Carry::Centre);
+        let averages = copies.is_err()
+            && (self.stride, layer.stride) == (1, [2; 2])
+            && carried_rows(layer, c, own, Carry::Mean).is_ok();
+        if averages {
+            return Ok(Self { stride, carry: Carry::Mean, averages });
+        }
+        copies?;
+        if self.carry == Carry::Mean && layer.stride != [1; 2] {
+            return Err(RewriteError::new(&layer.name, "strides after a mean was carried"));
+        }
+        Ok(Self { stride, carry: self.carry, averages })
+    }
+
+    /// The layer without its last `c` outputs, reading the first `inputs` inputs. A 1×1 kernel that was embedded in
+    /// a larger one to make room for the mean is taken out again.
+    fn cut(self, layer: &Layer, c: usize, inputs: usize) -> Layer {
+        let own = cut(layer, layer.outputs() - c, inputs);
+        if self.averages { own.narrowed() } else { own }
     }
 }
 
@@ -189,14 +229,14 @@ impl Unit {
     }
 
     fn shortcut<T: Element>(&self, out: &mut Assembler<T>, unit: &str, x: NodeId) -> NodeId {
-        if let (Some(before), Carry::Centre) = (self.matrix.placement(), self.carry) {
-            let after = self.matrix.height() - self.matrix.columns - before;
-            return pad_shortcut(out, unit, x, self.stride, [before, after]);
-        }
         let (x, part, stride) = match self.carry {
             Carry::Centre => (x, 0, self.stride),
             Carry::Mean => (out.halve(&format!("{unit}.downsample.0"), x), 1, 1),
         };
+        if let Some(before) = self.matrix.placement() {
+            let after = self.matrix.height() - self.matrix.columns - before;
+            return pad_shortcut(out, unit, x, stride, [before, after]);
+        }
         let bias = vec![0.0; self.matrix.height()];
         let mut layer = Layer::pointwise(&format!("{unit}.downsample.{part}"), &self.matrix, bias);
         layer.stride = [stride; 2];

@@ -47,7 +47,7 @@ const FRAME_BELOW: f64 = 6.0;
 const TURN: f64 = 9.0;
 
 /// A column up to this height is not cut.
-const ONE_PIECE: f64 = 1450.0;
+const ONE_PIECE: f64 = 1650.0;
 /// Width of a page for its height, where columns are cut.
 const ASPECT: f64 = 1.4;
 

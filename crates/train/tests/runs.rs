@@ -168,7 +168,7 @@ fn the_last_norm_of_each_branch_can_start_at_zero() {
     let recipe = Recipe { zero_last_norm: true, ..recipe() };
     let trainer = begin(2, recipe, &folder.path().join("run")).unwrap();
     let weights = trainer.weights();
-    let all = |name: &str, value: f32| weights[name].data().iter().all(|&w| w == value);
+    let all = |name: &str, value: f32| weights[name].data().iter().all(|&w| w.to_bits() == value.to_bits());
     assert!(all("layer1.0.bn2.weight", 0.0) && all("layer3.0.bn2.weight", 0.0));
     assert!(all("layer1.0.bn1.weight", 1.0) && all("bn1.weight", 1.0));
 }

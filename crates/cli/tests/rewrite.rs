@@ -172,5 +172,8 @@ fn refusals_name_the_file_the_node_and_the_reason() {
     place.refuses(&["deepen", "residual.safetensors", "out.safetensors", "--blocks", "0"], &["--blocks"]);
     place.refuses(&["fold", "residual.safetensors", "out.safetensors", "--verify=-1"], &["--verify"]);
     place.write_graph("graph.safetensors", &build("cifar_resnet8", Some(3)).unwrap().graph);
-    place.refuses(&["train", "--from", "graph.safetensors"], &["graph.safetensors", "registered network"]);
+    place.refuses(
+        &["train", "--from", "graph.safetensors"],
+        &["graph.safetensors", "found 3", "--replace-head"],
+    );
 }

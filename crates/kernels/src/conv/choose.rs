@@ -22,10 +22,10 @@ const OUTER_BLOCK: [usize; 2] = [192, 256];
 /// Up to this many columns, packing the operands of the gradient of the weights costs more than it saves.
 const DIRECT_COLUMNS: usize = 16;
 
-/// Fewest channels, of input and output, for which transforms pay with registers of eight floats and with wider
-/// ones. With fewer, forward pass and gradient of the input wait for memory either way.
-const WINOGRAD_CHANNELS: [usize; 2] = [32, 16];
-/// The same for the gradient of the weights, with either.
+/// Fewest channels, of input and output, for which transforms pay. With fewer, forward pass and gradient of
+/// the input wait for memory either way.
+const WINOGRAD_CHANNELS: usize = 32;
+/// The same for the gradient of the weights.
 const WINOGRAD_OUTER_CHANNELS: usize = 16;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
@@ -49,20 +49,18 @@ pub(super) enum Pass {
 }
 
 /// Whether a pass is computed by Winograd's minimal filtering.
-pub(super) fn is_winograd(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> bool {
+pub(super) fn is_winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> bool {
     if algorithm == ConvAlgorithm::Direct || !winograd::is_possible(shape) {
         return false;
     }
-    algorithm == ConvAlgorithm::Winograd || is_winograd_faster(isa, pass, shape)
+    algorithm == ConvAlgorithm::Winograd || is_winograd_faster(pass, shape)
 }
 
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
-fn is_winograd_faster(isa: Isa, pass: Pass, shape: &ConvShape) -> bool {
+fn is_winograd_faster(pass: Pass, shape: &ConvShape) -> bool {
     let (channels, tiles) = match pass {
         Pass::BackwardWeights => (WINOGRAD_OUTER_CHANNELS, WINOGRAD_OUTER_TILES),
-        Pass::Forward | Pass::BackwardData => {
-            (WINOGRAD_CHANNELS[usize::from(isa.lanes() == 16)], WINOGRAD_TILES)
-        }
+        Pass::Forward | Pass::BackwardData => (WINOGRAD_CHANNELS, WINOGRAD_TILES),
     };
     let found = shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4);
     let smallest = shape.out_h().min(shape.out_w());

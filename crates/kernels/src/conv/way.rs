@@ -24,7 +24,7 @@ impl Way {
         products: Vec<Product<'_>>,
     ) -> Self {
         match &products[..] {
-            [product] if choose::is_winograd(isa, algorithm, pass, shape) => {
+            [product] if choose::is_winograd(algorithm, pass, shape) => {
                 Self::Winograd(Box::new(Winograd::new(product)))
             }
             _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),

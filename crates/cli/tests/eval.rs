@@ -1,13 +1,16 @@
 //! `residuum eval`: views, ensembles, tables and files.
 
+mod support;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 use residuum::classify::{ModelFile, ModelInfo};
 use residuum::data::Preprocess;
 use residuum::models::{build, initialise};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use support::{bmp, printed, refused, run};
 
 /// A folder with two models of one set of classes, one of another, and twelve pictures.
 fn place() -> TempDir {
@@ -30,28 +33,6 @@ fn model(folder: &Path, name: &str, classes: &[&str], seed: u64, preprocess: Pre
     let info = ModelInfo::new(&model.name, names, preprocess);
     let file = ModelFile { weights: initialise(&model.graph, seed), info };
     file.save(folder.join(format!("{name}.safetensors"))).unwrap();
-}
-
-/// An uncompressed picture.
-fn bmp(width: u32, height: u32, seed: u32) -> Vec<u8> {
-    let row = (3 * width).next_multiple_of(4);
-    let mut bytes = b"BM".to_vec();
-    for number in [54 + row * height, 0, 54, 40, width, height, 1 | 24 << 16, 0, row * height, 0, 0, 0, 0] {
-        bytes.extend(number.to_le_bytes());
-    }
-    bytes.extend((0..row * height).map(|i| (i * (7 + seed) + (i / row) * 13 * seed) as u8));
-    bytes
-}
-
-fn run(folder: &TempDir, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_residuum"));
-    command.current_dir(folder.path()).args(arguments.split(' ')).output().unwrap()
-}
-
-fn printed(folder: &TempDir, arguments: &str) -> String {
-    let output = run(folder, arguments);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn json(folder: &TempDir, arguments: &str) -> Vec<Value> {
@@ -138,11 +119,7 @@ fn what_cannot_be_is_refused_on_one_line() {
         ("a.safetensors b.safetensors --confusion a.safetensors", "exists"),
     ] {
         let output = run(&folder, &format!("eval --data pictures {arguments}"));
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
-        assert!(text.starts_with("error: ") && text.lines().count() == 1, "{arguments}: {text}");
-        assert!(text.contains(part), "{arguments}: {text}");
-        assert!(output.stdout.is_empty());
+        refused(output, arguments, &[part]);
     }
 }
 

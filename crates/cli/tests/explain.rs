@@ -1,8 +1,9 @@
 //! `residuum explain` and `residuum reproduce chu2017` as processes: every method on a small net, and what is
 //! refused.
 
+mod support;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 use residuum::classify::{ModelFile, ModelInfo};
 use residuum::data::Preprocess;
@@ -11,6 +12,8 @@ use residuum::models::{build, initialise};
 use residuum_graph::{AvgPool, Builder, ConvSpec, Graph, MaxPool};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use support::{bmp, printed, refused, run};
 
 /// Methods that are shown an image, with the shape of what they give for 32 × 32.
 const WITH_IMAGE: [(&str, &[usize]); 17] = [
@@ -50,28 +53,6 @@ fn save(folder: &Path, file: &str, name: &str, graph: &Graph, with_graph: bool) 
     ModelFile { weights: initialise(graph, 1), info }
         .save(folder.join(format!("{file}.safetensors")))
         .unwrap();
-}
-
-/// An uncompressed picture.
-fn bmp(width: u32, height: u32, seed: u32) -> Vec<u8> {
-    let row = (3 * width).next_multiple_of(4);
-    let mut bytes = b"BM".to_vec();
-    for number in [54 + row * height, 0, 54, 40, width, height, 1 | 24 << 16, 0, row * height, 0, 0, 0, 0] {
-        bytes.extend(number.to_le_bytes());
-    }
-    bytes.extend((0..row * height).map(|i| (i * (7 + seed) + (i / row) * 13 * seed) as u8));
-    bytes
-}
-
-fn run(folder: &TempDir, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_residuum"));
-    command.current_dir(folder.path()).args(arguments.split(' ')).output().unwrap()
-}
-
-fn printed(folder: &TempDir, arguments: &str) -> String {
-    let output = run(folder, arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Width and height of a PNG file.
@@ -139,18 +120,9 @@ fn a_net_without_pooling_or_convolution_says_what_it_lacks() {
         ("grad-cam flat.safetensors a.bmp", ["--layer", "conv"]),
         ("filters linear.safetensors", ["convolution", "linear"]),
     ] {
-        refused(&folder, &format!("explain {arguments}"), &parts);
+        let arguments = format!("explain {arguments}");
+        refused(run(&folder, &arguments), &arguments, &parts);
     }
-}
-
-fn refused(folder: &TempDir, arguments: &str, parts: &[&str]) {
-    let output = run(folder, arguments);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
-    let errors = text.lines().filter(|line| line.starts_with("error: ")).count();
-    assert_eq!(errors, 1, "{arguments}: {text}");
-    assert!(parts.iter().all(|part| text.contains(part)), "{arguments}: {text}");
-    assert!(output.stdout.is_empty(), "{arguments}");
 }
 
 #[test]
@@ -172,7 +144,7 @@ fn what_there_is_not_is_refused_on_one_line_that_lists_what_there_is() {
         ("dreams net.safetensors a.bmp", &["dreams", "grad-cam++", "invert"]),
         ("guided none.safetensors a.bmp", &["none.safetensors"]),
     ] {
-        refused(&folder, &format!("explain {arguments}"), parts);
+        refused(run(&folder, &format!("explain {arguments}")), arguments, parts);
     }
 }
 
@@ -199,6 +171,6 @@ fn chu2017_looks_into_a_model_and_is_done_once() {
         ("he2015-degradation net.safetensors", &["chu2017", "MODEL"]),
         ("chu2018 net.safetensors", &["chu2017", "chu2018"]),
     ] {
-        refused(&folder, &format!("reproduce {arguments}"), parts);
+        refused(run(&folder, &format!("reproduce {arguments}")), arguments, parts);
     }
 }

@@ -1,6 +1,8 @@
 //! `residuum explain` for networks as a whole: charts, numbers, refusals, interruption.
 #![cfg(unix)]
 
+mod support;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use residuum::data::{Preprocess, Split, shapes};
 use residuum::models::{build, initialise};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use support::{refused, run};
 
 /// A folder with models for the embedded set.
 fn place(names: &[&str]) -> TempDir {
@@ -28,10 +32,6 @@ fn command(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_residuum"));
     command.current_dir(folder).args(arguments.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-fn run(folder: &TempDir, arguments: &str) -> Output {
-    command(folder.path(), arguments).output().unwrap()
 }
 
 fn errors(output: &Output) -> String {
@@ -184,12 +184,8 @@ fn what_makes_no_sense_is_refused_on_one_line() {
         ("grad-cam 1.safetensors", &["IMAGE"]),
     ] {
         let output = run(&folder, &format!("explain {arguments}"));
-        let text = errors(&output);
-        assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
-        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("note: ")).collect();
-        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{arguments}: {text}");
-        assert!(parts.iter().all(|part| lines[0].contains(part)), "{arguments}: {text}");
-        assert!(output.stdout.is_empty() && !folder.path().join("explanations").exists(), "{arguments}");
+        refused(output, arguments, parts);
+        assert!(!folder.path().join("explanations").exists(), "{arguments}");
     }
 }
 

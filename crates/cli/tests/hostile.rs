@@ -1,29 +1,16 @@
 //! What the command makes of inputs that are wrong: one line on standard error that says what, exit 2, nothing
 //! written, no panic.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod support;
 
 use residuum::classify::{ModelFile, ModelInfo};
 use residuum::data::Preprocess;
 use residuum::formats::{NamedTensors, RawTensor, safetensors};
 use residuum::models::{build, initialise};
-use tempfile::TempDir;
 
-/// A folder of the test's own, in which the command runs.
-struct Place {
-    folder: TempDir,
-}
+use support::Place;
 
 impl Place {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -43,44 +30,6 @@ impl Place {
         let named: NamedTensors =
             weights.iter().map(|(name, tensor)| (name.clone(), RawTensor::from_f32(tensor))).collect();
         safetensors::write(self.path(name), &named).unwrap();
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_residuum"));
-        command.current_dir(self.folder.path()).args(arguments).output().unwrap()
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    walk(&path, found);
-                } else {
-                    found.push(path);
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(self.folder.path(), &mut found);
-        found.sort();
-        found
-    }
-
-    /// Runs the command, which must refuse with one line that holds all of `parts`, and write nothing.
-    fn refuses(&self, arguments: &[&str], parts: &[&str]) {
-        let before = self.files();
-        let output = self.run(arguments);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
-        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("note: ")).collect();
-        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{arguments:?}: {text}");
-        assert!(!text.contains("panicked"), "{text}");
-        for part in parts {
-            assert!(lines[0].contains(part), "{arguments:?}: `{part}` is not in: {text}");
-        }
-        assert!(output.stdout.is_empty(), "{arguments:?}: {:?}", String::from_utf8_lossy(&output.stdout));
-        assert_eq!(self.files(), before, "{arguments:?}");
     }
 }
 

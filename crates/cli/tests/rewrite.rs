@@ -1,29 +1,16 @@
 //! `fold`, `unfold` and `deepen`: what they print, write and refuse.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod support;
 
 use residuum::classify::{LoadOptions, ModelFile, ModelInfo, load_model};
 use residuum::data::Preprocess;
 use residuum::graph::{Builder, ConvSpec, Graph};
 use residuum::models::{build, formula, initialise};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A folder of the test's own, in which the command runs.
-struct Place {
-    folder: TempDir,
-}
+use support::Place;
 
 impl Place {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     /// A registered network of three classes with weights by formula.
     fn write(&self, file: &str, network: &str) {
         let model = build(network, Some(3)).unwrap();
@@ -37,33 +24,6 @@ impl Place {
         let mut info = ModelInfo::new("drawn", names(), Preprocess::cifar10());
         info.graph = Some(graph.clone());
         ModelFile { weights: initialise(graph, 0), info }.save(self.path(file)).unwrap();
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_residuum"));
-        command.current_dir(self.folder.path()).args(arguments).output().unwrap()
-    }
-
-    /// Runs the command, which must succeed, and reads the object that it prints.
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// Runs the command, which must refuse with one line that holds all of `parts`, and write nothing.
-    fn refuses(&self, arguments: &[&str], parts: &[&str]) {
-        let count = || std::fs::read_dir(self.folder.path()).unwrap().count();
-        let before = count();
-        let output = self.run(arguments);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
-        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("note: ")).collect();
-        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{arguments:?}: {text}");
-        for part in parts {
-            assert!(lines[0].contains(part), "{arguments:?}: `{part}` is not in: {text}");
-        }
-        assert!(output.stdout.is_empty() && count() == before, "{arguments:?}");
     }
 }
 

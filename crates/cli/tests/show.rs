@@ -1,58 +1,13 @@
 //! `show`: the table adds up, drawings hold together, folding removes the additions, refusals say why.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod support;
 
 use residuum::classify::{ModelFile, ModelInfo};
 use residuum::data::Preprocess;
 use residuum::models::{build, entries, initialise};
 use serde_json::Value;
-use tempfile::TempDir;
 
-struct Place {
-    folder: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_residuum"));
-        command.current_dir(self.folder.path()).args(arguments).output().unwrap()
-    }
-
-    /// What the command, which must succeed, prints.
-    fn text(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.text(arguments)).unwrap()
-    }
-
-    /// Runs the command, which must refuse with one line that holds all of `parts`, and write nothing.
-    fn refuses(&self, arguments: &[&str], parts: &[&str]) {
-        let count = || std::fs::read_dir(self.folder.path()).unwrap().count();
-        let before = count();
-        let output = self.run(arguments);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
-        assert!(text.lines().count() == 1 && text.starts_with("error: "), "{arguments:?}: {text}");
-        for part in parts {
-            assert!(text.contains(part), "{arguments:?}: `{part}` is not in: {text}");
-        }
-        assert!(output.stdout.is_empty() && count() == before, "{arguments:?}");
-    }
-}
+use support::Place;
 
 /// A network of every form: basic, bottleneck, plain, pre-activation, gates, dense, grouped, excited, blurred.
 const SAMPLE: [&str; 16] = [

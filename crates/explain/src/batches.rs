@@ -1,15 +1,11 @@
 //! Many variants of one image, a batch at a time, through programs that are compiled once.
 
-use residuum_engine::{Inference, Sensitivity, SensitivityOptions};
+use residuum_engine::SensitivityOptions;
 use residuum_tensor::Tensor;
 
 use crate::error::{ExplainError, Result};
-use crate::subject::{Subject, one_hot};
+use crate::subject::{Compiled, Subject, batch_size, one_hot};
 
-/// Pixels of all images of a batch together, which bounds the memory: eight of 224 × 224.
-const MOST_PIXELS: usize = 8 * 224 * 224;
-/// Images of a batch, however small.
-const MOST_IMAGES: usize = 32;
 /// A gradient keeps every value of the forward pass, and takes about so many times the memory.
 const GRADIENT_SHARE: usize = 4;
 
@@ -37,10 +33,12 @@ fn in_batches(
     Ok(())
 }
 
-/// Images of a batch of this size.
-fn most_images(like: &Tensor, pixels: usize) -> usize {
-    let area: usize = like.shape().iter().skip(2).product();
-    (pixels / area.max(1)).clamp(1, MOST_IMAGES)
+/// Variants of an image that go through the network together.
+fn most_images(like: &Tensor) -> usize {
+    match *like.shape() {
+        [_, _, h, w] => batch_size(h, w),
+        _ => 1,
+    }
 }
 
 /// The class's score of each variant of an image.
@@ -53,19 +51,15 @@ pub(crate) fn scores(
     tell: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Vec<f64>> {
     subject.check_class(class)?;
-    let mut compiled: Option<Inference> = None;
+    let mut compiled = Compiled::default();
     let mut scores = Vec::with_capacity(count);
     let run = |batch: Tensor| {
-        let mut program = match compiled.take() {
-            Some(program) if program.shape().n == batch.shape()[0] => program,
-            _ => subject.inference(&batch, &[])?,
-        };
+        let program = compiled.of(batch.shape()[0], || subject.inference(&batch, &[]))?;
         let rows = program.run(batch.data()).chunks(subject.classes());
         scores.extend(rows.map(|row| f64::from(row[class])));
-        compiled = Some(program);
         Ok(())
     };
-    in_batches(like, (count, most_images(like, MOST_PIXELS)), make, run, tell)?;
+    in_batches(like, (count, most_images(like)), make, run, tell)?;
     Ok(scores)
 }
 
@@ -80,14 +74,11 @@ pub(crate) fn mean_gradient(
 ) -> Result<Tensor> {
     subject.check_class(class)?;
     let asks = SensitivityOptions { to: vec!["input".into()], ..SensitivityOptions::default() };
-    let mut compiled: Option<Sensitivity> = None;
+    let mut compiled = Compiled::default();
     let mut sums = vec![0.0f64; like.len()];
     let run = |batch: Tensor| {
         let n = batch.shape()[0];
-        let mut program = match compiled.take() {
-            Some(program) if program.shape().n == n => program,
-            _ => subject.sensitivity(&batch, &asks)?,
-        };
+        let program = compiled.of(n, || subject.sensitivity(&batch, &asks))?;
         program.forward(batch.data());
         program.backward(&one_hot(&vec![class; n], subject.classes()));
         if let Some(gradient) = program.gradient("input") {
@@ -95,9 +86,9 @@ pub(crate) fn mean_gradient(
                 sums.iter_mut().zip(image).for_each(|(sum, &g)| *sum += f64::from(g));
             }
         }
-        compiled = Some(program);
         Ok(())
     };
-    in_batches(like, (count, most_images(like, MOST_PIXELS / GRADIENT_SHARE)), make, run, tell)?;
+    let most = most_images(like).div_ceil(GRADIENT_SHARE);
+    in_batches(like, (count, most), make, run, tell)?;
     Ok(Tensor::from_fn(like.shape().to_vec(), |index| (sums[index] / count as f64) as f32))
 }

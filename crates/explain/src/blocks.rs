@@ -8,11 +8,6 @@ use residuum_tensor::Tensor;
 use crate::error::{ExplainError, Result};
 use crate::subject::{Subject, one_hot};
 
-/// The residual blocks of a network, in order.
-pub fn blocks(graph: &Graph) -> Vec<Block> {
-    graph.residual_blocks()
-}
-
 /// The network with the branches of blocks left out: their shortcuts alone remain.
 #[must_use]
 pub fn delete_blocks(graph: &Graph, deleted: &[&Block]) -> Graph {
@@ -61,7 +56,7 @@ pub(crate) fn part_shapes<'a>(weights: &'a Weights, module: &str) -> Vec<(&'a st
 }
 
 /// Gradient of each image's score with respect to the image, `[n, 3, h, w]`, along the paths that go
-/// through the branches of the blocks `through` (by their places among [`blocks`]) and through the shortcuts
+/// through the branches of the blocks `through` (by their places among [`Graph::residual_blocks`]) and through the shortcuts
 /// of all others.
 ///
 /// # Errors
@@ -73,7 +68,7 @@ pub fn identity_path_gradient(
     through: &[usize],
 ) -> Result<Tensor> {
     classes.iter().try_for_each(|&class| subject.check_class(class))?;
-    let cut = blocks(subject.graph).into_iter().enumerate().map(|(index, block)| {
+    let cut = subject.graph.residual_blocks().into_iter().enumerate().map(|(index, block)| {
         let operand = if through.contains(&index) { block.shortcut() } else { block.branch };
         (subject.graph.node(block.add).name.clone(), operand)
     });

@@ -44,7 +44,7 @@ mod tsne;
 pub use attribution::{
     Integrated, UnitGradient, input_gradient, integrated_gradients, saliency, smooth_grad, times_input,
 };
-pub use blocks::{blocks, delete_blocks, identity_path_gradient, permute_modules};
+pub use blocks::{delete_blocks, identity_path_gradient, permute_modules};
 pub use class_map::{CamMethod, class_map, default_layer, upsample};
 pub use connection::{BlockConnections, connection_strength};
 pub use ensemble::{

@@ -5,7 +5,7 @@ use residuum_graph::{Graph, ReceptiveField};
 use residuum_tensor::Tensor;
 
 use crate::error::{ExplainError, Result};
-use crate::subject::{Subject, batches, part};
+use crate::subject::{Compiled, Subject, batches, part};
 
 /// The receptive field of a layer's units, the widest of all paths to it.
 ///
@@ -38,9 +38,10 @@ pub fn effective_receptive_field(
         ..SensitivityOptions::default()
     };
     let (mut sums, mut planes) = (Vec::new(), 0);
+    let mut compiled = Compiled::default();
     for range in batches(images) {
         let part = part(images, &range);
-        let mut program = subject.sensitivity(&part, &options)?;
+        let program = compiled.of(range.len(), || subject.sensitivity(&part, &options))?;
         program.forward(part.data());
         program.backward(&seed_at(program.value().shape(), layer, unit)?);
         let Some(gradient) = program.gradient("input") else { break };

@@ -3,7 +3,6 @@
 
 use residuum_graph::{Block, Graph, Kind, NodeId, ReceptiveField};
 
-use crate::blocks::blocks;
 use crate::error::{ExplainError, Result};
 use crate::receptive::receptive_field;
 
@@ -44,7 +43,7 @@ pub struct StageBlock {
 pub fn stages(graph: &Graph, h: usize, w: usize) -> Result<Vec<Stage>> {
     let extents = graph.extents(h, w)?;
     let mut stages: Vec<Stage> = Vec::new();
-    for block in blocks(graph) {
+    for block in graph.residual_blocks() {
         let output = output_of(graph, &block);
         let Kind::Map { channels } = graph.node(output).kind else { continue };
         let [rows, columns] = extents[output.index()];

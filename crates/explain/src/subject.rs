@@ -66,19 +66,16 @@ impl Subject<'_> {
         mut see: impl FnMut(Range<usize>, &[f32], &Inference) -> bool,
     ) -> Result<bool> {
         let whole = self.shape_of(images)?;
-        let mut program: Option<Inference> = None;
+        let len = image_len(images);
+        let mut compiled = Compiled::default();
         for range in batches(images) {
             let shape = InputShape { n: range.len(), ..whole };
-            let mut compiled = match program.take() {
-                Some(program) if program.shape() == shape => program,
-                _ => self.engine.inference(self.graph, self.weights, shape, taps)?,
-            };
-            let len = image_len(images);
-            let answer = compiled.run(&images.data()[range.start * len..range.end * len]).to_vec();
-            if !see(range, &answer, &compiled) {
+            let compile = || Ok(self.engine.inference(self.graph, self.weights, shape, taps)?);
+            let program = compiled.of(range.len(), compile)?;
+            let answer = program.run(&images.data()[range.start * len..range.end * len]).to_vec();
+            if !see(range, &answer, program) {
                 return Ok(false);
             }
-            program = Some(compiled);
         }
         Ok(true)
     }
@@ -156,6 +153,27 @@ impl Subject<'_> {
                 format!("{:?}", images.shape()),
             )),
         }
+    }
+}
+
+/// A program for batches of one size, compiled anew only where the size changes: as a rule for the last batch.
+pub(crate) struct Compiled<P>(Option<(usize, P)>);
+
+impl<P> Default for Compiled<P> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<P> Compiled<P> {
+    /// The program for batches of `n` images.
+    pub(crate) fn of(&mut self, n: usize, compile: impl FnOnce() -> Result<P>) -> Result<&mut P> {
+        let known = self.0.take().filter(|(size, _)| *size == n);
+        let entry = match known {
+            Some(entry) => entry,
+            None => (n, compile()?),
+        };
+        Ok(&mut self.0.insert(entry).1)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use residuum_engine::{Engine, EngineOptions, InputShape, TrainingOptions};
 use residuum_explain::{
-    CamMethod, Direction, Goal, Inversion, Maximisation, Patch, Pca, ReluRule, Subject, blocks, class_map,
+    CamMethod, Direction, Goal, Inversion, Maximisation, Patch, Pca, ReluRule, Subject, class_map,
     connection_strength, default_layer, delete_blocks, effective_receptive_field, feature_layer,
     identity_path_gradient, input_gradient, integrated_gradients, interchangeable, interpolation,
     inversion_objective, landscape, maximise, occlusion, permute_modules, receptive_field, reorder,
@@ -293,7 +293,7 @@ fn layers_and_blocks() {
         changed.score(&s.images, &s.labels, |_| true).unwrap().unwrap().loss
     };
     Setting::check("loss", loss(&s.graph, &s.weights), s.number("loss"));
-    let blocks = blocks(&s.graph);
+    let blocks = s.graph.residual_blocks();
     assert_eq!(blocks.iter().filter(|block| block.is_identity).count(), 7);
     for (block, want) in blocks.iter().zip(s.golden["lesion_loss"].as_array().unwrap()) {
         let score = subject.score_without(&[block], &s.images, &s.labels, |_| true).unwrap().unwrap();

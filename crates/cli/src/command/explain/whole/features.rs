@@ -72,13 +72,13 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     if sample.len() > MOST {
         bail!("--limit: expected at most {MOST} images, as t-SNE compares all pairs, found {}", sample.len());
     }
+    if sample.len() < 4 {
+        bail!("features: expected at least 4 images, found {}", sample.len());
+    }
     let mut rounds = Rounds::new(&study, "features", 1, sample.len());
     let found = features(&subject, &sample.images, &layer, |done| rounds.tell(done, &layer))?;
     drop(rounds);
-    if study.is_stopped() || sample.len() < 4 {
-        if sample.len() < 4 {
-            bail!("features: expected at least 4 images, found {}", sample.len());
-        }
+    if study.is_stopped() {
         return Ok(nothing());
     }
     let (width, labels) = (found.shape()[1], &sample.labels);

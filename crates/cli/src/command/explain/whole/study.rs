@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use residuum::classify::{Loaded, are_numbers, correspondence};
 use residuum::data::{Dataset, Loader, LoaderOptions, OpenOptions, Split, open};
 use residuum::engine::Engine;
-use residuum::explain::{Block, Subject, blocks};
+use residuum::explain::{Block, Subject};
 use residuum::formats::disk;
 use residuum::plot::Figure;
 use residuum::tensor::Tensor;
@@ -162,7 +162,7 @@ impl<'a> Study<'a> {
 
     /// The residual blocks, of which there must be some.
     pub(super) fn blocks(&self, method: &str) -> Result<Vec<Block>> {
-        let found = blocks(&self.loaded.model.graph);
+        let found = self.loaded.model.graph.residual_blocks();
         if found.is_empty() {
             bail!(
                 "{method}: expected a network with residual blocks, found none in {}; responses, receptive-field, \

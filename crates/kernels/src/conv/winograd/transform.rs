@@ -346,7 +346,7 @@ impl TransformOutput<'_> {
     }
 }
 
-/// The sums over all tiles that make the nine taps of a vector of filters.
+/// The sums over all tiles that make the nine taps of filters.
 ///
 /// Whoever makes one answers for this: all frequencies of all parts lie inside `sums`.
 pub(super) struct Taps<'a> {
@@ -355,20 +355,28 @@ pub(super) struct Taps<'a> {
     pub(super) start: usize,
     pub(super) stride: usize,
     pub(super) parts: usize,
+    /// Floats from a part to the next.
+    pub(super) part_stride: usize,
 }
 
 impl Taps<'_> {
-    /// Adds the parts in their order and transforms what comes of it.
+    /// Adds the parts of the sums at `offset` from the start in their order, and transforms what comes of it.
     #[inline(always)]
-    pub(super) fn load<S: Simd>(&self, simd: S) -> [[S::V; 3]; 3] {
+    pub(super) fn load<S: Simd>(&self, simd: S, offset: usize) -> [[S::V; 3]; 3] {
+        let first = self.start + offset;
+        if self.parts == 1 {
+            let square = Square { place: first, row: POINTS * self.stride, column: self.stride };
+            // SAFETY: the frequencies lie inside, by the contract.
+            return unsafe { taps(simd, self.sums, square) };
+        }
         let mut sums = [[0.0; MOST_LANES]; FREQUENCIES];
         let total = sums.as_flattened_mut();
         for frequency in 0..FREQUENCIES {
-            let mut at = self.start + frequency * self.stride;
+            let mut at = first + frequency * self.stride;
             // SAFETY: the frequencies lie inside, by the contract.
             let mut sum = unsafe { simd.load_at(self.sums, at) };
             for _ in 1..self.parts {
-                at += FREQUENCIES * self.stride;
+                at += self.part_stride;
                 // SAFETY: the frequencies lie inside, by the contract.
                 sum = simd.add(sum, unsafe { simd.load_at(self.sums, at) });
             }
@@ -376,11 +384,21 @@ impl Taps<'_> {
         }
         let square = Square { place: 0, row: POINTS * S::LANES, column: S::LANES };
         // SAFETY: there are 6 x 6 vectors.
-        let columns = unsafe { columns::<S, Tap, POINTS, 3>(simd, Source::new(total), square) };
-        let mut taps = [[simd.zero(); 3]; 3];
-        for y in 0..3 {
-            taps[y] = Tap::along(simd, columns[y]);
-        }
-        taps
+        unsafe { taps(simd, Source::new(total), square) }
     }
+}
+
+/// `Ct m C`
+///
+/// # Safety
+/// The square lies inside.
+#[inline(always)]
+unsafe fn taps<S: Simd>(simd: S, sums: Source<'_>, square: Square) -> [[S::V; 3]; 3] {
+    // SAFETY: by the contract.
+    let columns = unsafe { columns::<S, Tap, POINTS, 3>(simd, sums, square) };
+    let mut taps = [[simd.zero(); 3]; 3];
+    for y in 0..3 {
+        taps[y] = Tap::along(simd, columns[y]);
+    }
+    taps
 }

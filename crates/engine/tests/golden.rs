@@ -101,9 +101,10 @@ impl Golden {
     ) -> Vec<String> {
         let derived = graph.differentiate(&Differentiation::default()).unwrap();
         let (mut changed, mut far) = (0, Vec::new());
+        let idle = self.idle_relus(graph);
         let values = self.in_f64(graph, &derived.graph, |id, value| {
             let node = derived.graph.node(id);
-            if node.op != Op::Relu {
+            if node.op != Op::Relu || idle.contains(&node.name.as_str()) {
                 return;
             }
             let largest = value.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
@@ -149,6 +150,18 @@ impl Golden {
         let is_open = |block: &str| self.gradients().contains_key(&format!("{block}.conv1.weight"));
         let gates: Vec<bool> = dropped_blocks(graph).map(is_open).collect();
         (!gates.is_empty()).then_some(gates)
+    }
+
+    /// The ReLUs inside of closed branches, which the engine does not compute.
+    fn idle_relus<'a>(&self, graph: &'a Graph) -> Vec<&'a str> {
+        let Some(gates) = self.gates(graph) else { return Vec::new() };
+        let mut idle = Vec::new();
+        for (block, _) in dropped_blocks(graph).zip(gates).filter(|(_, is_open)| !is_open) {
+            let of_block = graph.nodes().iter().filter(|node| node.name.starts_with(&format!("{block}.")));
+            let in_branch = of_block.take_while(|node| !matches!(node.op, Op::DropPath(_)));
+            idle.extend(in_branch.filter(|node| node.op == Op::Relu).map(|node| node.name.as_str()));
+        }
+        idle
     }
 
     /// A closed branch learns nothing, and its running statistics stay where they were.

@@ -1,6 +1,7 @@
 //! Buffers of `f32` that start on a 64-byte boundary, so that a vector load never crosses a cache line.
 
-use std::collections::TryReserveError;
+use memmap2::MmapMut;
+use std::io;
 use std::ops::{Deref, DerefMut};
 
 const LANES: usize = 16;
@@ -9,11 +10,19 @@ const LANES: usize = 16;
 #[repr(C, align(64))]
 struct Block([f32; LANES]);
 
+/// Bytes from which on a buffer is a mapping of its own, in huge pages where the system has them: the many streams
+/// of a convolution then do not wait for the translation of addresses.
+const MAPPED: usize = 4 << 20;
+
 /// A fixed-length buffer of `f32`, zeroed when made, aligned to 64 bytes.
-#[derive(Clone, Default)]
 pub struct AlignedBuffer {
-    blocks: Vec<Block>,
+    memory: Memory,
     len: usize,
+}
+
+enum Memory {
+    Blocks(Vec<Block>),
+    Mapping(MmapMut),
 }
 
 impl AlignedBuffer {
@@ -21,11 +30,28 @@ impl AlignedBuffer {
     ///
     /// # Errors
     /// When the memory is not to be had.
-    pub fn zeroed(len: usize) -> Result<Self, TryReserveError> {
-        let mut blocks = Vec::new();
-        blocks.try_reserve_exact(len.div_ceil(LANES))?;
-        blocks.resize(len.div_ceil(LANES), Block([0.0; LANES]));
-        Ok(Self { blocks, len })
+    pub fn zeroed(len: usize) -> io::Result<Self> {
+        let blocks = len.div_ceil(LANES);
+        let bytes = blocks.checked_mul(size_of::<Block>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let memory = if bytes < MAPPED {
+            let mut memory = Vec::new();
+            memory.try_reserve_exact(blocks)?;
+            memory.resize(blocks, Block([0.0; LANES]));
+            Memory::Blocks(memory)
+        } else {
+            let mapping = MmapMut::map_anon(bytes)?;
+            // A wish; small pages do as well.
+            #[cfg(target_os = "linux")]
+            let _ = mapping.advise(memmap2::Advice::HugePage);
+            Memory::Mapping(mapping)
+        };
+        Ok(Self { memory, len })
+    }
+}
+
+impl Default for AlignedBuffer {
+    fn default() -> Self {
+        Self { memory: Memory::Blocks(Vec::new()), len: 0 }
     }
 }
 
@@ -33,13 +59,21 @@ impl Deref for AlignedBuffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &bytemuck::cast_slice(&self.blocks)[..self.len]
+        let floats: &[f32] = match &self.memory {
+            Memory::Blocks(blocks) => bytemuck::cast_slice(blocks),
+            Memory::Mapping(mapping) => bytemuck::cast_slice(mapping),
+        };
+        &floats[..self.len]
     }
 }
 
 impl DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut bytemuck::cast_slice_mut(&mut self.blocks)[..self.len]
+        let floats: &mut [f32] = match &mut self.memory {
+            Memory::Blocks(blocks) => bytemuck::cast_slice_mut(blocks),
+            Memory::Mapping(mapping) => bytemuck::cast_slice_mut(mapping),
+        };
+        &mut floats[..self.len]
     }
 }
 
@@ -55,13 +89,13 @@ mod tests {
 
     #[test]
     fn starts_on_a_cache_line_and_holds_exactly_what_was_asked() {
-        for len in [0, 1, 15, 16, 17, 1000] {
+        for len in [0, 1, 15, 16, 17, 1000, MAPPED / 4 - 16, MAPPED / 4 + 17] {
             let mut buffer = AlignedBuffer::zeroed(len).unwrap();
             assert_eq!(buffer.len(), len);
             assert_eq!(buffer.as_ptr() as usize % 64, 0);
             assert!(buffer.iter().all(|x| x.to_bits() == 0));
             buffer.fill(1.0);
-            assert!(buffer.clone().iter().all(|x| x.to_bits() == 1f32.to_bits()));
+            assert!(buffer.iter().all(|x| x.to_bits() == 1f32.to_bits()));
         }
     }
 

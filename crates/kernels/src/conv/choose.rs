@@ -22,23 +22,22 @@ const OUTER_BLOCK: [usize; 2] = [192, 256];
 /// Up to this many columns, packing the operands of the gradient of the weights costs more than it saves.
 const DIRECT_COLUMNS: usize = 16;
 
-/// Fewest channels, of input and output, for which transforms pay. With fewer, forward pass and gradient of
-/// the input wait for memory either way.
-const WINOGRAD_CHANNELS: usize = 32;
-/// The same for the gradient of the weights.
-const WINOGRAD_OUTER_CHANNELS: usize = 16;
+/// Fewest channels, of input and output, for which transforms pay.
+const WINOGRAD_CHANNELS: usize = 16;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
 /// Fewest tiles for which it pays to write and read back four times as many sums.
 const WINOGRAD_OUTER_TILES: usize = 16;
-/// Most tiles of a block, and output channels that it is multiplied by before the next transform.
-const WINOGRAD_BLOCK: [usize; 2] = [28, 128];
+/// Most tiles of a block.
+pub(super) const WINOGRAD_BLOCK: usize = 32;
+/// Output channels that a block is multiplied by before the next transform.
+const WINOGRAD_COLUMNS: usize = 128;
 /// Tasks that a layer by Winograd should have at least. Each transforms its inputs anew.
 const WINOGRAD_TASKS: usize = 8;
 /// Most channels of input and of output in a block of the gradient of the weights.
 const WINOGRAD_OUTER_BLOCK: usize = 128;
 /// Most floats of all parts of the transformed gradient of the weights, where there is more than one part.
-const WINOGRAD_SUMS: usize = 2 << 20;
+const WINOGRAD_SUMS: usize = 3 << 20;
 
 /// The passes of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,19 +57,18 @@ pub(super) fn is_winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShap
 
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
 fn is_winograd_faster(pass: Pass, shape: &ConvShape) -> bool {
-    let (channels, tiles) = match pass {
-        Pass::BackwardWeights => (WINOGRAD_OUTER_CHANNELS, WINOGRAD_OUTER_TILES),
-        Pass::Forward | Pass::BackwardData => (WINOGRAD_CHANNELS, WINOGRAD_TILES),
+    let tiles = match pass {
+        Pass::BackwardWeights => WINOGRAD_OUTER_TILES,
+        Pass::Forward | Pass::BackwardData => WINOGRAD_TILES,
     };
     let found = shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4);
     let smallest = shape.out_h().min(shape.out_w());
-    shape.c_in.min(shape.c_out) >= channels && found >= tiles && smallest >= 4
+    shape.c_in.min(shape.c_out) >= WINOGRAD_CHANNELS && found >= tiles && smallest >= 4
 }
 
 /// Panels of filters that a block of tiles is multiplied by at a time.
 pub(super) fn winograd_block(columns: usize, panel_columns: usize) -> usize {
-    let [_, block_columns] = WINOGRAD_BLOCK;
-    (block_columns.min(columns) / panel_columns).max(1)
+    (WINOGRAD_COLUMNS.min(columns) / panel_columns).max(1)
 }
 
 /// How a pass by Winograd is cut: into `tile_blocks` x `column_parts` tasks.
@@ -82,8 +80,7 @@ pub(super) struct WinogradSplit {
 
 /// Cuts tiles into even blocks, and output channels only where that gives few tasks.
 pub(super) fn winograd_split(tiles: usize, column_blocks: usize) -> WinogradSplit {
-    let [block_tiles, _] = WINOGRAD_BLOCK;
-    let least = tiles.div_ceil(block_tiles).max(1);
+    let least = tiles.div_ceil(WINOGRAD_BLOCK).max(1);
     let tile_blocks = if least > 4 { least.next_multiple_of(4) } else { least };
     let column_parts = WINOGRAD_TASKS.div_ceil(tile_blocks).min(column_blocks).max(1);
     WinogradSplit { tile_blocks, column_parts }
@@ -101,10 +98,11 @@ pub(super) struct WinogradOuter {
 /// Blocks as few as the caches allow; parts where that gives few tasks, and while their sums stay small.
 pub(super) fn winograd_outer(tiles: usize, c_in: usize, c_out: usize) -> WinogradOuter {
     let [in_blocks, out_blocks] = [c_in, c_out].map(|c| c.div_ceil(WINOGRAD_OUTER_BLOCK));
-    let [block_tiles, _] = WINOGRAD_BLOCK;
     let wanted = WINOGRAD_TASKS.div_ceil(in_blocks * out_blocks);
     let affordable = WINOGRAD_SUMS / (FREQUENCIES * c_in * c_out);
-    let parts = wanted.min(affordable).min(tiles / block_tiles).max(1);
+    let most = wanted.min(affordable).min(tiles / WINOGRAD_BLOCK).max(1);
+    // A power of two, for that is what most machines have of cores.
+    let parts = 1 << most.ilog2();
     WinogradOuter { parts, in_blocks, out_blocks }
 }
 

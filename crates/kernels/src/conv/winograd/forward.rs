@@ -11,9 +11,9 @@
 
 use super::filter::Packing;
 use super::frequency_stride;
-use super::tiling::{Block, FREQUENCIES, MAX_TILES, Tiling};
+use super::tiling::{Block, FREQUENCIES, Tiling};
 use super::transform::{OUTPUTS, POINTS, TransformOutput, TransformTile};
-use crate::conv::choose::{self, WinogradSplit};
+use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradSplit};
 use crate::conv::gemm::{Epilogue, Product, tiles};
 use crate::conv::tasks;
 use crate::conv::tile::{Finish, Panel, Rows, Segment};
@@ -193,8 +193,8 @@ impl Task<'_> {
     ) {
         let (packing, memory) = (&self.plan.packing, &self.plan.memory);
         let (channels, width) = (packing.channels, V * S::LANES);
-        let (mut v_places, mut m_places) = ([0; MAX_TILES], [0; MAX_TILES]);
-        for t in 0..MAX_TILES {
+        let (mut v_places, mut m_places) = ([0; WINOGRAD_BLOCK], [0; WINOGRAD_BLOCK]);
+        for t in 0..WINOGRAD_BLOCK {
             v_places[t] = t * memory.v_row;
             m_places[t] = t * memory.m_row;
         }

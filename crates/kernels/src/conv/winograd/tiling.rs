@@ -1,13 +1,12 @@
 //! How the outputs are cut into tiles, and tiles into blocks.
 
-use super::super::walk::{Grid, Walk};
 use super::transform::{OUTPUTS, POINTS, Window};
+use crate::conv::choose::WINOGRAD_BLOCK;
+use crate::conv::walk::{Grid, Walk};
 use std::ops::Range;
 
 /// Products of a tile.
 pub(in crate::conv) const FREQUENCIES: usize = POINTS * POINTS;
-/// Most tiles of a block.
-pub(super) const MAX_TILES: usize = 32;
 
 /// The tiles of a batch of maps, image by image, row by row, as even as possible along each axis.
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +74,9 @@ impl Tiling {
         Tile { image, y: y.start, x: x.start, height: y.len(), width: x.len() }
     }
 
-    /// At most [`MAX_TILES`] tiles, ordered by class.
+    /// At most [`WINOGRAD_BLOCK`] tiles, ordered by class.
     pub(super) fn block(&self, range: Range<usize>) -> Block {
-        let mut block = Block { tiles: [Tile::default(); MAX_TILES], len: range.len(), ends: [0; 4] };
+        let mut block = Block { tiles: [Tile::default(); WINOGRAD_BLOCK], len: range.len(), ends: [0; 4] };
         for (tile, index) in block.tiles.iter_mut().zip(range) {
             *tile = self.tile(index);
             block.ends[tile.class()] += 1;
@@ -92,7 +91,7 @@ impl Tiling {
 
 /// Some tiles, ordered by class.
 pub(super) struct Block {
-    tiles: [Tile; MAX_TILES],
+    tiles: [Tile; WINOGRAD_BLOCK],
     len: usize,
     /// Where each class ends.
     ends: [usize; 4],

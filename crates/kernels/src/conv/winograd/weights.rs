@@ -6,15 +6,17 @@
 //!   block    of about 24 tiles
 //!     V[36][tile][channel] = transformed inputs,  W[36][tile][column] = transformed gradients
 //!     sums[36][channel][column] += V x W by frequency, by the register tile of the direct way
-//! then the parts are added in their order, transformed and turned into OIHW
+//!   then the sums of the block are transformed and turned into OIHW
 //! ```
 //!
+//! Where the tiles are cut into parts, so that there are enough tasks, the parts of a block are added in their
+//! order first, when all tasks are done; otherwise a block's sums never leave the caches of its thread.
 //! Both operands step from tile to tile by their channels, so nothing is packed.
 
 use super::frequency_stride;
-use super::tiling::{Block, FREQUENCIES, MAX_TILES, Tiling};
+use super::tiling::{Block, FREQUENCIES, Tiling};
 use super::transform::{OUTPUTS, POINTS, Taps, TransformTile};
-use crate::conv::choose::{self, WinogradOuter};
+use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
 use crate::conv::outer::{Corner, Operands, Run, call_outer_tile};
 use crate::conv::tasks::{self, part};
@@ -68,14 +70,19 @@ impl WinogradWeights {
         }
     }
 
-    /// Floats of the sums of one frequency, and from a frequency to the next.
-    fn sums_stride(&self) -> usize {
-        frequency_stride(self.channels * self.panels * self.panel_columns)
+    /// How the sums of a block lie in memory.
+    fn sums(&self) -> Sums {
+        let WinogradOuter { in_blocks, out_blocks, .. } = self.cut;
+        let most_channels = (0..in_blocks).map(|block| self.channels_of(block).len()).max().unwrap_or(0);
+        let row = self.panels.div_ceil(out_blocks) * self.panel_columns;
+        let stride = frequency_stride(most_channels * row);
+        Sums { row, stride, len: FREQUENCIES * stride }
     }
 
     /// Floats of working memory.
     pub(in crate::conv) fn scratch_len(&self) -> usize {
-        self.cut.parts * FREQUENCIES * self.sums_stride()
+        let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
+        if parts == 1 { 0 } else { parts * in_blocks * out_blocks * self.sums().len }
     }
 
     /// The input channels of a block: whole vectors, but for the last.
@@ -92,38 +99,81 @@ impl WinogradWeights {
             return;
         }
         let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
-        let sums = Sink::new(scratch);
-        tasks::for_each(parts * in_blocks * out_blocks, self.min_tasks, |index| {
-            let (index, out_block) = (index / out_blocks, index % out_blocks);
-            let (index, in_block) = (index / in_blocks, index % in_blocks);
+        let (blocks, layout) = (in_blocks * out_blocks, self.sums());
+        let (scratch, dw) = (Sink::new(scratch), Sink::new(dw));
+        tasks::for_each(parts * blocks, self.min_tasks, |index| {
+            let (part, block) = (index / blocks, index % blocks);
             let task = Task {
                 plan: self,
                 x: Source::new(x),
                 dy: Source::new(dy),
-                sums,
-                sums_start: index * FREQUENCIES * self.sums_stride(),
-                tiles: part(self.tiling.len(), index, parts),
-                channels: self.channels_of(in_block),
-                panels: part(self.panels, out_block, out_blocks),
+                tiles: tasks::part(self.tiling.len(), part, parts),
+                channels: self.channels_of(block / out_blocks),
+                panels: tasks::part(self.panels, block % out_blocks, out_blocks),
             };
-            let len = task.operands().len;
-            tasks::with_memory(len, |memory| self.isa.run(Sum { task, memory }));
+            let operands = task.operands().len;
+            if parts == 1 {
+                tasks::with_memory(operands + layout.len, |memory| {
+                    self.isa.run(Sum { task: &task, layout, memory, sums: memory, start: operands });
+                    self.turn(block % out_blocks, task.channels.clone(), memory.source(), operands, dw);
+                });
+            } else {
+                let start = index * layout.len;
+                tasks::with_memory(operands, |memory| {
+                    self.isa.run(Sum { task: &task, layout, memory, sums: scratch, start });
+                });
+            }
         });
-        self.reduce(sums.source(), dw);
+        if parts > 1 {
+            self.reduce(scratch.source(), dw);
+        }
     }
 
-    /// Adds the parts, and writes the weights.
-    fn reduce(&self, sums: Source<'_>, dw: &mut [f32]) {
-        let vectors = self.columns.div_ceil(self.isa.lanes());
-        let strips = self.channels.div_ceil(STRIP);
-        let work = FREQUENCIES * self.cut.parts * self.channels * self.columns;
-        let min_tasks = choose::min_tasks(16 * work, vectors * strips);
-        let dw = Sink::new(dw);
-        tasks::for_each(vectors * strips, min_tasks, |index| {
-            let channels = index % strips * STRIP..self.channels.min((index % strips + 1) * STRIP);
-            self.isa.run(Turn { plan: self, sums, dw, vector: index / strips, channels });
+    /// Adds the parts of all blocks, and writes the weights.
+    fn reduce(&self, sums: Source<'_>, dw: Sink<'_>) {
+        let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
+        let strips = self.channels.div_ceil(in_blocks).div_ceil(STRIP);
+        let count = in_blocks * out_blocks * strips;
+        let work = FREQUENCIES * parts * self.channels * self.columns;
+        tasks::for_each(count, choose::min_tasks(16 * work, count), |index| {
+            let (block, strip) = (index / strips, index % strips);
+            let channels = self.channels_of(block / out_blocks);
+            let strip = part(channels.len(), strip, strips);
+            let strip = channels.start + strip.start..channels.start + strip.end;
+            let start = block * self.sums().len + (strip.start - channels.start) * self.sums().row;
+            self.turn(block % out_blocks, strip, sums, start, dw);
         });
     }
+
+    /// Writes the weights from some input channels, whose sums begin at `start`, to a block of output channels.
+    fn turn(&self, out_block: usize, channels: Range<usize>, sums: Source<'_>, start: usize, dw: Sink<'_>) {
+        let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
+        let layout = self.sums();
+        let panels = part(self.panels, out_block, out_blocks);
+        self.isa.run(Turn {
+            plan: self,
+            taps: Taps {
+                sums,
+                start,
+                stride: layout.stride,
+                parts,
+                part_stride: in_blocks * out_blocks * layout.len,
+            },
+            row: layout.row,
+            dw,
+            channels,
+            columns: panels.start * self.panel_columns..self.columns.min(panels.end * self.panel_columns),
+        });
+    }
+}
+
+/// How the sums of a block lie in memory.
+#[derive(Clone, Copy)]
+struct Sums {
+    /// Floats of an input channel, and from a frequency to the next.
+    row: usize,
+    stride: usize,
+    len: usize,
 }
 
 /// Some tiles, input channels and panels of output channels.
@@ -131,9 +181,6 @@ struct Task<'a> {
     plan: &'a WinogradWeights,
     x: Source<'a>,
     dy: Source<'a>,
-    sums: Sink<'a>,
-    /// Where the sums of the part begin.
-    sums_start: usize,
     tiles: Range<usize>,
     channels: Range<usize>,
     panels: Range<usize>,
@@ -155,7 +202,7 @@ struct Layout {
 
 impl Task<'_> {
     fn operands(&self) -> Layout {
-        let blocks = self.tiles.len().div_ceil(MAX_TILES).max(1);
+        let blocks = self.tiles.len().div_ceil(WINOGRAD_BLOCK).max(1);
         let most_tiles = self.tiles.len().div_ceil(blocks);
         let v_row = self.channels.len().next_multiple_of(self.plan.isa.lanes());
         let w_row = self.panels.len() * self.plan.panel_columns;
@@ -166,10 +213,13 @@ impl Task<'_> {
     }
 }
 
-/// A task and the memory that it works in.
+/// A task, the memory of its operands, and the place of its sums.
 struct Sum<'a> {
-    task: Task<'a>,
+    task: &'a Task<'a>,
+    layout: Sums,
     memory: Sink<'a>,
+    sums: Sink<'a>,
+    start: usize,
 }
 
 impl Kernel for Sum<'_> {
@@ -177,7 +227,7 @@ impl Kernel for Sum<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (task, layout) = (&self.task, self.task.operands());
+        let (task, layout) = (self.task, self.task.operands());
         for index in 0..layout.blocks {
             let tiles = part(task.tiles.len(), index, layout.blocks);
             let tiles = task.tiles.start + tiles.start..task.tiles.start + tiles.end;
@@ -195,7 +245,7 @@ impl Kernel for Sum<'_> {
 impl Sum<'_> {
     #[inline(always)]
     fn transform<S: Simd>(&self, simd: S, block: &Block, layout: &Layout) {
-        let (task, plan) = (&self.task, self.task.plan);
+        let (task, plan) = (self.task, self.task.plan);
         let first = task.panels.start * plan.panel_columns;
         for (t, tile) in block.tiles().iter().enumerate() {
             simd.call(TransformTile::<POINTS> {
@@ -224,8 +274,8 @@ impl Sum<'_> {
     /// Adds a block of tiles to the sums, in register tiles of `V` vectors.
     #[inline(always)]
     fn multiply<S: Simd, const V: usize>(&self, simd: S, block: &Block, layout: &Layout, is_first: bool) {
-        let (task, plan) = (&self.task, self.task.plan);
-        let (width, sums_row) = (V * S::LANES, plan.panels * plan.panel_columns);
+        let task = self.task;
+        let width = V * S::LANES;
         let channels = task.channels.len();
         let count = channels.div_ceil(ROWS);
         for frequency in 0..FREQUENCIES {
@@ -239,18 +289,18 @@ impl Sum<'_> {
                 x: self.memory.source(),
                 dy: self.memory.source(),
                 runs: &[run],
-                sums: task.sums,
-                sums_stride: sums_row,
+                sums: self.sums,
+                sums_stride: self.layout.row,
                 is_first,
             };
-            let sums = task.sums_start + frequency * plan.sums_stride();
-            for (index, panel) in task.panels.clone().enumerate() {
+            let sums = self.start + frequency * self.layout.stride;
+            for index in 0..task.panels.len() {
                 for tile in 0..count {
                     let (start, end) = (channels * tile / count, channels * (tile + 1) / count);
                     let corner = Corner {
                         x: frequency * layout.v_stride + start,
                         dy: layout.w_start + frequency * layout.w_stride + index * width,
-                        sums: sums + (task.channels.start + start) * sums_row + panel * width,
+                        sums: sums + start * self.layout.row + index * width,
                         x_step: layout.v_row,
                         dy_step: layout.w_row,
                     };
@@ -264,13 +314,16 @@ impl Sum<'_> {
 /// Input channels whose weights are turned at a time.
 const STRIP: usize = 16;
 
-/// The weights from some input channels to a vector of output channels.
+/// The weights from some input channels to some output channels.
 struct Turn<'a> {
     plan: &'a WinogradWeights,
-    sums: Source<'a>,
+    /// The sums of the first of both.
+    taps: Taps<'a>,
+    /// Floats from an input channel to the next.
+    row: usize,
     dw: Sink<'a>,
-    vector: usize,
     channels: Range<usize>,
+    columns: Range<usize>,
 }
 
 impl Kernel for Turn<'_> {
@@ -278,27 +331,33 @@ impl Kernel for Turn<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (plan, first) = (self.plan, self.vector * S::LANES);
-        let sums_row = plan.panels * plan.panel_columns;
+        for strip in (0..self.channels.len()).step_by(STRIP) {
+            for column in (0..self.columns.len()).step_by(S::LANES) {
+                self.turn(simd, strip, column);
+            }
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// A strip of input channels and a vector of output channels.
+    #[inline(always)]
+    fn turn<S: Simd>(&self, simd: S, strip: usize, column: usize) {
+        let channels = STRIP.min(self.channels.len() - strip);
         let mut turned = [[0.0; 9 * STRIP]; 16];
-        for (index, channel) in self.channels.clone().enumerate() {
-            let taps = Taps {
-                sums: self.sums,
-                start: channel * sums_row + first,
-                stride: plan.sums_stride(),
-                parts: plan.cut.parts,
-            };
-            for (tap, vector) in taps.load(simd).into_iter().flatten().enumerate() {
+        for channel in 0..channels {
+            let at = (strip + channel) * self.row + column;
+            for (tap, vector) in self.taps.load(simd, at).into_iter().flatten().enumerate() {
                 let mut lanes = [0.0; 16];
                 simd.store(vector, &mut lanes);
                 for lane in 0..S::LANES {
-                    turned[lane][9 * index + tap] = lanes[lane];
+                    turned[lane][9 * channel + tap] = lanes[lane];
                 }
             }
         }
-        let count = 9 * self.channels.len();
-        for lane in 0..S::LANES.min(plan.columns - first) {
-            let start = ((first + lane) * plan.channels + self.channels.start) * 9;
+        let (count, first) = (9 * channels, self.channels.start + strip);
+        for lane in 0..S::LANES.min(self.columns.len() - column) {
+            let start = ((self.columns.start + column + lane) * self.plan.channels + first) * 9;
             // SAFETY: no other task has these weights.
             unsafe { self.dw.slice(start, count) }.copy_from_slice(&turned[lane][..count]);
         }

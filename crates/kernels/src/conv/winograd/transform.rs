@@ -12,6 +12,16 @@ pub(super) const POINTS: usize = 6;
 /// Outputs of a tile along one axis.
 pub(super) const OUTPUTS: usize = 4;
 
+/// Additions and multiply-adds of a transform for one channel, by `both_axes`: those along one axis, as often as
+/// it is done.
+pub(super) const INPUT_STEPS: usize = 12 * (POINTS + POINTS);
+/// The same of an output.
+pub(super) const OUTPUT_STEPS: usize = 12 * (POINTS + OUTPUTS);
+/// The same of a gradient of outputs.
+pub(super) const GRADIENT_STEPS: usize = 8 * (OUTPUTS + POINTS);
+/// The same of the gradients of nine taps.
+pub(super) const TAPS_STEPS: usize = 11 * (POINTS + 3);
+
 /// `Bt d`: six inputs, as the products want them.
 #[inline(always)]
 fn input<S: Simd>(simd: S, d: [S::V; POINTS]) -> [S::V; POINTS] {

@@ -60,7 +60,7 @@ def torch_training():
     torch, net, x = torch_setup()
     net.train()
     labels = torch.arange(BATCH) % (1000 if x.shape[-1] == 224 else 10)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, fused=True)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9, fused=True)
     call = torch.compile(net) if TOOL == "torch-compile" else net
     losses = []
 

@@ -18,7 +18,7 @@ fn main() -> Result<()> {
         let classes = loaded.classes();
         let labels: Vec<u32> = (0..n).map(|i| (i % classes) as u32).collect();
         drop(loaded);
-        let step = SgdStep { lr: 0.01, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+        let step = SgdStep { lr: 0.001, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
         return task.serve(|| Ok(vec![program.step(&task.images, &labels, &step).loss as f32]));
     }
     let mut program = engine.inference(graph, &loaded.weights, shape, &[])?;

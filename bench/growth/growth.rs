@@ -13,8 +13,9 @@ use residuum::formats::disk;
 use residuum::models::{self, formula, initialise};
 use residuum::plot::{Axis, Chart, Figure, Line, Series};
 
-/// Runs of a point, at least, and how long they go on.
+/// Fewest runs of a point.
 const FEWEST: usize = 3;
+/// How long a point is measured, at least.
 const SPAN: Duration = Duration::from_millis(300);
 const THREADS: [usize; 2] = [1, 2];
 const BATCHES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];

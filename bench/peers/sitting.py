@@ -125,22 +125,29 @@ def measure(row, args):
     """Times of all tools, in turns. Returns a record for each."""
     task, network, batch = row
     tools = [tool for tool in tools_for(task, batch) + ["residuum"] if not args.tools or tool in args.tools]
-    workers = [worker for tool in tools if (worker := start(tool, row, args))]
-    wanted, errors, times = {}, {}, {worker: [] for worker in workers}
+    started = [worker for tool in tools if (worker := start(tool, row, args))]
+    wanted, times, errors, counts = {}, {}, {}, {}
     if task != "train":
         wanted["logits"] = np.fromfile(args.work / network / f"answer-{batch}.f32", np.float32)
-    counts = {}
-    for worker in workers:  # These runs warm up, and tell how many fit into a turn.
-        pace = worker.run(1)[0] / 1000
-        if pace < 1:
-            pace = min(worker.run(2)) / 1000
-        errors[worker] = error_of(worker, row, wanted, args)
-        counts[worker] = max(1, min(200, round(args.seconds / args.turns / pace)))
+    for worker in started:
+        try:
+            counts[worker], errors[worker] = warm_up(worker, args), error_of(worker, row, wanted, args)
+            times[worker] = []
+        except (OSError, RuntimeError) as error:
+            print(f"  {worker.tool}: {error}; see {args.work / worker.tool}.log", file=sys.stderr)
     for _ in range(args.turns):
-        for worker in workers:
+        for worker, found in times.items():
             time.sleep(0.03)  # The threads of the one before go to sleep.
-            times[worker] += worker.run(counts[worker])
-    return [record(worker, row, times[worker], errors[worker], args) for worker in workers]
+            found += worker.run(counts[worker])
+    return [record(worker, row, found, errors[worker], args) for worker, found in times.items()]
+
+
+def warm_up(worker, args):
+    """How many runs fit into a turn."""
+    pace = worker.run(1)[0] / 1000
+    if pace < 1:
+        pace = min(worker.run(2)) / 1000
+    return max(1, min(200, round(args.seconds / args.turns / pace)))
 
 
 def measure_start(row, args):

@@ -160,8 +160,9 @@ mod tests {
     #[test]
     fn the_larger_bound_counts() {
         let limits = Limits { flops: 100.0, bandwidth: 10.0 };
-        assert_eq!(limits.least_seconds(100, 10), 2.0);
-        assert_eq!(limits.least_seconds(100, 40), 4.0);
+        for (bytes, seconds) in [(10, 2.0), (40, 4.0)] {
+            assert!((limits.least_seconds(100, bytes) - seconds).abs() < 1e-12, "{bytes}");
+        }
         assert!(!limits.is_bound_by_memory(100, 10) && limits.is_bound_by_memory(100, 40));
     }
 

@@ -1,7 +1,37 @@
 //! From a graph's operations to the shapes that kernels take.
 
-use residuum_graph::{Blur, Conv2d, MaxPool};
+use residuum_graph::{Blur, Conv2d, Graph, GraphError, MaxPool, Op};
 use residuum_kernels::{BlurShape, ConvShape, PoolShape};
+
+use crate::engine::InputShape;
+
+/// Convolutions of a network that have the same shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvLayers {
+    /// Their shape.
+    pub shape: ConvShape,
+    /// Their names, in the order of the network.
+    pub names: Vec<String>,
+}
+
+/// The distinct convolutions of a network for a size of batch, in the order of their first.
+///
+/// # Errors
+/// When the network does not admit the size.
+pub fn conv_layers(graph: &Graph, input: InputShape) -> Result<Vec<ConvLayers>, GraphError> {
+    let extents = graph.extents(input.h, input.w)?;
+    let mut layers: Vec<ConvLayers> = Vec::new();
+    for node in graph.nodes() {
+        if let Op::Conv2d(conv) = &node.op {
+            let shape = conv_shape(conv, input.n, extents[node.inputs[0].index()]);
+            match layers.iter_mut().find(|layer| layer.shape == shape) {
+                Some(layer) => layer.names.push(node.name.clone()),
+                None => layers.push(ConvLayers { shape, names: vec![node.name.clone()] }),
+            }
+        }
+    }
+    Ok(layers)
+}
 
 /// A convolution over `n` maps of the given height and width.
 pub(crate) fn conv_shape(conv: &Conv2d, n: usize, [h, w]: [usize; 2]) -> ConvShape {

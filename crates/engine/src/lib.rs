@@ -31,13 +31,14 @@ mod training;
 
 pub use engine::{Engine, EngineOptions, InputShape};
 pub use error::EngineError;
+pub use geometry::{ConvLayers, conv_layers};
 pub use inference::Inference;
 pub use plan::PlanSummary;
-pub use profile::StepTime;
+pub use profile::{Cost, StepTime};
 pub use residuum_graph::ReluRule;
 pub use residuum_kernels::conv::ConvAlgorithm;
 pub use residuum_kernels::loss::{Loss, Mixed, Targets};
-pub use residuum_kernels::{Draws, Isa, SgdStep, peak};
+pub use residuum_kernels::{ConvShape, Draws, Isa, SgdStep, peak, trial};
 pub use sensitivity::{Sensitivity, SensitivityOptions};
 pub use threads::Threads;
 pub use training::{Decay, Recompute, StepResult, Training, TrainingOptions};

@@ -1,6 +1,11 @@
-//! Where the time goes, step by step.
+//! Where the time goes, step by step, and where it has to go.
 
 use std::time::Duration;
+
+use residuum_tensor::AlignedBuffer;
+
+use crate::plan::Plan;
+use crate::step::{Action, Step, ValueId};
 
 /// One step of a run, timed.
 #[derive(Clone, Debug)]
@@ -9,8 +14,39 @@ pub struct StepTime {
     pub name: String,
     /// What the step does, and by which algorithm.
     pub kind: String,
-    /// Multiply-adds.
+    /// Multiply-adds of the definition.
     pub multiply_adds: u64,
+    /// What the step takes by the algorithm that was chosen.
+    pub cost: Cost,
     /// Wall time.
     pub time: Duration,
+}
+
+/// What an algorithm takes at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Multiply-adds, those of transforms included.
+    pub multiply_adds: u64,
+    /// Bytes read and written: values, filters as they are packed, sums that wait in memory.
+    pub bytes: u64,
+}
+
+impl Step {
+    pub(crate) fn cost(&self, plan: &Plan, packed: &[AlignedBuffer]) -> Cost {
+        let floats_of = |value: &ValueId| plan.slot(*value).layout.pixels() * plan.slot(*value).layout.c;
+        let values: usize = self.reads().iter().chain(&self.out).map(floats_of).sum();
+        let (multiply_adds, others) = match &self.action {
+            Action::Load | Action::LoadSeed => (0, values),
+            Action::Conv { kernel, filters, .. } => (kernel.multiply_adds(), packed[filters.packed].len()),
+            Action::ConvBackwardData { kernel, filters, .. } => {
+                (kernel.multiply_adds(), packed[filters.packed].len())
+            }
+            Action::ConvBackwardWeights { kernel, gradient, .. } => {
+                (kernel.multiply_adds(), gradient.len() + 2 * kernel.scratch_len())
+            }
+            _ => (self.multiply_adds as usize, 0),
+        };
+        let bytes = size_of::<f32>() * (values + others);
+        Cost { multiply_adds: multiply_adds as u64, bytes: bytes as u64 }
+    }
 }

@@ -15,7 +15,7 @@ use crate::gates::gate_factors;
 use crate::lower::Lowered;
 use crate::memory::allocate;
 use crate::plan::{Plan, PlanSummary, plan};
-use crate::profile::StepTime;
+use crate::profile::{Cost, StepTime};
 use crate::step::{Action, Run, Step, ValueId};
 use crate::threads::Threads;
 
@@ -168,9 +168,13 @@ impl Program {
                 name: step.name.clone(),
                 kind: step.kind(),
                 multiply_adds: step.multiply_adds,
+                cost: Cost::default(),
                 time: start.elapsed(),
             });
         });
+        for (step, time) in self.steps.iter().zip(&mut times) {
+            time.cost = step.cost(&self.plan, &self.packed);
+        }
         times
     }
 

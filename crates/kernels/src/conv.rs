@@ -37,5 +37,6 @@ mod winograd;
 pub use algorithm::{CONV_VARIABLE, ConvAlgorithm, UnknownAlgorithm};
 pub use backward_data::ConvBackwardData;
 pub use backward_weights::ConvBackwardWeights;
+pub use choose::Pass;
 pub use forward::ConvForward;
 pub use gemm::Epilogue;

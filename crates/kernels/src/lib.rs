@@ -27,6 +27,7 @@ pub mod random;
 pub mod rearrange;
 mod sgd;
 mod sweep;
+pub mod trial;
 
 pub use conv_shape::ConvShape;
 pub use isa::Isa;

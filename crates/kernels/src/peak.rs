@@ -15,6 +15,41 @@ const REPEATS: usize = 8;
 const SPAN: Duration = Duration::from_millis(10);
 /// Floats that all threads together read: more than caches hold.
 const BANDWIDTH_FLOATS: usize = 64 << 20;
+/// Fewest floats worth copying in a call.
+const LEAST_FLOATS: usize = 4096;
+
+/// What bounds any program on the threads that measured it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Peak of `f32` arithmetic, in floating-point operations per second.
+    pub flops: f64,
+    /// Bytes read and written per second; infinite where it could not be measured.
+    pub bandwidth: f64,
+}
+
+impl Limits {
+    /// The limits of a program that works on `bytes` of memory, on all threads of the current rayon pool.
+    pub fn measure(isa: Isa, bytes: usize) -> Self {
+        Self { flops: peak_flops(isa), bandwidth: copy_bandwidth(bytes).unwrap_or(f64::INFINITY) }
+    }
+
+    /// Seconds that `multiply_adds` take at the peak, or `bytes` at the bandwidth: the larger of both. Data that
+    /// the step before has left in a cache may go faster.
+    pub fn least_seconds(&self, multiply_adds: u64, bytes: u64) -> f64 {
+        let [arithmetic, memory] = self.bounds(multiply_adds, bytes);
+        arithmetic.max(memory)
+    }
+
+    /// Whether the bytes take longer than the multiply-adds.
+    pub fn is_bound_by_memory(&self, multiply_adds: u64, bytes: u64) -> bool {
+        let [arithmetic, memory] = self.bounds(multiply_adds, bytes);
+        memory > arithmetic
+    }
+
+    fn bounds(&self, multiply_adds: u64, bytes: u64) -> [f64; 2] {
+        [2.0 * multiply_adds as f64 / self.flops, bytes as f64 / self.bandwidth]
+    }
+}
 
 /// Peak of `f32` arithmetic, in floating-point operations per second: the best of several runs of a loop of
 /// independent multiply-adds, two operations each, on all threads of the current rayon pool together.
@@ -75,6 +110,30 @@ pub fn memory_bandwidth(isa: Isa) -> Option<f64> {
     Some(best)
 }
 
+/// Bandwidth of copying, in bytes read and written per second, over `bytes` of memory that all threads of the
+/// current rayon pool share: what caches hold is fast, and what they do not is as fast as memory. `None` where the
+/// memory is not to be had.
+pub fn copy_bandwidth(bytes: usize) -> Option<f64> {
+    let len = bytes / (2 * size_of::<f32>() * rayon::current_num_threads());
+    rayon::broadcast(|_| thread_copies(len.max(LEAST_FLOATS))).into_iter().sum()
+}
+
+/// Bytes per second that this thread reads and writes in copying `len` floats again and again.
+fn thread_copies(len: usize) -> Option<f64> {
+    let [mut from, mut to] = [Vec::new(), Vec::new()];
+    for floats in [&mut from, &mut to] {
+        floats.try_reserve_exact(len).ok()?;
+        // Fresh zero pages may all be the same page: only written ones are memory.
+        floats.resize(len, 1.0f32);
+    }
+    let (start, mut rounds) = (Instant::now(), 0);
+    while start.elapsed() < SPAN * REPEATS as u32 {
+        black_box(&mut to).copy_from_slice(black_box(&from));
+        rounds += 1;
+    }
+    Some((rounds * 2 * len * size_of::<f32>()) as f64 / start.elapsed().as_secs_f64())
+}
+
 struct Read<'a> {
     floats: &'a [f32],
 }
@@ -97,6 +156,21 @@ impl Kernel for Read<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_larger_bound_counts() {
+        let limits = Limits { flops: 100.0, bandwidth: 10.0 };
+        for (bytes, seconds) in [(10, 2.0), (40, 4.0)] {
+            assert!((limits.least_seconds(100, bytes) - seconds).abs() < 1e-12, "{bytes}");
+        }
+        assert!(!limits.is_bound_by_memory(100, 10) && limits.is_bound_by_memory(100, 40));
+    }
+
+    #[test]
+    fn what_the_caches_hold_is_copied_faster() {
+        let [small, large] = [64 << 10, 256 << 20].map(|bytes| copy_bandwidth(bytes).unwrap());
+        assert!(small > large && large > 1e8, "{small} {large}");
+    }
 
     #[test]
     fn vectors_are_not_slower_than_plain_code() {

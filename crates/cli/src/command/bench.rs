@@ -1,12 +1,14 @@
-//! `residuum bench`: how fast a network runs on this machine, and where the time goes.
+//! `residuum bench`: how fast a network runs on this machine, where the time goes, and what limits it.
 
+mod kernels;
 mod layers;
 mod work;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use residuum::engine::{Engine, InputShape, PlanSummary, peak};
+use residuum::engine::peak::Limits;
+use residuum::engine::{Engine, InputShape, PlanSummary, StepTime};
 use residuum::formats::disk;
 use residuum::models;
 use serde::Serialize;
@@ -26,11 +28,18 @@ const FEWEST: usize = 5;
 /// With --train, dropout and stochastic depth draw anew in every step, as in training: what dropped layers save is the
 /// mean time of a step beside that of the network without, as in
 /// `residuum bench sd_resnet110 --train -b 128` and `residuum bench cifar_resnet110 --train -b 128`.
+///
+/// The limit is the least time by the algorithms that were chosen: for each step the longer of its multiply-adds at
+/// the machine's peak, transforms included, and its bytes at the speed of copying as much memory as the network
+/// works on. What the step before left in a cache may be read faster than that.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Name of the network
-    #[arg(value_name = "MODEL-NAME")]
-    model: String,
+    #[arg(value_name = "MODEL-NAME", required = true)]
+    model: Option<String>,
     /// Images in a batch
     #[arg(long, short, value_name = "N", default_value = "1", value_parser = batch_size)]
     batch_size: usize,
@@ -42,7 +51,7 @@ pub(crate) struct Args {
     classes: Option<usize>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Print every step: time, GFLOP/s, share of the machine's peak
+    /// Print every step: time, GFLOP/s, share of the machine's peak and of the limit
     #[arg(long)]
     layers: bool,
     /// Measure a training step: forward, backward, update
@@ -56,6 +65,11 @@ pub(crate) struct Args {
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Kernels(kernels::Args),
+}
+
 fn side(text: &str) -> Result<usize, String> {
     positive(text, 65_535)
 }
@@ -66,8 +80,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitStatus> {
+    if let Some(Command::Kernels(args)) = args.command {
+        return kernels::run(args);
+    }
     let engine = args.engine.engine()?;
-    let model = models::build(&args.model, args.classes)?;
+    let model = models::build(args.model.as_deref().unwrap_or_default(), args.classes)?;
     let side = args.size.unwrap_or(model.family.input_size());
     let shape = InputShape { n: args.batch_size, h: side, w: side };
     if let Some(warning) = models::small_image_warning(&model, side) {
@@ -75,21 +92,9 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     }
     let mut work = Work::new(&engine, &model, shape, args.train)?;
     let times = measure(&mut work, args.seconds);
-    let peak_flops = engine.threads().run(|| peak::peak_flops(engine.isa()));
-    let steps = work.profile();
-    let multiply_adds = steps.iter().map(|step| step.multiply_adds).sum();
-    let layers = args.layers.then(|| steps.iter().map(|step| Layer::new(step, peak_flops)).collect());
-    let report = Report::new(
-        &engine,
-        &model.name,
-        &args,
-        side,
-        &times,
-        multiply_adds,
-        peak_flops,
-        work.summary(),
-        layers,
-    );
+    let (steps, summary) = (work.profile(), work.summary());
+    let limits = engine.threads().run(|| Limits::measure(engine.isa(), summary.peak_bytes()));
+    let report = Report::new(&engine, &model.name, &args, side, &times, &steps, limits, summary);
     if args.json {
         output::json("bench", report)?;
     } else {
@@ -129,6 +134,9 @@ struct Report {
     gflops: f64,
     peak_gflops: f64,
     peak_share: f64,
+    copy_gbytes_per_second: Option<f64>,
+    limit_ms: f64,
+    limit_share: f64,
     planned_bytes: u64,
     unshared_activations_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,12 +152,14 @@ impl Report {
         args: &Args,
         size: usize,
         times: &[f64],
-        multiply_adds: u64,
-        peak_flops: f64,
+        steps: &[StepTime],
+        limits: Limits,
         summary: PlanSummary,
-        layers: Option<Vec<Layer>>,
     ) -> Self {
         let (median, min) = (times[times.len() / 2], times[0]);
+        let multiply_adds = steps.iter().map(|step| step.multiply_adds).sum();
+        let least = |step: &StepTime| limits.least_seconds(step.cost.multiply_adds, step.cost.bytes);
+        let limit_ms = 1000.0 * steps.iter().map(least).sum::<f64>();
         let flops = 2.0 * multiply_adds as f64 / (median / 1000.0);
         Self {
             model: model.to_owned(),
@@ -165,12 +175,15 @@ impl Report {
             images_per_second: args.batch_size as f64 / (median / 1000.0),
             multiply_adds,
             gflops: flops / 1e9,
-            peak_gflops: peak_flops / 1e9,
-            peak_share: flops / peak_flops,
+            peak_gflops: limits.flops / 1e9,
+            peak_share: flops / limits.flops,
+            copy_gbytes_per_second: limits.bandwidth.is_finite().then_some(limits.bandwidth / 1e9),
+            limit_ms,
+            limit_share: limit_ms / median,
             planned_bytes: summary.peak_bytes() as u64,
             unshared_activations_bytes: summary.unshared_bytes as u64,
             resident_peak_bytes: resident_peak_bytes(),
-            layers,
+            layers: args.layers.then(|| steps.iter().map(|step| Layer::new(step, &limits)).collect()),
         }
     }
 
@@ -187,6 +200,10 @@ impl Report {
         facts.pair("work", format!("{} multiply-adds", output::grouped(self.multiply_adds)));
         let share = format!("{:.1} % of the peak of {:.1}", 100.0 * self.peak_share, self.peak_gflops);
         facts.pair("rate", format!("{:.1} GFLOP/s, {share}", self.gflops));
+        let memory =
+            self.copy_gbytes_per_second.map_or_else(String::new, |rate| format!(" and {rate:.1} GB/s"));
+        let reached = format!("{:.1} % of it reached", 100.0 * self.limit_share);
+        facts.pair("limit", format!("{:.3} ms at that peak{memory}, {reached}", self.limit_ms));
         facts.pair("planned memory", output::mib(self.planned_bytes));
         if let Some(bytes) = self.resident_peak_bytes {
             facts.pair("peak of the process", output::mib(bytes));

@@ -25,6 +25,8 @@ const VARIABLES: [(&str, &str); 2] = [
     ("RESIDUUM_ISA", "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is"),
 ];
 
+/// Memory that is copied, read and written: more than caches hold.
+const COPIED_BYTES: usize = 256 << 20;
 /// Longest file of the system that is read.
 const MAX_SYSTEM_FILE: usize = 4 << 20;
 
@@ -49,6 +51,7 @@ struct Report {
     peak_gflops_one_thread: f64,
     peak_gflops: f64,
     read_gbytes_per_second: Option<f64>,
+    copy_gbytes_per_second: Option<f64>,
     memory_bytes: Option<u64>,
     memory_available_bytes: Option<u64>,
     variables: Vec<Variable>,
@@ -85,6 +88,10 @@ impl Report {
                 .threads()
                 .run(|| peak::memory_bandwidth(isa))
                 .map(|rate| rate / 1e9),
+            copy_gbytes_per_second: engine
+                .threads()
+                .run(|| peak::copy_bandwidth(COPIED_BYTES))
+                .map(|rate| rate / 1e9),
             memory_bytes: kib("MemTotal").map(|kib| kib * 1024),
             memory_available_bytes: kib("MemAvailable").map(|kib| kib * 1024),
             variables: variables.collect(),
@@ -101,8 +108,11 @@ impl Report {
         facts.pair("threads", self.threads.to_string());
         let one = self.peak_gflops_one_thread;
         facts.pair("peak", format!("{one:.1} GFLOP/s on one thread, {:.1} on all", self.peak_gflops));
-        let rate = self.read_gbytes_per_second.map(|rate| format!("{rate:.1} GB/s"));
-        facts.pair("reading memory", rate.unwrap_or_else(unknown));
+        let rates = [("reading", self.read_gbytes_per_second), ("copying", self.copy_gbytes_per_second)];
+        for (what, rate) in rates {
+            let rate = rate.map(|rate| format!("{rate:.1} GB/s"));
+            facts.pair(&format!("{what} memory"), rate.unwrap_or_else(unknown));
+        }
         facts.pair("memory", self.memory_bytes.map_or_else(unknown, output::mib));
         facts.pair("memory available", self.memory_available_bytes.map_or_else(unknown, output::mib));
         for variable in &self.variables {

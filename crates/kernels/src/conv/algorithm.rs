@@ -25,6 +25,9 @@ pub struct UnknownAlgorithm {
 }
 
 impl ConvAlgorithm {
+    /// Those that leave no choice.
+    pub const FORCED: [Self; 2] = [Self::Direct, Self::Winograd];
+
     /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].
     ///
     /// # Errors

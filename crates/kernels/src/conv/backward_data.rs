@@ -78,6 +78,11 @@ impl ConvBackwardData {
         self.way.run(dy, packed, epilogue, dx);
     }
 
+    /// Multiply-adds of the algorithm, its transforms included; an addition counts as one.
+    pub fn multiply_adds(&self) -> usize {
+        self.way.multiply_adds(self.shape.macs())
+    }
+
     /// How the gradient is computed, for a profile.
     pub fn algorithm(&self) -> &'static str {
         self.way.name()

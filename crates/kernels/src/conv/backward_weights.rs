@@ -127,6 +127,14 @@ impl ConvBackwardWeights {
         }
     }
 
+    /// Multiply-adds of the algorithm, its transforms included; an addition counts as one.
+    pub fn multiply_adds(&self) -> usize {
+        match &self.way {
+            Way::Direct(_) => self.shape.macs(),
+            Way::Winograd(winograd) => winograd.multiply_adds(),
+        }
+    }
+
     /// How the gradient is computed, for a profile.
     pub fn algorithm(&self) -> &'static str {
         match &self.way {

@@ -2,6 +2,8 @@
 //!
 //! Decisions depend on shapes and the instruction set, never on the number of threads.
 
+use std::fmt;
+
 use super::algorithm::ConvAlgorithm;
 use super::winograd::{self, FREQUENCIES};
 use crate::conv_shape::ConvShape;
@@ -41,10 +43,28 @@ const WINOGRAD_SUMS: usize = 3 << 20;
 
 /// The passes of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
+pub enum Pass {
+    /// The convolution.
     Forward,
+    /// The gradient of its input.
     BackwardData,
+    /// The gradient of its weights.
     BackwardWeights,
+}
+
+impl Pass {
+    /// All passes.
+    pub const ALL: [Self; 3] = [Self::Forward, Self::BackwardData, Self::BackwardWeights];
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Forward => "forward",
+            Self::BackwardData => "backward data",
+            Self::BackwardWeights => "backward weights",
+        })
+    }
 }
 
 /// Whether a pass is computed by Winograd's minimal filtering.

@@ -89,6 +89,11 @@ impl ConvForward {
         self.way.run(x, packed, epilogue, out);
     }
 
+    /// Multiply-adds of the algorithm, its transforms included; an addition counts as one.
+    pub fn multiply_adds(&self) -> usize {
+        self.way.multiply_adds(self.shape.macs())
+    }
+
     /// How the convolution is computed, for a profile.
     pub fn algorithm(&self) -> &'static str {
         self.way.name()

@@ -62,6 +62,14 @@ impl Way {
         }
     }
 
+    /// Multiply-adds that the way takes for a convolution of `macs`.
+    pub(super) fn multiply_adds(&self, macs: usize) -> usize {
+        match self {
+            Self::Direct(..) => macs,
+            Self::Winograd(winograd) => winograd.multiply_adds(),
+        }
+    }
+
     /// How a profile calls it.
     pub(super) fn name(&self) -> &'static str {
         match self {

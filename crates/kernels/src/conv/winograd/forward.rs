@@ -12,7 +12,7 @@
 use super::filter::Packing;
 use super::frequency_stride;
 use super::tiling::{Block, FREQUENCIES, Tiling};
-use super::transform::{OUTPUTS, POINTS, TransformOutput, TransformTile};
+use super::transform::{INPUT_STEPS, OUTPUT_STEPS, OUTPUTS, POINTS, TransformOutput, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradSplit};
 use crate::conv::gemm::{Epilogue, Product, tiles};
 use crate::conv::tasks;
@@ -86,6 +86,13 @@ impl Winograd {
     /// Floats that the transformed filters take.
     pub(in crate::conv) fn packed_len(&self) -> usize {
         self.packing.len()
+    }
+
+    /// Multiply-adds of the products and of the transforms; every part of the columns transforms its inputs anew.
+    pub(in crate::conv) fn multiply_adds(&self) -> usize {
+        let Packing { channels, columns, .. } = self.packing;
+        let inputs = INPUT_STEPS * channels * self.split.column_parts;
+        self.tiling.products() * channels * columns + self.tiling.len() * (inputs + OUTPUT_STEPS * columns)
     }
 
     /// Transforms the filters.

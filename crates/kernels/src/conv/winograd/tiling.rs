@@ -67,6 +67,15 @@ impl Tiling {
         self.grid.n * self.rows * self.columns
     }
 
+    /// Products of all tiles for one channel of input and of output. Along each axis, a tile has one for every
+    /// point, without infinity where it is clipped.
+    pub(super) fn products(&self) -> usize {
+        let along = |size: usize, tiles: usize| -> usize {
+            (0..tiles).map(|i| POINTS - usize::from(even(size, tiles, i).len() < OUTPUTS)).sum()
+        };
+        self.grid.n * along(self.grid.h, self.rows) * along(self.grid.w, self.columns)
+    }
+
     fn tile(&self, index: usize) -> Tile {
         let (image, index) = (index / (self.rows * self.columns), index % (self.rows * self.columns));
         let y = even(self.grid.h, self.rows, index / self.columns);
@@ -150,6 +159,8 @@ mod tests {
         for (h, w) in [(14, 14), (7, 8), (8, 7), (3, 5), (8, 8)] {
             let tiling = Tiling::new(Grid { n: 1, h, w });
             let block = tiling.block(0..tiling.len());
+            let products: usize = (0..FREQUENCIES).map(|frequency| block.wanting(frequency).len()).sum();
+            assert_eq!(tiling.products(), products, "{h}x{w}");
             for frequency in 0..FREQUENCIES {
                 let wanting = block.wanting(frequency);
                 for (index, tile) in block.tiles().iter().enumerate() {

@@ -14,6 +14,15 @@ pub(super) const OUTPUTS: usize = 4;
 /// Lanes of the widest vectors.
 const MOST_LANES: usize = 16;
 
+/// Additions and multiply-adds of a transform for one channel: those along one axis, as often as it is done.
+pub(super) const INPUT_STEPS: usize = 12 * (POINTS + POINTS);
+/// The same of an output.
+pub(super) const OUTPUT_STEPS: usize = 12 * (POINTS + OUTPUTS);
+/// The same of a gradient of outputs.
+pub(super) const GRADIENT_STEPS: usize = 8 * (OUTPUTS + POINTS);
+/// The same of the gradients of nine taps.
+pub(super) const TAPS_STEPS: usize = 11 * (POINTS + 3);
+
 /// A transform along one axis.
 pub(super) trait Axis<const FROM: usize, const TO: usize> {
     fn along<S: Simd>(simd: S, values: [S::V; FROM]) -> [S::V; TO];

@@ -15,7 +15,7 @@
 
 use super::frequency_stride;
 use super::tiling::{Block, FREQUENCIES, Tiling};
-use super::transform::{OUTPUTS, POINTS, Taps, TransformTile};
+use super::transform::{GRADIENT_STEPS, INPUT_STEPS, OUTPUTS, POINTS, TAPS_STEPS, Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
 use crate::conv::outer::{Corner, Operands, Run, call_outer_tile};
@@ -83,6 +83,15 @@ impl WinogradWeights {
     pub(in crate::conv) fn scratch_len(&self) -> usize {
         let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
         if parts == 1 { 0 } else { parts * in_blocks * out_blocks * self.sums().len }
+    }
+
+    /// Multiply-adds of the products and of the transforms; every block transforms its operands anew.
+    pub(in crate::conv) fn multiply_adds(&self) -> usize {
+        let Self { channels, columns, cut, .. } = self;
+        let inputs = INPUT_STEPS * channels * cut.out_blocks;
+        let gradients = GRADIENT_STEPS * columns * cut.in_blocks;
+        let sums = self.tiling.products() + TAPS_STEPS + FREQUENCIES * (cut.parts - 1);
+        sums * channels * columns + self.tiling.len() * (inputs + gradients)
     }
 
     /// The input channels of a block: whole vectors, but for the last.

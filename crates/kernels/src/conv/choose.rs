@@ -15,8 +15,12 @@ pub(super) const MAX_ROWS: usize = 240;
 const MIN_ROWS: usize = 48;
 /// Tasks that a layer should have at least, so that many cores find work.
 const TASKS: usize = 24;
-/// Multiply-adds below which a task costs less than handing it over.
+/// Multiply-adds that make a task of good size.
 const TASK_MACS: usize = 2_000_000;
+/// Multiply-adds below which a task costs less than handing it over.
+const LEAST_MACS: usize = 300_000;
+/// Tasks that are enough for a small layer; it may be cut as finely as [`LEAST_MACS`] allow to have them.
+const FEW_TASKS: usize = 4;
 /// Most pixels that a tile of the gradient of the weights sums in one go.
 pub(super) const MAX_PIXELS: usize = 256;
 /// Most rows and columns of a block of the gradient of the weights.
@@ -32,6 +36,8 @@ const WINOGRAD_TILES: usize = 8;
 const WINOGRAD_OUTER_TILES: usize = 16;
 /// Most tiles of a block.
 pub(super) const WINOGRAD_BLOCK: usize = 32;
+/// Fewest tiles of a block where that gives more tasks.
+const WINOGRAD_LEAST_BLOCK: usize = 8;
 /// Output channels that a block is multiplied by before the next transform.
 const WINOGRAD_COLUMNS: usize = 128;
 /// Tasks that a layer by Winograd should have at least. Each transforms its inputs anew.
@@ -98,11 +104,16 @@ pub(super) struct WinogradSplit {
     pub(super) column_parts: usize,
 }
 
-/// Cuts tiles into even blocks, and output channels only where that gives few tasks.
-pub(super) fn winograd_split(tiles: usize, column_blocks: usize) -> WinogradSplit {
+/// Cuts tiles into even blocks, and output channels only where that gives few tasks. Where both give few, blocks are
+/// smaller, though every block reads all filters.
+pub(super) fn winograd_split(tiles: usize, column_blocks: usize, macs: usize) -> WinogradSplit {
     let least = tiles.div_ceil(WINOGRAD_BLOCK).max(1);
-    let tile_blocks = if least > 4 { least.next_multiple_of(4) } else { least };
+    let mut tile_blocks = if least > 4 { least.next_multiple_of(4) } else { least };
     let column_parts = WINOGRAD_TASKS.div_ceil(tile_blocks).min(column_blocks).max(1);
+    if column_parts == 1 {
+        let wanted = (macs / LEAST_MACS).min(FEW_TASKS).min(tiles / WINOGRAD_LEAST_BLOCK);
+        tile_blocks = tile_blocks.max(wanted);
+    }
     WinogradSplit { tile_blocks, column_parts }
 }
 
@@ -188,18 +199,24 @@ pub(super) struct Split {
     pub(super) min_tasks: usize,
 }
 
-/// Cuts rows first, down to [`MIN_ROWS`], then panels.
+/// Cuts rows first, down to [`MIN_ROWS`], then panels, then rows again where that is not enough.
 pub(super) fn split(rows: usize, panels: usize, macs: usize) -> Split {
-    let wanted = (macs / TASK_MACS).clamp(1, TASKS);
-    let row_blocks = rows.div_ceil(MAX_ROWS).max(wanted.min(rows / MIN_ROWS)).max(1);
+    let few = (macs / LEAST_MACS).min(FEW_TASKS);
+    let wanted = (macs / TASK_MACS).max(few).clamp(1, TASKS);
+    let mut row_blocks = rows.div_ceil(MAX_ROWS).max(wanted.min(rows / MIN_ROWS)).max(1);
     let panel_blocks = wanted.div_ceil(row_blocks).clamp(1, panels.max(1));
+    if row_blocks * panel_blocks < few {
+        row_blocks = row_blocks.max(few.div_ceil(panel_blocks).min(2 * rows / MIN_ROWS));
+    }
     Split { row_blocks, panel_blocks, min_tasks: min_tasks(macs, row_blocks * panel_blocks) }
 }
 
-/// How many of `tasks` equal tasks are worth handing over together, where all make `macs` multiply-adds.
+/// How many of `tasks` equal tasks, which make `macs` multiply-adds together, one thread should take at least: what
+/// is worth handing over, and more where a few threads still find work.
 pub(super) fn min_tasks(macs: usize, tasks: usize) -> usize {
     let macs_per_task = (macs / tasks.max(1)).max(1);
-    (TASK_MACS / macs_per_task).max(1)
+    let good = (TASK_MACS / macs_per_task).min(tasks / FEW_TASKS);
+    good.max(LEAST_MACS / macs_per_task).max(1)
 }
 
 /// How the gradient of the weights is computed and cut.

@@ -59,8 +59,8 @@ impl Winograd {
         let block_panels = choose::winograd_block(columns, panel_columns);
         let packing = Packing { channels, columns, strides, taps, panel_columns, block_panels };
         let tiling = Tiling::new(product.phase.grid(dst));
-        let split = choose::winograd_split(tiling.len(), packing.blocks());
         let macs = FREQUENCIES * tiling.len() * channels * columns;
+        let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
         let most_tiles = tiling.len().div_ceil(split.tile_blocks);
         let v_row = channels.next_multiple_of(isa.lanes());
         let m_row = block_panels.min(packing.panels()) * panel_columns;

@@ -105,7 +105,7 @@ fn layers(args: &Args) -> Result<Vec<ConvLayers>> {
     Ok(conv_layers(&model.graph, InputShape { n, h: side, w: side })?)
 }
 
-fn measure(engine: &Engine, layer: ConvLayers, span: Duration) -> Result<Shape> {
+fn measure(engine: &Engine, layer: ConvLayers, span: Duration) -> Result<Measured> {
     let ConvLayers { shape, names } = layer;
     let (isa, threads) = (engine.isa(), engine.threads());
     let Ok(trials) = threads.run(|| conv_trials(isa, &shape, span)) else {
@@ -114,19 +114,19 @@ fn measure(engine: &Engine, layer: ConvLayers, span: Duration) -> Result<Shape> 
     let working_set = trials.iter().map(|trial| trial.bytes).max().unwrap_or(0);
     let limits = threads.run(|| Limits::measure(isa, working_set));
     let kernels = trials.iter().map(|trial| Kernel::new(trial, &shape, &limits)).collect();
-    Ok(Shape { shape: describe(&shape), multiply_adds: shape.macs() as u64, layers: names, kernels })
+    Ok(Measured { shape: describe(&shape), multiply_adds: shape.macs() as u64, layers: names, kernels })
 }
 
 #[derive(Serialize)]
 struct Report {
     threads: usize,
     isa: &'static str,
-    shapes: Vec<Shape>,
+    shapes: Vec<Measured>,
 }
 
 /// A shape and its kernels.
 #[derive(Serialize)]
-struct Shape {
+struct Measured {
     shape: String,
     multiply_adds: u64,
     layers: Vec<String>,

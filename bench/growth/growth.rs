@@ -28,10 +28,13 @@ struct Growth<'a> {
     label: &'a str,
     values: &'a [usize],
     /// Name in the legend, and what is run.
-    cases: &'a [(&'a str, fn(usize) -> Case)],
+    cases: &'a [(&'a str, CaseOf)],
     /// The power by which the work grows.
     power: i32,
 }
+
+/// What is run for a value.
+type CaseOf = fn(usize) -> Case;
 
 struct Case {
     network: String,
@@ -104,15 +107,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn write(folder: &str, name: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
-    Ok(disk::write_atomic(&Path::new(folder).join(name), |writer| writer.write_all(bytes))?)
+    Ok(disk::write_atomic(Path::new(folder).join(name), |writer| writer.write_all(bytes))?)
 }
 
 /// Value and median time in milliseconds of each case.
-fn points(
-    growth: &Growth<'_>,
-    case: fn(usize) -> Case,
-    threads: usize,
-) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
+fn points(growth: &Growth<'_>, case: CaseOf, threads: usize) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
     let engine = Engine::new(&EngineOptions { threads: Some(threads), ..EngineOptions::default() })?;
     let point = |&value: &usize| {
         let case = case(value);

@@ -31,7 +31,8 @@ fn step(layer: &Layer, x: &[Tensor<4>], weights: &HashMap<String, Weight>) -> Re
         Some(Weight::Vector(vector)) => Some(vector.clone()),
         _ => None,
     };
-    let channels = |i| vector(i).map(|v| v.reshape([1, -1, 1, 1])).ok_or_else(|| anyhow!("expected a vector"));
+    let channels =
+        |i| vector(i).map(|v| v.reshape([1, -1, 1, 1])).ok_or_else(|| anyhow!("expected a vector"));
     let Layer { kernel, stride, padding, channels: [before, after], .. } = *layer;
     let input = x[0].clone();
     Ok(match (layer.op.as_str(), layer.weights.first().map(|name| &weights[name])) {
@@ -68,7 +69,8 @@ fn main() -> Result<()> {
     let network = Layers::load(&task.folder)?;
     let weights = network.weights.iter().map(|(name, values)| (name.clone(), Weight::new(values, &device)));
     let weights: HashMap<String, Weight> = weights.collect();
-    let images: Tensor<4> = Tensor::from_data(TensorData::new(task.images.clone(), task.shape.to_vec()), &device);
+    let images: Tensor<4> =
+        Tensor::from_data(TensorData::new(task.images.clone(), task.shape.to_vec()), &device);
     task.serve(|| {
         let answer = network.run(images.clone(), |layer, x| step(layer, x, &weights))?;
         answer.into_data().into_vec::<f32>().map_err(|error| anyhow!("{error:?}"))

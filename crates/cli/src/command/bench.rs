@@ -5,7 +5,9 @@ mod work;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use residuum::classify::{Loaded, numbers};
+use residuum::data::Preprocess;
 use residuum::engine::{Engine, InputShape, PlanSummary, peak};
 use residuum::formats::disk;
 use residuum::models;
@@ -13,7 +15,7 @@ use serde::Serialize;
 
 use self::layers::Layer;
 use self::work::Work;
-use super::{EngineArgs, batch_size, positive};
+use super::{EngineArgs, batch_size, load, positive};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table};
 
@@ -21,15 +23,15 @@ use crate::output::{self, Table};
 const WARM_UP: usize = 2;
 const FEWEST: usize = 5;
 
-/// Measure the speed of a network with initialised weights and made-up images
+/// Measure the speed of a network on made-up images, by its name (with initialised weights) or from a model file
 ///
 /// With --train, dropout and stochastic depth draw anew in every step, as in training: what dropped layers save is the
 /// mean time of a step beside that of the network without, as in
 /// `residuum bench sd_resnet110 --train -b 128` and `residuum bench cifar_resnet110 --train -b 128`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Name of the network
-    #[arg(value_name = "MODEL-NAME")]
+    /// Name of the network, or a run folder or model file
+    #[arg(value_name = "MODEL")]
     model: String,
     /// Images in a batch
     #[arg(long, short, value_name = "N", default_value = "1", value_parser = batch_size)]
@@ -67,13 +69,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     let engine = args.engine.engine()?;
-    let model = models::build(&args.model, args.classes)?;
-    let side = args.size.unwrap_or(model.family.input_size());
+    let loaded = network(&args)?;
+    let model = &loaded.model;
+    let side = args.size.unwrap_or(loaded.info.preprocess.crop);
     let shape = InputShape { n: args.batch_size, h: side, w: side };
-    if let Some(warning) = models::small_image_warning(&model, side) {
+    if let Some(warning) = models::small_image_warning(model, side) {
         output::note(&warning);
     }
-    let mut work = Work::new(&engine, &model, shape, args.train)?;
+    let mut work = Work::new(&engine, &loaded, shape, args.train)?;
     let times = measure(&mut work, args.seconds);
     let peak_flops = engine.threads().run(|| peak::peak_flops(engine.isa()));
     let steps = work.profile();
@@ -96,6 +99,22 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
         output::data(&report.text())?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// The network of a file, or a registered one with start values.
+fn network(args: &Args) -> Result<Loaded> {
+    if disk::exists(&args.model) {
+        if args.classes.is_some() {
+            bail!("--classes: a model file has its own; leave it out");
+        }
+        return load(&args.model, None);
+    }
+    let model = models::build(&args.model, args.classes)?;
+    let weights = models::initialise(&model.graph, 0);
+    let side = model.family.input_size();
+    let preprocess = Preprocess { crop: side, ..Preprocess::imagenet() };
+    let names = numbers(model.graph.output_features());
+    Ok(Loaded { notes: Vec::new(), ..Loaded::new(model, weights, names, preprocess) })
 }
 
 /// Times of single runs in milliseconds, sorted.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use residuum_data::{DataError, Limits, RgbImage, decode};
 use residuum_engine::{Engine, EngineError, Inference, InputShape};
 use residuum_formats::disk;
-use residuum_graph::{Graph, GraphError, Op, Weights};
+use residuum_graph::{Graph, GraphError, Op, Quantization, Weights};
 use residuum_tensor::Tensor;
 
 use crate::error::{ClassifyError, Result};
@@ -160,14 +160,15 @@ impl Classifier {
 
     fn compile(&mut self, form: Form, shape: InputShape) -> Result<Inference> {
         let engine = self.engine.clone();
-        let program = match form {
-            Form::Whole => engine.inference(&self.loaded.model.graph, &self.loaded.weights, shape, &[]),
+        let quantization = self.loaded.info.quantization.clone();
+        match form {
+            Form::Whole => self.loaded.compile(&engine, shape, &[]),
             Form::Windows => {
                 let (graph, weights) = self.windows()?;
-                engine.inference(graph, weights, shape, &[scores_of(graph)])
+                let scores = [scores_of(graph)];
+                Ok(compile(&engine, graph, weights, quantization.as_ref(), shape, &scores)?)
             }
-        };
-        Ok(program?)
+        }
     }
 
     /// The map of scores after the last run of [`Form::Windows`] at a size: `[n, classes, h, w]`, or
@@ -200,6 +201,31 @@ impl Classifier {
             self.windows = Some(rewritten.map_err(EngineError::from)?);
         }
         Ok(self.windows.as_ref().expect("it was made if it was missing"))
+    }
+}
+
+impl Loaded {
+    /// Compiles the network, in bytes if that is what it is in.
+    ///
+    /// # Errors
+    /// As [`Engine::inference`].
+    pub fn compile(&self, engine: &Engine, shape: InputShape, taps: &[String]) -> Result<Inference> {
+        let quantization = self.info.quantization.as_ref();
+        Ok(compile(engine, &self.model.graph, &self.weights, quantization, shape, taps)?)
+    }
+}
+
+fn compile(
+    engine: &Engine,
+    graph: &Graph,
+    weights: &Weights,
+    quantization: Option<&Quantization>,
+    shape: InputShape,
+    taps: &[String],
+) -> std::result::Result<Inference, EngineError> {
+    match quantization {
+        Some(quantization) => engine.quantized_inference(graph, weights, quantization, shape, taps),
+        None => engine.inference(graph, weights, shape, taps),
     }
 }
 

@@ -81,6 +81,29 @@ impl Loaded {
         Self { path: model.name.clone().into(), model, weights, info, notes: Vec::new() }
     }
 
+    /// Refuses a network in bytes, which only answers, for `purpose`, such as `training`.
+    ///
+    /// # Errors
+    /// When the network is in bytes.
+    pub fn require_floats(&self, purpose: &str) -> Result<()> {
+        if self.info.quantization.is_none() {
+            return Ok(());
+        }
+        let problem = format!(
+            "holds a quantised network (int8), which only answers; {purpose} needs the one that it was made from"
+        );
+        Err(ClassifyError::file(&self.path, problem))
+    }
+
+    /// Bytes of all tensors of the model file.
+    ///
+    /// # Errors
+    /// As [`ModelFile::to_tensors`].
+    pub fn tensor_bytes(&self) -> Result<u64> {
+        let file = ModelFile { weights: self.weights.clone(), info: self.info.clone() };
+        Ok(file.to_tensors()?.iter().map(|(_, raw)| raw.data().len() as u64).sum())
+    }
+
     /// Writes the model file.
     ///
     /// # Errors
@@ -146,6 +169,11 @@ fn ours(path: PathBuf, named: &NamedTensors, options: &LoadOptions<'_>) -> Resul
         && find(asked)?.name != model.name
     {
         let problem = format!("the file holds `{}`, not `{asked}`; leave out --model", model.name);
+        return Err(ClassifyError::file(&path, problem));
+    }
+    if info.quantization.is_some() && options.head != Head::Keep {
+        let problem =
+            "holds a quantised network (int8), which only answers; a new last layer would have to be learned";
         return Err(ClassifyError::file(&path, problem));
     }
     match options.head {

@@ -9,6 +9,7 @@
 //! residuum.version           version of residuum that wrote the file
 //! residuum.graph               the network as JSON, where the architecture is no registered name, such as
 //!                              cifar_resnet20+folded; see `residuum_graph::Graph::to_json`
+//! residuum.quantization      the grids of a network in bytes, whose parameters are I8; see [`quantized`]
 //! residuum.recipe_sha256, residuum.data_sha256, residuum.epoch, residuum.top1      where known
 //! ```
 //! Beside the parameters there is a `….num_batches_tracked` for each batch norm, as PyTorch stores it, so
@@ -21,10 +22,12 @@ use std::str::FromStr;
 
 use residuum_data::Preprocess;
 use residuum_formats::{NamedTensors, RawTensor, safetensors};
-use residuum_graph::{Graph, Weights};
-use residuum_tensor::Tensor;
+use residuum_graph::{Graph, Quantization, Weights};
+use residuum_tensor::{DType, Tensor};
 
 use crate::error::{ClassifyError, Result};
+
+mod quantized;
 
 const COUNTER: &str = "num_batches_tracked";
 
@@ -39,6 +42,8 @@ pub struct ModelInfo {
     pub class_names: Vec<String>,
     /// How a picture is prepared.
     pub preprocess: Preprocess,
+    /// The grids of a network that is kept and answers in bytes.
+    pub quantization: Option<Quantization>,
     /// SHA-256 of the recipe it was trained by, in hexadecimal.
     pub recipe_sha256: Option<String>,
     /// SHA-256 of the data it was trained on, in hexadecimal.
@@ -59,6 +64,7 @@ impl ModelInfo {
             graph: None,
             class_names,
             preprocess,
+            quantization: None,
             recipe_sha256: None,
             data_sha256: None,
             epoch: None,
@@ -83,7 +89,16 @@ impl ModelFile {
     /// # Errors
     /// When the disk refuses, or the network cannot be stored.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        Ok(safetensors::write(path, &self.to_tensors()?)?)
+        self.save_as(path, DType::F32)
+    }
+
+    /// [`ModelFile::save`] with filters and matrices in another type of floats; vectors, among them all of batch
+    /// norm, stay what they are. Where the network is in bytes, so are they.
+    ///
+    /// # Errors
+    /// As [`ModelFile::save`]; and when a number is too large for the type.
+    pub fn save_as(&self, path: impl AsRef<Path>, dtype: DType) -> Result<()> {
+        Ok(safetensors::write(path, &self.to_tensors_as(dtype)?)?)
     }
 
     /// Reads a file that [`ModelFile::save`] wrote.
@@ -108,8 +123,23 @@ impl ModelFile {
     /// # Errors
     /// When a network without a registered name cannot be written down.
     pub fn to_tensors(&self) -> Result<NamedTensors> {
-        let mut named: NamedTensors =
-            self.weights.iter().map(|(name, tensor)| (name.clone(), RawTensor::from_f32(tensor))).collect();
+        self.to_tensors_as(DType::F32)
+    }
+
+    /// What [`ModelFile::save_as`] writes.
+    ///
+    /// # Errors
+    /// As [`ModelFile::save_as`].
+    pub fn to_tensors_as(&self, dtype: DType) -> Result<NamedTensors> {
+        let stored = |(name, tensor): (&String, &Tensor)| {
+            let dtype = if tensor.shape().len() > 1 { dtype } else { DType::F32 };
+            let raw = RawTensor::from_f32_as(tensor, dtype).map_err(|e| e.within(name))?;
+            Ok((name.clone(), raw))
+        };
+        let mut named = self.weights.iter().map(stored).collect::<Result<NamedTensors>>()?;
+        if let Some(quantization) = &self.info.quantization {
+            quantized::insert(&mut named, &self.weights, quantization);
+        }
         let counter = RawTensor::from_i64(&Tensor::from_fn([], |_| self.info.batches as i64));
         for norm in self.weights.keys().filter_map(|name| name.strip_suffix("running_mean")) {
             named.insert(format!("{norm}{COUNTER}"), counter.clone());
@@ -120,8 +150,11 @@ impl ModelFile {
 
     /// The parts of a file that was found to be ours; what is wrong otherwise.
     pub(crate) fn from_tensors(named: &NamedTensors) -> std::result::Result<Self, String> {
-        let info = ModelInfo::from_metadata(&named.metadata, batches(named))?;
-        Ok(Self { weights: weights(named).map_err(|e| e.to_string())?, info })
+        let mut info = ModelInfo::from_metadata(&named.metadata, batches(named))?;
+        let mut weights = weights(named).map_err(|e| e.to_string())?;
+        let grids = named.metadata.get(&format!("residuum.{}", quantized::KEY));
+        info.quantization = quantized::read(named, grids, &mut weights)?;
+        Ok(Self { weights, info })
     }
 }
 
@@ -156,6 +189,7 @@ impl ModelInfo {
             ("graph", graph),
             ("class_names", Some(serde_json::Value::from(self.class_names.clone()).to_string())),
             ("preprocess", Some(self.preprocess.to_json())),
+            (quantized::KEY, self.quantization.as_ref().map(quantized::to_json)),
             ("recipe_sha256", self.recipe_sha256.clone()),
             ("data_sha256", self.data_sha256.clone()),
             ("epoch", self.epoch.map(|epoch| epoch.to_string())),
@@ -183,6 +217,7 @@ impl ModelInfo {
             graph: graph.map_err(|e| format!("residuum.graph: {e}"))?,
             class_names,
             preprocess,
+            quantization: None,
             recipe_sha256: get("recipe_sha256").cloned(),
             data_sha256: get("data_sha256").cloned(),
             epoch: parse("epoch", get("epoch"))?,
@@ -205,6 +240,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use residuum_tensor::Quantizer;
+
     use super::*;
 
     fn example() -> ModelFile {
@@ -225,6 +262,73 @@ mod tests {
         let file = example();
         file.save(&path).unwrap();
         assert_eq!(ModelFile::load(&path).unwrap(), file);
+    }
+
+    /// The example in bytes, the scales powers of two so that they divide its weights into few multiples.
+    fn quantised() -> ModelFile {
+        let mut file = example();
+        let grid = Quantizer { scale: 0.1, zero_point: 3 };
+        let mut quantization =
+            Quantization { activations: [("relu".to_owned(), grid)].into(), ..Quantization::default() };
+        for (name, tensor) in file.weights.iter_mut().filter(|(_, tensor)| tensor.shape().len() > 1) {
+            let scales: Vec<f32> = (0..tensor.shape()[0]).map(|c| 0.01 + c as f32 / 1000.0).collect();
+            let per_channel = tensor.len() / scales.len();
+            for (channel, &scale) in tensor.data_mut().chunks_mut(per_channel).zip(&scales) {
+                for w in channel {
+                    *w = f32::from(residuum_graph::multiple(*w, scale)) * scale;
+                }
+            }
+            quantization.weights.insert(name.clone(), scales);
+        }
+        file.info.quantization = Some(quantization);
+        file
+    }
+
+    #[test]
+    fn a_network_in_bytes_comes_back_to_the_bit_from_a_quarter_of_the_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let file = quantised();
+        file.save(&path).unwrap();
+        assert_eq!(ModelFile::load(&path).unwrap(), file);
+        let named = file.to_tensors().unwrap();
+        assert_eq!(named.get("conv1.weight").unwrap().dtype(), DType::I8);
+        assert_eq!(named.get("conv1.weight_scale").unwrap().shape(), [16]);
+    }
+
+    #[test]
+    fn damaged_quantisations_are_told_by_name() {
+        let good = quantised().to_tensors().unwrap();
+        for text in ["[]", "{\"relu\":[-1.0,3]}", "{\"relu\":[1.0,300]}", "{\"relu\":[1e-45,3]}"] {
+            let mut named = good.clone();
+            named.metadata.insert("residuum.quantization".into(), text.into());
+            let problem = ModelFile::from_tensors(&named).unwrap_err();
+            assert!(problem.starts_with("residuum.quantization"), "{problem}");
+        }
+        for scales in [vec![1.0; 3], vec![0.0; 16], vec![f32::NAN; 16]] {
+            let mut named = good.clone();
+            let scales = Tensor::new([scales.len()], scales).unwrap();
+            named.insert("conv1.weight_scale", RawTensor::from_f32(&scales));
+            let problem = ModelFile::from_tensors(&named).unwrap_err();
+            assert!(problem.starts_with("conv1.weight_scale"), "{problem}");
+        }
+        let mut named = good;
+        named.remove("conv1.weight_scale");
+        assert!(ModelFile::from_tensors(&named).unwrap_err().contains("conv1.weight_scale"));
+    }
+
+    #[test]
+    fn filters_are_halved_and_vectors_are_not() {
+        let file = example();
+        let named = file.to_tensors_as(DType::BF16).unwrap();
+        assert_eq!(named.get("conv1.weight").unwrap().dtype(), DType::BF16);
+        assert_eq!(named.get("bn1.running_var").unwrap().dtype(), DType::F32);
+        let back = ModelFile::from_tensors(&named).unwrap();
+        for (name, tensor) in &file.weights {
+            for (x, y) in tensor.data().iter().zip(back.weights[name].data()) {
+                assert!((x - y).abs() <= x.abs() / 256.0, "{name}: {x} became {y}");
+            }
+        }
     }
 
     #[test]

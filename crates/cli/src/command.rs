@@ -10,6 +10,7 @@ mod explain;
 mod fold;
 mod models;
 mod predict;
+mod quantize;
 mod recipes;
 mod reproduce;
 mod rewrite;
@@ -52,6 +53,7 @@ enum Command {
     Explain(explain::Command),
     Predict(predict::Args),
     Convert(convert::Args),
+    Quantize(quantize::Args),
     Fold(fold::Args),
     Unfold(unfold::Args),
     Deepen(deepen::Args),
@@ -74,6 +76,7 @@ pub(crate) fn run() -> Result<ExitStatus> {
             Command::Explain(command) => explain::run(command),
             Command::Predict(args) => predict::run(args),
             Command::Convert(args) => convert::run(args),
+            Command::Quantize(args) => quantize::run(&args),
             Command::Fold(args) => fold::run(&args),
             Command::Unfold(args) => unfold::run(&args),
             Command::Deepen(args) => deepen::run(&args),
@@ -160,6 +163,13 @@ fn classifier(engine: &Engine, path: &str, model: Option<&str>) -> Result<Classi
 fn load(path: &str, model: Option<&str>) -> Result<Loaded> {
     let loaded = load_model(path, &LoadOptions { model, head: Head::Keep })?;
     tell(&loaded);
+    Ok(loaded)
+}
+
+/// [`load`], and refuses a network in bytes for what bytes do not do.
+fn load_floats(path: &str, model: Option<&str>, purpose: &str) -> Result<Loaded> {
+    let loaded = load(path, model)?;
+    loaded.require_floats(purpose)?;
     Ok(loaded)
 }
 

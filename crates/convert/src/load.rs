@@ -59,6 +59,7 @@ pub fn load(path: impl AsRef<Path>, options: &ConvertOptions<'_>) -> Result<Sour
         return Err(ConvertError::file(path, "a definition and a mean belong to a .caffemodel only"));
     }
     let loaded = load_model(path, &LoadOptions { model: options.model, head: Head::Keep })?;
+    loaded.require_floats("convert")?;
     Ok(Source { graph: loaded.model.graph.clone(), weights: loaded.weights.clone(), loaded })
 }
 

@@ -196,6 +196,15 @@ impl Dataset {
         Self { content: Arc::clone(&self.content), selection: Some(chosen), digest: hex(digest) }
     }
 
+    /// `count` pictures drawn at random by the seed, or all where there are no more, in their order.
+    #[must_use]
+    pub fn draw(&self, count: usize, seed: u64) -> Self {
+        match self.hold_out(count, seed) {
+            Ok((_, drawn)) => drawn,
+            Err(_) => self.clone(),
+        }
+    }
+
     /// Parts the pictures in two: those to learn from, and `count` that are held out, drawn at random by the
     /// seed; both in their order.
     ///

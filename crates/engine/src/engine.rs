@@ -1,6 +1,6 @@
 //! The one who compiles: threads, instruction set, and the two kinds of program.
 
-use residuum_graph::{Graph, NodeId, Weights};
+use residuum_graph::{Graph, NodeId, Quantization, Weights};
 use residuum_kernels::Isa;
 use residuum_kernels::conv::ConvAlgorithm;
 
@@ -97,7 +97,25 @@ impl Engine {
         shape: InputShape,
         taps: &[String],
     ) -> Result<Inference, EngineError> {
-        Inference::compile(self, graph, weights, shape, taps)
+        Inference::compile(self, graph, weights, None, shape, taps)
+    }
+
+    /// As [`Engine::inference`], in bytes where `quantization` has grids for them: sums of products of bytes are exact,
+    /// and are rounded to the grid of the next value once, together with bias, shortcut and ReLU. Operations
+    /// that are not computed in bytes get floats. The answer has the same bits on all instruction sets as far as
+    /// bytes go; operations in floats are those of [`Engine::inference`].
+    ///
+    /// # Errors
+    /// As [`Engine::inference`].
+    pub fn quantized_inference(
+        &self,
+        graph: &Graph,
+        weights: &Weights,
+        quantization: &Quantization,
+        shape: InputShape,
+        taps: &[String],
+    ) -> Result<Inference, EngineError> {
+        Inference::compile(self, graph, weights, Some(quantization), shape, taps)
     }
 
     /// Compiles a network for looking inside: gradients of one layer's value with respect to other layers or

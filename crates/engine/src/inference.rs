@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use residuum_graph::{Graph, Weights};
+use residuum_graph::{Graph, Quantization, Weights};
 use residuum_tensor::Tensor;
 
 use crate::engine::{Engine, InputShape, find_taps};
@@ -27,12 +27,14 @@ impl Inference {
         engine: &Engine,
         graph: &Graph,
         weights: &Weights,
+        quantization: Option<&Quantization>,
         shape: InputShape,
         taps: &[String],
     ) -> Result<Self, EngineError> {
         let tapped = find_taps(graph, taps)?;
         let kept = tapped.iter().copied().chain([graph.output()]).collect();
-        let lowered = engine.threads().run(|| lower_inference(engine, graph, weights, shape, &kept))?;
+        let lowered =
+            engine.threads().run(|| lower_inference(engine, graph, weights, quantization, shape, &kept))?;
         let taps = taps.iter().cloned().zip(tapped.iter().map(|id| lowered.value_of[id])).collect();
         let answer = lowered.value_of[&graph.output()];
         Ok(Self { program: Program::new(engine, lowered, 0)?, shape, answer, taps })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use residuum_graph::{
-    BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, Node, NodeId, Op, ParamId,
+    BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, Node, NodeId, Op, ParamId, Quantization,
     TrainingGraph, Weights,
 };
 use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward};
@@ -21,6 +21,10 @@ use crate::seats::{Seats, slice_of};
 use crate::step::{
     Action, Coefficients, Filters, Gated, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId, WhenClosed,
 };
+
+mod int8;
+
+pub use int8::calibrated;
 
 /// Pixels of a map, those of all images, from which on the statistics of a channel are steady enough that a forward
 /// pass of training may round as Winograd's filtering does. With half as many, ReLUs of deep networks change sides
@@ -47,18 +51,21 @@ pub(crate) struct Lowered {
     pub(crate) gates: Vec<DropPath>,
 }
 
-/// Lowers a network for inference: norms folded, everything constant.
+/// Lowers a network for inference: norms folded, everything constant, in bytes where there is a grid for them.
 pub(crate) fn lower_inference(
     engine: &Engine,
     graph: &Graph,
     weights: &Weights,
+    quantization: Option<&Quantization>,
     shape: InputShape,
     kept: &HashSet<NodeId>,
 ) -> Result<Lowered, EngineError> {
     let (graph, stands_for) = graph.bypass(identity);
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let fusion = fuse(&graph, &stands_for, &kept, true);
-    Lowering::new(engine, &graph, weights, shape, &kept)?.run(&fusion, &stands_for)
+    let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
+    lowering.int8 = quantization.map(|quantization| int8::Plan::new(&graph, &fusion, quantization));
+    lowering.run(&fusion, &stands_for)
 }
 
 /// The input that stands for a node which evaluation leaves as it is.
@@ -146,6 +153,8 @@ struct Lowering<'a> {
     scratch_len: usize,
     /// Whether filters change from step to step.
     is_training: bool,
+    /// Which values are kept in bytes, in a network that is quantised.
+    int8: Option<int8::Plan<'a>>,
 }
 
 impl<'a> Lowering<'a> {
@@ -178,6 +187,7 @@ impl<'a> Lowering<'a> {
             packed: Vec::new(),
             scratch_len: 0,
             is_training: false,
+            int8: None,
         };
         graph.param_ids().try_for_each(|id| lowering.weight(id).map(|_| ()))?;
         Ok(lowering)
@@ -288,8 +298,10 @@ impl<'a> Lowering<'a> {
         self.gradients.contains(&id).then(|| self.places[id.index()].clone()).flatten()
     }
 
+    /// The value of a node, in floats where it has them.
     fn value(&self, id: NodeId) -> ValueId {
-        self.value_of[&id]
+        let floats = self.int8.as_ref().and_then(|plan| plan.floats(id));
+        floats.unwrap_or_else(|| self.value_of[&id])
     }
 
     fn layout_of(&self, id: NodeId) -> MapLayout {
@@ -405,13 +417,13 @@ impl<'a> Lowering<'a> {
         let known = self.storage_of.get(&root).copied();
         let storage = known.unwrap_or_else(|| {
             let layout = self.layout_of(root);
-            self.storages.push(Storage { layout, first: step, last: step });
+            self.storages.push(Storage { layout, grid: None, first: step, last: step });
             self.storage_of.insert(root, self.storages.len() - 1);
             self.storages.len() - 1
         });
         let pitch = self.storages[storage].layout.pitch;
         let layout = MapLayout { pitch, ..self.layout_of(group.last) };
-        self.view(group.last, View { storage, channel, layout })
+        self.view(group.last, View { storage, channel, layout, grid: None })
     }
 
     fn view(&mut self, id: NodeId, view: View) -> ValueId {
@@ -429,11 +441,18 @@ impl<'a> Lowering<'a> {
             border: source.layout.border,
             ..self.layout_of(group.last)
         };
-        self.view(group.last, View { storage: source.storage, channel: source.channel + channel, layout });
+        let channel = source.channel + channel;
+        self.view(group.last, View { storage: source.storage, channel, layout, grid: source.grid });
     }
 
     fn group(&mut self, group: &Group, fusion: &Fusion) -> Result<(), EngineError> {
         let node = self.graph.node(group.root).clone();
+        if self.int8.is_some() {
+            if self.int8_group(group, &node)? {
+                return Ok(());
+            }
+            self.operands_as_floats(group, &node);
+        }
         match node.op {
             Op::SliceChannels { start } => {
                 self.look_into(group, start);
@@ -588,11 +607,10 @@ impl<'a> Lowering<'a> {
             },
             Op::GlobalAvgPool => Action::GlobalAvgPool { x },
             Op::GlobalAvgPoolBackward { .. } => Action::GlobalAvgPoolBackward { dy: x },
-            Op::Subsample { stride } => {
-                let before = if let Some(Op::PadChannels { before, .. }) = partner { before } else { 0 };
+            Op::Subsample { .. } | Op::PadChannels { .. } => {
+                let (stride, before) = self.subsampling(group, op);
                 Action::SubsamplePad { x, stride, before }
             }
-            Op::PadChannels { before, .. } => Action::SubsamplePad { x, stride: 1, before },
             Op::PadChannelsBackward { before, .. } => {
                 let stride =
                     if let Some(Op::SubsampleBackward { stride, .. }) = partner { stride } else { 1 };
@@ -614,6 +632,17 @@ impl<'a> Lowering<'a> {
                 Action::BlurBackward { dy: x, shape: self.blur_shape(&blur, like) }
             }
             ref other => unreachable!("{} has parameters", other.name()),
+        }
+    }
+
+    /// The stride of a subsampling or padding of channels, and the channels before.
+    fn subsampling(&self, group: &Group, op: &Op) -> (usize, usize) {
+        let partner = group.partner.map(|id| self.graph.node(id).op);
+        match (*op, partner) {
+            (Op::Subsample { stride }, Some(Op::PadChannels { before, .. })) => (stride, before),
+            (Op::Subsample { stride }, _) => (stride, 0),
+            (Op::PadChannels { before, .. }, _) => (1, before),
+            _ => (1, 0),
         }
     }
 

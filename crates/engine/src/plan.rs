@@ -1,6 +1,7 @@
 //! Where every value lives: one arena, shared by values whose lifetimes do not meet.
 
-use residuum_tensor::MapLayout;
+use residuum_kernels::conv::SLACK;
+use residuum_tensor::{MapLayout, Quantizer};
 
 use crate::step::ValueId;
 
@@ -12,10 +13,19 @@ const ALIGNMENT: usize = 16;
 pub(crate) struct Storage {
     /// How it lies in memory.
     pub(crate) layout: MapLayout,
+    /// The grid of its bytes, where it holds bytes and not floats.
+    pub(crate) grid: Option<Quantizer>,
     /// The step that makes it.
     pub(crate) first: usize,
     /// The last step that reads it.
     pub(crate) last: usize,
+}
+
+impl Storage {
+    /// Floats that the storage takes; bytes are four to one, and have a few behind them that kernels may read.
+    pub(crate) fn floats(&self) -> usize {
+        if self.grid.is_some() { (self.layout.len() + SLACK).div_ceil(4) } else { self.layout.len() }
+    }
 }
 
 /// A value: some or all of the channels of a storage.
@@ -27,6 +37,8 @@ pub(crate) struct View {
     pub(crate) channel: usize,
     /// How the value lies in memory, from its first channel on.
     pub(crate) layout: MapLayout,
+    /// The grid of its bytes, where it holds bytes and not floats.
+    pub(crate) grid: Option<Quantizer>,
 }
 
 /// The place of a value.
@@ -38,7 +50,10 @@ pub(crate) struct Slot {
     pub(crate) len: usize,
     /// How it lies in memory.
     pub(crate) layout: MapLayout,
-    /// Whether other values use the place too, so that the border has to be zeroed in every run.
+    /// The grid of its bytes, where it holds bytes and not floats.
+    pub(crate) grid: Option<Quantizer>,
+    /// Whether the border has to be made zero in every run: other values use the place too, or zeros of memory do
+    /// not stand for 0.
     pub(crate) clears_border: bool,
 }
 
@@ -95,6 +110,7 @@ pub(crate) fn plan(storages: &[Storage], views: &[View]) -> Plan {
                 offset: place.offset + view.channel,
                 len: place.len - view.channel,
                 layout: view.layout,
+                grid: view.grid,
                 clears_border: place.clears_border,
             }
         })
@@ -104,7 +120,7 @@ pub(crate) fn plan(storages: &[Storage], views: &[View]) -> Plan {
 
 fn plan_storages(values: &[Storage]) -> Plan {
     let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(values[index].layout.len()), index));
+    order.sort_by_key(|&index| (std::cmp::Reverse(values[index].floats()), index));
     let mut offsets: Vec<Option<usize>> = vec![None; values.len()];
     let mut placed: Vec<usize> = Vec::with_capacity(values.len());
     for &index in &order {
@@ -114,7 +130,7 @@ fn plan_storages(values: &[Storage]) -> Plan {
         let at = placed.partition_point(|&other| offsets[other] < Some(offset));
         placed.insert(at, index);
     }
-    let end = |index: usize| offsets[index].unwrap_or(0) + values[index].layout.len();
+    let end = |index: usize| offsets[index].unwrap_or(0) + values[index].floats();
     let arena_len = (0..values.len()).map(end).max().unwrap_or(0);
     let slots = (0..values.len())
         .map(|index| {
@@ -122,8 +138,10 @@ fn plan_storages(values: &[Storage]) -> Plan {
             let shared = placed.iter().any(|&other| {
                 other != index && offsets[other].unwrap_or(0) < end(index) && offset < end(other)
             });
-            let layout = values[index].layout;
-            Slot { offset, len: layout.len(), layout, clears_border: layout.border > 0 && shared }
+            let Storage { layout, grid, .. } = values[index];
+            let is_zero = grid.is_none_or(|grid| grid.zero_point == 0);
+            let clears_border = layout.border > 0 && (shared || !is_zero);
+            Slot { offset, len: values[index].floats(), layout, grid, clears_border }
         })
         .collect();
     Plan { slots, arena_len }
@@ -139,10 +157,10 @@ fn lowest_gap(value: &Storage, values: &[Storage], offsets: &[Option<usize>], pl
         if !alive_together {
             continue;
         }
-        if offset + value.layout.len() <= start {
+        if offset + value.floats() <= start {
             break;
         }
-        offset = offset.max((start + neighbour.layout.len()).next_multiple_of(ALIGNMENT));
+        offset = offset.max((start + neighbour.floats()).next_multiple_of(ALIGNMENT));
     }
     offset
 }
@@ -152,7 +170,7 @@ mod tests {
     use super::*;
 
     fn value(len: usize, border: usize, first: usize, last: usize) -> Storage {
-        Storage { layout: MapLayout::new(1, 1, len, 1, border), first, last }
+        Storage { layout: MapLayout::new(1, 1, len, 1, border), grid: None, first, last }
     }
 
     #[test]
@@ -177,7 +195,7 @@ mod tests {
                 assert!(apart || x.layout.border == 0 || x.clears_border);
             }
         }
-        let sum: usize = values.iter().map(|v| v.layout.len()).sum();
+        let sum: usize = values.iter().map(Storage::floats).sum();
         assert!(plan.arena_len < sum / 2, "lifetimes of a fifth of the run share little: {}", plan.arena_len);
     }
 

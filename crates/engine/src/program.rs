@@ -7,14 +7,15 @@ use rayon::prelude::*;
 use residuum_graph::DropPath;
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{Draws, Isa, rearrange};
-use residuum_tensor::{AlignedBuffer, MapLayout, Tensor};
+use residuum_tensor::{AlignedBuffer, MapLayout, Tensor, bytes};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::gates::gate_factors;
+use crate::int8::Int8;
 use crate::lower::Lowered;
 use crate::memory::allocate;
-use crate::plan::{Plan, PlanSummary, plan};
+use crate::plan::{Plan, PlanSummary, Storage, plan};
 use crate::profile::{Cost, StepTime};
 use crate::step::{Action, Run, Step, ValueId};
 use crate::threads::Threads;
@@ -75,14 +76,14 @@ impl Program {
         let plan = plan(&lowered.storages, &lowered.views);
         let mut store = allocate("the parameters", lowered.store.len())?;
         store.copy_from_slice(&lowered.store);
-        let loads = |step: &&Step| matches!(step.action, Action::Load);
+        let loads = |step: &&Step| matches!(step.action, Action::Load | Action::Int8(Int8::Load));
         let images = lowered.steps.iter().find(loads).and_then(|step| step.out).unwrap_or(ValueId(0));
         Ok(Self {
             threads: engine.threads().clone(),
             isa: engine.isa(),
             steps: lowered.steps,
             arena: allocate("the activations", plan.arena_len)?,
-            unshared_bytes: 4 * lowered.storages.iter().map(|storage| storage.layout.len()).sum::<usize>(),
+            unshared_bytes: 4 * lowered.storages.iter().map(Storage::floats).sum::<usize>(),
             plan,
             store,
             gradients: allocate("the gradients", learned_len)?,
@@ -122,7 +123,14 @@ impl Program {
         let MapLayout { n, h, w, c, .. } = layout;
         let shape = if h * w == 1 { vec![n, c] } else { vec![n, c, h, w] };
         let mut tensor = Tensor::filled(shape, 0.0);
-        rearrange::from_map(self.value(value), layout, tensor.data_mut());
+        let floats = self.value(value);
+        match self.plan.slot(value).grid {
+            Some(grid) => {
+                let numbers: Vec<f32> = bytes(floats).iter().map(|&byte| grid.number(byte)).collect();
+                rearrange::from_map(&numbers, layout, tensor.data_mut());
+            }
+            None => rearrange::from_map(floats, layout, tensor.data_mut()),
+        }
         tensor
     }
 
@@ -227,7 +235,8 @@ impl Program {
             activations_bytes: 4 * self.arena.len(),
             unshared_bytes: self.unshared_bytes,
             parameters_bytes: 4 * (self.store.len() + self.gradients.len()),
-            packed_bytes: 4 * self.packed.iter().map(|buffer| buffer.len()).sum::<usize>(),
+            packed_bytes: 4 * self.packed.iter().map(|buffer| buffer.len()).sum::<usize>()
+                + self.steps.iter().map(Step::packed_bytes).sum::<usize>(),
             scratch_bytes: 4 * self.scratch.len(),
         }
     }

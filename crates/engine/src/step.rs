@@ -5,9 +5,12 @@ use std::ops::Range;
 use residuum_graph::Dropout;
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
 use residuum_kernels::loss::{Loss, Targets};
-use residuum_kernels::{BlurShape, Draws, Isa, PoolShape, elementwise, gate, loss, norm, pool, rearrange};
-use residuum_tensor::{AlignedBuffer, MapLayout};
+use residuum_kernels::{
+    BlurShape, Draws, Isa, PoolShape, elementwise, gate, int8, loss, norm, pool, rearrange,
+};
+use residuum_tensor::{AlignedBuffer, MapLayout, Quantizer, bytes_mut};
 
+use crate::int8::Int8;
 use crate::memory::{Others, write};
 use crate::plan::Plan;
 
@@ -188,6 +191,8 @@ pub(crate) enum Action {
     Loss {
         logits: ValueId,
     },
+    /// Works on bytes.
+    Int8(Int8),
 }
 
 /// What a step does when a branch with stochastic depth is dropped.
@@ -251,7 +256,7 @@ pub(crate) struct Run<'a> {
 
 /// The values that a step reads.
 #[derive(Clone, Copy)]
-struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     others: Others<'a>,
     plan: &'a Plan,
     /// Whether what is to be added exists.
@@ -259,9 +264,14 @@ struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    fn map(&self, value: ValueId) -> (&'a [f32], MapLayout) {
+    pub(crate) fn map(&self, value: ValueId) -> (&'a [f32], MapLayout) {
         let slot = self.plan.slot(value);
         (self.others.read(slot), slot.layout)
+    }
+
+    /// The grid of a value in bytes.
+    pub(crate) fn grid(&self, value: ValueId) -> Option<Quantizer> {
+        self.plan.slot(value).grid
     }
 
     fn optional(&self, value: Option<ValueId>) -> Option<(&'a [f32], MapLayout)> {
@@ -327,6 +337,7 @@ impl Step {
             Action::Blur { .. } => "blur".into(),
             Action::BlurBackward { .. } => "blur backward".into(),
             Action::Loss { .. } => "loss".into(),
+            Action::Int8(action) => action.kind(),
         }
     }
 
@@ -373,7 +384,13 @@ impl Step {
             | Action::GlobalAvgPoolBackward { dy }
             | Action::SubsamplePadBackward { dy, .. } => vec![*dy],
             Action::Loss { logits } => vec![*logits],
+            Action::Int8(action) => action.reads(),
         }
+    }
+
+    /// Bytes of filters that the step itself holds.
+    pub(crate) fn packed_bytes(&self) -> usize {
+        if let Action::Int8(Int8::Conv { kernel, .. }) = &self.action { kernel.packed_bytes() } else { 0 }
     }
 
     /// Runs the step.
@@ -389,7 +406,10 @@ impl Step {
         let has_residual = !matches!(closed, Some(WhenClosed::WithoutResidual));
         let inputs = Inputs { others, plan: run.plan, has_residual };
         if slot.clears_border {
-            rearrange::zero_border(value, slot.layout);
+            match slot.grid {
+                Some(grid) => int8::fill_border(bytes_mut(value), slot.layout, grid.zero_point),
+                None => rearrange::zero_border(value, slot.layout),
+            }
         }
         if let Some(WhenClosed::ResidualOnly | WhenClosed::Copy(_)) = closed {
             return self.pass_residual(run.isa, closed, inputs, value, slot.layout);
@@ -404,6 +424,7 @@ impl Step {
                 gate::scale_images(run.isa, x, xl, &run.gates[*gate], value, slot.layout);
             }
             Action::Load => rearrange::to_map(run.images, value, slot.layout),
+            Action::Int8(action) => action.run(run.isa, run.images, inputs, value, &slot),
             Action::LoadSeed => rearrange::to_map(run.seed, value, slot.layout),
             Action::Loss { logits } => {
                 let (logits, layout) = inputs.map(*logits);

@@ -90,7 +90,8 @@ impl FormatError {
     }
 
     /// Puts an outer place before the one already known, as in `weights.npy: header`.
-    pub(crate) fn within(mut self, outer: &str) -> Self {
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
         let place = &mut self.inner.place;
         *place = if place.is_empty() { outer.to_owned() } else { format!("{outer}: {place}") };
         self

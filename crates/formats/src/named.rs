@@ -37,9 +37,37 @@ impl RawTensor {
         Self::from_elements(DType::F32, tensor, f32::to_le_bytes)
     }
 
+    /// A tensor of `f32` in another type of floats, each number rounded to the nearest, of ties the even one.
+    ///
+    /// # Errors
+    /// When the type is none of `F32`, `F16` and `BF16`, or a number is too large for it.
+    pub fn from_f32_as(tensor: &Tensor<f32>, dtype: DType) -> Result<Self> {
+        let raw = match dtype {
+            DType::F32 => return Ok(Self::from_f32(tensor)),
+            DType::F16 => Self::from_elements(dtype, tensor, |x| f16::from_f32(x).to_le_bytes()),
+            DType::BF16 => Self::from_elements(dtype, tensor, |x| bf16::from_f32(x).to_le_bytes()),
+            other => {
+                return Err(FormatError::unsupported(
+                    "",
+                    format!("expected F32, F16 or BF16, found {other}"),
+                ));
+            }
+        };
+        let back = raw.to_f32()?;
+        match tensor.data().iter().zip(back.data()).find(|(x, y)| x.is_finite() && !y.is_finite()) {
+            Some((x, _)) => Err(FormatError::refused("", format!("{x} is too large for {dtype}"))),
+            None => Ok(raw),
+        }
+    }
+
     /// A tensor of `i64`.
     pub fn from_i64(tensor: &Tensor<i64>) -> Self {
         Self::from_elements(DType::I64, tensor, i64::to_le_bytes)
+    }
+
+    /// A tensor of signed bytes.
+    pub fn from_i8(tensor: &Tensor<i8>) -> Self {
+        Self::from_elements(DType::I8, tensor, i8::to_le_bytes)
     }
 
     /// A tensor of bytes.
@@ -271,6 +299,24 @@ mod tests {
         let bytes = Tensor::new([1, 2], vec![1u8, 2]).unwrap();
         assert_eq!(RawTensor::from_u8(&bytes).to_u8().unwrap(), bytes);
         assert!(raw(DType::I8, &[1], &[1]).to_u8().is_err());
+    }
+
+    #[test]
+    fn floats_are_halved_to_the_nearest() {
+        let tensor = Tensor::new([4], vec![1.0, -3.141_592_7, 1e-3, 0.0]).unwrap();
+        for (dtype, expected) in [
+            (DType::BF16, [1.0, -3.140_625, 0.000_999_450_7]),
+            (DType::F16, [1.0, -3.140_625, 0.001_000_404_4]),
+        ] {
+            let raw = RawTensor::from_f32_as(&tensor, dtype).unwrap();
+            assert_eq!((raw.dtype(), raw.data().len()), (dtype, 8));
+            assert_eq!(raw.to_f32().unwrap().data()[..3], expected, "{dtype}");
+        }
+        let large = Tensor::new([1], vec![1e5]).unwrap();
+        assert!(RawTensor::from_f32_as(&large, DType::BF16).is_ok());
+        let error = RawTensor::from_f32_as(&large, DType::F16).unwrap_err().to_string();
+        assert!(error.contains("100000") && error.contains("F16"), "{error}");
+        assert!(RawTensor::from_f32_as(&large, DType::I8).is_err());
     }
 
     #[test]

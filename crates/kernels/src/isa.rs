@@ -27,20 +27,29 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_bytes;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bytes;
 mod flush;
 mod memory;
 mod plain;
+mod plain_bytes;
 mod simd;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 #[cfg(target_arch = "x86_64")]
 use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use avx512::Avx512;
+pub(crate) use bytes::{ByteKernel, Bytes, FloatsOf};
 pub use flush::set_flush_to_zero;
 pub(crate) use memory::{Sink, Source};
 use plain::Plain;
 pub(crate) use simd::{Kernel, Simd};
+#[cfg(target_arch = "x86_64")]
+use vnni::Vnni;
 
 /// Name of the environment variable that forces an instruction set.
 pub const ISA_VARIABLE: &str = "RESIDUUM_ISA";
@@ -52,6 +61,15 @@ enum Set {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+}
+
+/// What kernels on bytes are compiled for.
+enum ByteSet {
+    Plain(Plain),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Vnni(Vnni),
 }
 
 /// An instruction set that this CPU has. Results are the same bits for the same instruction set.
@@ -157,6 +175,43 @@ impl Isa {
             Set::Avx2(simd) => simd.enter(kernel),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512(simd) => simd.enter(kernel),
+        }
+    }
+
+    /// Runs a kernel on bytes, compiled for this instruction set. AVX-512 without VNNI does as AVX2, which every
+    /// such CPU has.
+    pub(crate) fn run_bytes<K: ByteKernel>(self, kernel: K) -> K::Output {
+        match self.byte_set() {
+            ByteSet::Plain(bytes) => kernel.run(bytes),
+            #[cfg(target_arch = "x86_64")]
+            ByteSet::Avx2(bytes) => bytes.enter_bytes(kernel),
+            #[cfg(target_arch = "x86_64")]
+            ByteSet::Vnni(bytes) => bytes.enter_bytes(kernel),
+        }
+    }
+
+    /// Integers in a vector of the kernels on bytes, and whether there are thirty-two registers.
+    pub(crate) fn byte_lanes(self) -> (usize, bool) {
+        match self.byte_set() {
+            ByteSet::Plain(_) => (Plain::LANES, false),
+            #[cfg(target_arch = "x86_64")]
+            ByteSet::Avx2(_) => (Avx2::LANES, false),
+            #[cfg(target_arch = "x86_64")]
+            ByteSet::Vnni(_) => (Avx512::LANES, true),
+        }
+    }
+
+    fn byte_set(self) -> ByteSet {
+        match self.0 {
+            Set::Plain(plain) => ByteSet::Plain(plain),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(avx2) => ByteSet::Avx2(avx2),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512(avx512) => match (Vnni::detect(avx512), Avx2::detect()) {
+                (Some(vnni), _) => ByteSet::Vnni(vnni),
+                (None, Some(avx2)) => ByteSet::Avx2(avx2),
+                (None, None) => ByteSet::Plain(Plain),
+            },
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod conv;
 mod conv_shape;
 pub mod elementwise;
 pub mod gate;
+pub mod int8;
 pub mod isa;
 pub mod loss;
 pub mod norm;

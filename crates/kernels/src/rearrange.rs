@@ -93,14 +93,24 @@ pub fn subsample_pad_backward(
     });
 }
 
-fn check_subsampled(what: &str, large: &MapLayout, stride: usize, before: usize, small: &MapLayout) {
+pub(crate) fn check_subsampled(
+    what: &str,
+    large: &MapLayout,
+    stride: usize,
+    before: usize,
+    small: &MapLayout,
+) {
     let channels = small.c.max(before + large.c);
     check::shape(what, small, [large.n, large.h.div_ceil(stride), large.w.div_ceil(stride), channels]);
 }
 
 /// Runs `task(n, y, row)` in parallel for every row of a map; `row` begins at its first pixel and ends
 /// after the border on its right, or where the slice ends.
-pub(crate) fn par_rows(out: &mut [f32], layout: &MapLayout, task: impl Fn(usize, usize, &mut [f32]) + Sync) {
+pub(crate) fn par_rows<T: Send>(
+    out: &mut [T],
+    layout: &MapLayout,
+    task: impl Fn(usize, usize, &mut [T]) + Sync,
+) {
     if layout.is_empty() {
         return;
     }

@@ -83,6 +83,16 @@ impl std::fmt::Debug for AlignedBuffer {
     }
 }
 
+/// The memory of floats as bytes, four each.
+pub fn bytes(floats: &[f32]) -> &[u8] {
+    bytemuck::cast_slice(floats)
+}
+
+/// The memory of floats as bytes, four each, to write. Whatever is written, floats come of it.
+pub fn bytes_mut(floats: &mut [f32]) -> &mut [u8] {
+    bytemuck::cast_slice_mut(floats)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

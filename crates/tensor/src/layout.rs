@@ -4,7 +4,7 @@
 //! never meets an edge, and each row of its window is one run of contiguous floats. Kernels read the
 //! border and never write it; whoever hands out the memory zeroes it.
 
-/// Layout of a batch of maps, in floats: `[n][border + h + border][border + w + border][pitch]`.
+/// Layout of a batch of maps, in elements (floats, or bytes where a map is quantised): `[n][border + h + border][border + w + border][pitch]`.
 ///
 /// `pitch` is the number of floats from one pixel to the next; it exceeds `c` where the map is a slice
 /// of the channels of a wider one. Offsets count from the start of the slice that holds the map.

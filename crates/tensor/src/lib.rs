@@ -5,9 +5,11 @@
 mod aligned;
 mod dtype;
 mod layout;
+mod quantizer;
 mod tensor;
 
-pub use aligned::AlignedBuffer;
+pub use aligned::{AlignedBuffer, bytes, bytes_mut};
 pub use dtype::DType;
 pub use layout::MapLayout;
+pub use quantizer::Quantizer;
 pub use tensor::{ShapeError, Tensor, element_count};

@@ -34,6 +34,7 @@ pub(crate) fn begin(recipe: &Recipe, data: &Data, notes: &mut Vec<String>) -> Re
         Head::Keep
     };
     let loaded = load_model(from, &LoadOptions { model: Some(&recipe.model), head })?;
+    loaded.require_floats("training")?;
     if loaded.classes() != classes.len() {
         return Err(TrainError::Recipe(format!(
             "{}: expected {} classes as in {}, found {}; begin its last layer anew with --replace-head",

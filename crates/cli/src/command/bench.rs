@@ -6,7 +6,9 @@ mod work;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use residuum::classify::{Loaded, numbers};
+use residuum::data::Preprocess;
 use residuum::engine::peak::Limits;
 use residuum::engine::{Engine, InputShape, PlanSummary, StepTime};
 use residuum::formats::disk;
@@ -15,7 +17,7 @@ use serde::Serialize;
 
 use self::layers::Layer;
 use self::work::Work;
-use super::{EngineArgs, batch_size, positive};
+use super::{EngineArgs, batch_size, load, positive};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table};
 
@@ -23,7 +25,7 @@ use crate::output::{self, Table};
 const WARM_UP: usize = 2;
 const FEWEST: usize = 5;
 
-/// Measure the speed of a network with initialised weights and made-up images
+/// Measure the speed of a network on made-up images, by its name (with initialised weights) or from a model file
 ///
 /// With --train, dropout and stochastic depth draw anew in every step, as in training: what dropped layers save is the
 /// mean time of a step beside that of the network without, as in
@@ -37,8 +39,8 @@ const FEWEST: usize = 5;
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Name of the network
-    #[arg(value_name = "MODEL-NAME", required = true)]
+    /// Name of the network, or a run folder or model file
+    #[arg(value_name = "MODEL", required = true)]
     model: Option<String>,
     /// Images in a batch
     #[arg(long, short, value_name = "N", default_value = "1", value_parser = batch_size)]
@@ -84,13 +86,14 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
         return kernels::run(args);
     }
     let engine = args.engine.engine()?;
-    let model = models::build(args.model.as_deref().unwrap_or_default(), args.classes)?;
-    let side = args.size.unwrap_or(model.family.input_size());
+    let loaded = network(&args)?;
+    let model = &loaded.model;
+    let side = args.size.unwrap_or(loaded.info.preprocess.crop);
     let shape = InputShape { n: args.batch_size, h: side, w: side };
-    if let Some(warning) = models::small_image_warning(&model, side) {
+    if let Some(warning) = models::small_image_warning(model, side) {
         output::note(&warning);
     }
-    let mut work = Work::new(&engine, &model, shape, args.train)?;
+    let mut work = Work::new(&engine, &loaded, shape, args.train)?;
     let times = measure(&mut work, args.seconds);
     let (steps, summary) = (work.profile(), work.summary());
     let limits = engine.threads().run(|| Limits::measure(engine.isa(), summary.peak_bytes()));
@@ -101,6 +104,23 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
         output::data(&report.text())?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// The network of a file, or a registered one with start values.
+fn network(args: &Args) -> Result<Loaded> {
+    let name = args.model.as_deref().unwrap_or_default();
+    if disk::exists(name) {
+        if args.classes.is_some() {
+            bail!("--classes: a model file has its own; leave it out");
+        }
+        return load(name, None);
+    }
+    let model = models::build(name, args.classes)?;
+    let weights = models::initialise(&model.graph, 0);
+    let side = model.family.input_size();
+    let preprocess = Preprocess { crop: side, ..Preprocess::imagenet() };
+    let names = numbers(model.graph.output_features());
+    Ok(Loaded { notes: Vec::new(), ..Loaded::new(model, weights, names, preprocess) })
 }
 
 /// Times of single runs in milliseconds, sorted.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use residuum::convert::{ConvertOptions, Format, Mean, Source, Verification, load, save, verify};
+use clap::ValueEnum;
+use residuum::convert::{ConvertOptions, Format, Mean, Source, Verification, load, round, save_as, verify};
 use residuum::formats::disk;
+use residuum::tensor::DType;
 use serde::Serialize;
 
 use super::{EngineArgs, tell};
@@ -30,6 +32,9 @@ pub(crate) struct Args {
     /// taken, or three numbers [default: that of the published models]
     #[arg(long, value_name = "FILE.binaryproto|B,G,R")]
     mean: Option<String>,
+    /// How filters and matrices are stored; everything computes in f32 whatever the file holds
+    #[arg(long, value_enum, default_value = "f32")]
+    weights: Weights,
     /// Exit with 1 if a logit of the result is off by more than this share of the largest
     #[arg(long, value_name = "TOL", default_value = "1e-4", value_parser = tolerance)]
     verify: f64,
@@ -38,6 +43,25 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Weights {
+    F32,
+    /// Half the file, the range of f32
+    Bf16,
+    /// Half the file, eight times as fine as bf16, numbers up to 65504
+    F16,
+}
+
+impl Weights {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {
@@ -50,14 +74,23 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     let values = args.mean.as_deref().and_then(three_numbers);
     let mean = args.mean.as_deref().map(|file| values.map_or(Mean::File(file.as_ref()), Mean::Values));
     let options = ConvertOptions { model: args.model.as_deref(), prototxt: args.prototxt.as_deref(), mean };
-    let source = load(&args.input, &options)?;
+    let mut source = load(&args.input, &options)?;
     tell(&source.loaded);
-    save(&source.loaded, &args.output)?;
-    let verification = verify(&args.engine.engine()?, &source, &args.output)?;
+    let (engine, dtype) = (args.engine.engine()?, args.weights.dtype());
+    let rounded = round(&source.loaded, dtype)?;
+    save_as(&source.loaded, &args.output, dtype)?;
+    // What rounding changes is told; what is verified is that the file holds the rounded numbers.
+    let mut rounding = None;
+    if args.weights != Weights::F32 {
+        rounding = Some(verify(&engine, &source, &args.output)?);
+        source.graph = source.loaded.model.graph.clone();
+        source.weights = rounded;
+    }
+    let verification = verify(&engine, &source, &args.output)?;
     if args.json {
-        output::json("convert", json(&args, &source, &verification))?;
+        output::json("convert", json(&args, &source, &verification, rounding.as_ref()))?;
     } else {
-        output::data(&text(&args, &source, &verification))?;
+        output::data(&text(&args, &source, &verification, rounding.as_ref()))?;
     }
     if verification.holds(args.verify) {
         return Ok(ExitStatus::Done);
@@ -102,9 +135,18 @@ struct Json<'a> {
     max_difference: f64,
     largest_logit: f64,
     verified: bool,
+    weights: String,
+    /// Largest difference of a logit to those of the source, where weights were rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounding_difference: Option<f64>,
 }
 
-fn json<'a>(args: &Args, source: &'a Source, verification: &Verification) -> Json<'a> {
+fn json<'a>(
+    args: &Args,
+    source: &'a Source,
+    verification: &Verification,
+    rounding: Option<&Verification>,
+) -> Json<'a> {
     Json {
         input: args.input.display().to_string(),
         output: args.output.display().to_string(),
@@ -116,10 +158,17 @@ fn json<'a>(args: &Args, source: &'a Source, verification: &Verification) -> Jso
         max_difference: verification.max_difference,
         largest_logit: verification.largest_logit,
         verified: verification.holds(args.verify),
+        weights: args.weights.dtype().to_string(),
+        rounding_difference: rounding.map(|rounding| rounding.max_difference),
     }
 }
 
-fn text(args: &Args, source: &Source, verification: &Verification) -> String {
+fn text(
+    args: &Args,
+    source: &Source,
+    verification: &Verification,
+    rounding: Option<&Verification>,
+) -> String {
     let Verification { images, agreeing, max_difference, largest_logit } = verification;
     let loaded = &source.loaded;
     let mut facts = Table::pairs();
@@ -133,6 +182,15 @@ fn text(args: &Args, source: &Source, verification: &Verification) -> String {
     facts.pair("same class", format!("{agreeing} of {images} random images"));
     facts
         .pair("logits", format!("differ by {max_difference:.1e} at most, the largest is {largest_logit:.3}"));
+    if let Some(Verification { max_difference, agreeing, images, .. }) = rounding {
+        let dtype = args.weights.dtype();
+        facts.pair(
+            "rounding",
+            format!(
+                "to {dtype} moves logits by {max_difference:.1e} at most; same class {agreeing} of {images}"
+            ),
+        );
+    }
     facts.render()
 }
 

@@ -26,7 +26,7 @@ use serde::Serialize;
 use self::finding::{Finding, activations, coloured, filters, heat, over, signed};
 use self::methods::Methods;
 use super::train::listen;
-use super::{EngineArgs, load, positive};
+use super::{EngineArgs, load_floats, positive};
 use crate::exit::ExitStatus;
 use crate::output;
 use crate::progress::Progress;
@@ -172,7 +172,7 @@ fn explain(args: Args) -> Result<ExitStatus> {
     let (Some(Methods(methods)), Some(path)) = (&args.methods, &args.model_path) else {
         bail!("expected METHOD and MODEL; see --help")
     };
-    let loaded = load(path, args.model.as_deref())?;
+    let loaded = load_floats(path, args.model.as_deref(), "explain")?;
     if let (true, Some(method)) = (args.images.is_empty(), methods.iter().find(|m| m.takes_image())) {
         bail!("IMAGE: expected at least one image for {}, found none", method.name());
     }

@@ -10,7 +10,7 @@ use residuum::graph::rewrite::{RewriteError, Rewritten};
 use residuum::models::formula;
 use serde::Serialize;
 
-use super::{EngineArgs, check_new_file, load, positive};
+use super::{EngineArgs, check_new_file, load_floats, positive};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table};
 use crate::progress::Progress;
@@ -69,7 +69,7 @@ pub(crate) fn run(
     let data = args.data.as_deref().map(|data| data::open(data, data::Split::Test, &OpenOptions::default()));
     let data = data.transpose()?;
     let engine = args.engine.exact_engine()?;
-    let before = load(&args.input, args.model.as_deref())?;
+    let before = load_floats(&args.input, args.model.as_deref(), verb)?;
     let rewritten = rewrite(&before, &engine).map_err(|error| match error.downcast::<RewriteError>() {
         Ok(error) => anyhow::anyhow!("{}: cannot {verb}: {error}", before.path.display()),
         Err(other) => other,

@@ -175,6 +175,9 @@ fn recipe(args: &Args) -> Result<Recipe> {
     const DEFAULT_MODEL: &str = "cifar_resnet20";
     let options = LoadOptions { model: args.model.as_deref(), head: Head::Keep };
     let source = args.from.as_ref().map(|from| load_model(from, &options)).transpose()?;
+    if let Some(loaded) = &source {
+        loaded.require_floats("training")?;
+    }
     let model = args.model.as_deref().or(source.as_ref().map(|loaded| loaded.model.name.as_str()));
     let is_preset = |name: &str| Recipe::find(name).is_ok();
     let mut recipe = match &args.recipe {

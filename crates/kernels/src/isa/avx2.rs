@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Avx2(());
 
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// Eight ones, then eight zeros: the eight words from `8 - count` are the mask of the first `count` lanes.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];

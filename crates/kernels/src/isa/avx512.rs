@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Avx512(());
 
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 impl Avx512 {
     /// The proof, where there is one.
@@ -30,7 +30,7 @@ impl Avx512 {
 
 /// The mask of the first `count` lanes.
 #[inline(always)]
-fn mask(count: usize) -> __mmask16 {
+pub(super) fn mask(count: usize) -> __mmask16 {
     ((1u32 << count.min(LANES)) - 1) as __mmask16
 }
 

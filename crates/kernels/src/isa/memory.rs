@@ -6,57 +6,57 @@
 
 use std::marker::PhantomData;
 
-/// Floats to read.
+/// Elements to read, floats unless another type is named.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
-    ptr: *const f32,
+pub(crate) struct Source<'a, T = f32> {
+    ptr: *const T,
     len: usize,
-    life: PhantomData<&'a [f32]>,
+    life: PhantomData<&'a [T]>,
 }
 
-/// Floats to write, and to read back.
+/// Elements to write, and to read back.
 #[derive(Clone, Copy)]
-pub(crate) struct Sink<'a> {
-    ptr: *mut f32,
+pub(crate) struct Sink<'a, T = f32> {
+    ptr: *mut T,
     len: usize,
-    life: PhantomData<&'a mut [f32]>,
+    life: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it stands for a shared slice.
-unsafe impl Send for Source<'_> {}
+unsafe impl<T: Sync> Send for Source<'_, T> {}
 // SAFETY: it stands for a shared slice.
-unsafe impl Sync for Source<'_> {}
+unsafe impl<T: Sync> Sync for Source<'_, T> {}
 // SAFETY: every access is unsafe, and its caller answers for the absence of races.
-unsafe impl Send for Sink<'_> {}
+unsafe impl<T: Send> Send for Sink<'_, T> {}
 // SAFETY: every access is unsafe, and its caller answers for the absence of races.
-unsafe impl Sync for Sink<'_> {}
+unsafe impl<T: Send> Sync for Sink<'_, T> {}
 
-impl<'a> Source<'a> {
-    /// The floats of a slice.
+impl<'a, T: Copy> Source<'a, T> {
+    /// The elements of a slice.
     #[inline(always)]
-    pub(crate) fn new(slice: &'a [f32]) -> Self {
+    pub(crate) fn new(slice: &'a [T]) -> Self {
         Self { ptr: slice.as_ptr(), len: slice.len(), life: PhantomData }
     }
 
-    /// Floats from the start to the end.
+    /// Elements from the start to the end.
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
         self.len
     }
 
-    /// Address of the float at `offset`, which is inside.
+    /// Address of the element at `offset`, which is inside.
     #[inline(always)]
-    pub(super) fn at(self, offset: usize) -> *const f32 {
+    pub(super) fn at(self, offset: usize) -> *const T {
         self.ptr.wrapping_add(offset)
     }
 
-    /// Checks that `count` floats from `offset` lie inside.
+    /// Checks that `count` elements from `offset` lie inside.
     #[inline(always)]
     pub(super) fn check(self, offset: usize, count: usize) {
         assert!(count <= self.len && offset <= self.len - count, "read outside of the buffer");
     }
 
-    /// The same with the first `offset` floats left off.
+    /// The same with the first `offset` elements left off.
     ///
     /// # Safety
     /// `offset <= len`.
@@ -66,38 +66,38 @@ impl<'a> Source<'a> {
     }
 }
 
-impl<'a> Sink<'a> {
-    /// The floats of a slice.
+impl<'a, T: Copy> Sink<'a, T> {
+    /// The elements of a slice.
     #[inline(always)]
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self { ptr: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
-    /// Address of the float at `offset`, which is inside.
+    /// Address of the element at `offset`, which is inside.
     #[inline(always)]
-    pub(super) fn at(self, offset: usize) -> *mut f32 {
+    pub(super) fn at(self, offset: usize) -> *mut T {
         self.ptr.wrapping_add(offset)
     }
 
-    /// Checks that `count` floats from `offset` lie inside.
+    /// Checks that `count` elements from `offset` lie inside.
     #[inline(always)]
     pub(super) fn check(self, offset: usize, count: usize) {
         assert!(count <= self.len && offset <= self.len - count, "write outside of the buffer");
     }
 
-    /// The same floats, to read.
+    /// The same elements, to read.
     #[inline(always)]
-    pub(crate) fn source(self) -> Source<'a> {
+    pub(crate) fn source(self) -> Source<'a, T> {
         Source { ptr: self.ptr, len: self.len, life: PhantomData }
     }
 
     /// The part `offset .. offset + count` as a slice; panics where it is not inside.
     ///
     /// # Safety
-    /// While the slice lives, nothing else touches these floats.
+    /// While the slice lives, nothing else touches these elements.
     #[inline(always)]
     #[allow(clippy::mut_from_ref, reason = "exclusive by the contract")]
-    pub(crate) unsafe fn slice(self, offset: usize, count: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn slice(self, offset: usize, count: usize) -> &'a mut [T] {
         self.check(offset, count);
         // SAFETY: inside, as just checked, and exclusive by the contract.
         unsafe { std::slice::from_raw_parts_mut(self.at(offset), count) }

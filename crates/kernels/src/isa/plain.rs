@@ -6,7 +6,7 @@ use super::{Kernel, Simd, Sink, Source};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Plain;
 
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 macro_rules! lanewise {
     ($($name:ident($($arg:ident),*) = $value:expr;)*) => {$(

@@ -1,10 +1,11 @@
 //! What is measured: an inference, or a training step, on made-up images.
 
 use anyhow::Result;
+use residuum::classify::Loaded;
 use residuum::engine::{
     Engine, Inference, InputShape, PlanSummary, SgdStep, StepTime, Training, TrainingOptions,
 };
-use residuum::models::{Model, formula, initialise};
+use residuum::models::formula;
 
 /// A compiled program with its input.
 pub(super) struct Work {
@@ -22,16 +23,22 @@ enum Program {
 const STEP: SgdStep = SgdStep { lr: 1e-4, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
 
 impl Work {
-    pub(super) fn new(engine: &Engine, model: &Model, shape: InputShape, is_training: bool) -> Result<Self> {
-        let weights = initialise(&model.graph, 0);
+    pub(super) fn new(
+        engine: &Engine,
+        loaded: &Loaded,
+        shape: InputShape,
+        is_training: bool,
+    ) -> Result<Self> {
+        let (graph, weights) = (&loaded.model.graph, &loaded.weights);
         let program = if is_training {
             let options = TrainingOptions::default();
-            Program::Training(Box::new(engine.training(&model.graph, &weights, shape, &options)?))
+            loaded.require_floats("training")?;
+            Program::Training(Box::new(engine.training(graph, weights, shape, &options)?))
         } else {
-            Program::Inference(Box::new(engine.inference(&model.graph, &weights, shape, &[])?))
+            Program::Inference(Box::new(loaded.compile(engine, shape, &[])?))
         };
         let images = formula::input("input", &[shape.n, 3, shape.h, shape.w]).into_data();
-        let labels = formula::labels(shape.n, model.graph.output_features());
+        let labels = formula::labels(shape.n, graph.output_features());
         Ok(Self { program, images, labels })
     }
 

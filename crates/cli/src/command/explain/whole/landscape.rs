@@ -6,7 +6,7 @@ use residuum::plot::{Axis, Chart, Field, Figure, Line, Series, View};
 
 use super::study::{many, nothing};
 use super::{DataArgs, ModelArgs, Numbers, Sample, Study};
-use crate::command::load;
+use crate::command::load_floats;
 use crate::exit::ExitStatus;
 use crate::output::Table;
 use crate::progress::Progress;
@@ -82,7 +82,7 @@ fn bar<'a>(study: &'a Study<'_>, points: usize) -> impl FnMut(usize, usize) -> b
 }
 
 fn between(args: &Args, study: &Study<'_>, path: &str) -> Result<ExitStatus> {
-    let other = load(path, args.common.name(1))?;
+    let other = load_floats(path, args.common.name(1), "explain")?;
     if other.model.graph != study.loaded.model.graph {
         bail!("--to: expected another {}, found {}", study.name(), other.model.name);
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::study::Rounds;
 use super::{DataArgs, ModelArgs, Numbers, Study};
-use crate::command::load;
+use crate::command::load_floats;
 use crate::exit::ExitStatus;
 use crate::output::Table;
 
@@ -40,7 +40,8 @@ pub(super) fn run(args: &Args) -> Result<ExitStatus> {
     let sample = study.sample(&args.data, USUAL)?;
     let mut found = Vec::new();
     for (index, path) in paths.iter().enumerate() {
-        let other = if index > 0 { Some(load(path, args.common.name(index))?) } else { None };
+        let other =
+            if index > 0 { Some(load_floats(path, args.common.name(index), "explain")?) } else { None };
         let loaded = other.as_ref().unwrap_or(&study.loaded);
         let prepared = other.as_ref().map(|other| study.sample_for(other, &args.data, USUAL)).transpose()?;
         let own = prepared.as_ref().unwrap_or(&sample);

@@ -15,7 +15,7 @@ use residuum::tensor::Tensor;
 use serde::Serialize;
 
 use crate::command::train::listen;
-use crate::command::{EngineArgs, load, positive};
+use crate::command::{EngineArgs, load_floats, positive};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table, csv_field};
 use crate::progress::Progress;
@@ -143,7 +143,7 @@ impl<'a> Study<'a> {
                 "--model: expected it once for all, or once for each of the {models} models, found {names}"
             );
         }
-        let loaded = load(paths[0], args.name(0))?;
+        let loaded = load_floats(paths[0], args.name(0), "explain")?;
         Ok(Self { loaded, engine: args.engine.engine()?, args, stop: listen()? })
     }
 

@@ -59,7 +59,7 @@ fn what_bytes_do_not_do_is_refused() {
         (&["train", "shapes", "--from", "int8.safetensors"], "training"),
         (&["bench", "int8.safetensors", "--train"], "training"),
         (&["explain", "gradient", "int8.safetensors", "picture.bmp"], "explain"),
-        (&["explain", "layer-responses", "int8.safetensors", "--data", "shapes"], "explain"),
+        (&["explain", "responses", "int8.safetensors", "--data", "shapes"], "explain"),
     ] {
         place.refuses(arguments, &["int8.safetensors: holds a quantised network (int8)", purpose]);
     }

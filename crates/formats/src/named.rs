@@ -43,7 +43,7 @@ impl RawTensor {
     /// When the type is none of `F32`, `F16` and `BF16`, or a number is too large for it.
     pub fn from_f32_as(tensor: &Tensor<f32>, dtype: DType) -> Result<Self> {
         let raw = match dtype {
-            DType::F32 => Self::from_f32(tensor),
+            DType::F32 => return Ok(Self::from_f32(tensor)),
             DType::F16 => Self::from_elements(dtype, tensor, |x| f16::from_f32(x).to_le_bytes()),
             DType::BF16 => Self::from_elements(dtype, tensor, |x| bf16::from_f32(x).to_le_bytes()),
             other => {

@@ -183,6 +183,17 @@ struct Layer<'a> {
     signal_to_noise_db: f64,
 }
 
+impl<'a> Layer<'a> {
+    fn new(layer: &'a LayerNoise) -> Self {
+        Self {
+            name: &layer.name,
+            scale: layer.grid.map(|grid| grid.scale),
+            zero_point: layer.grid.map(|grid| grid.zero_point),
+            signal_to_noise_db: layer.signal_to_noise_db,
+        }
+    }
+}
+
 impl Report<'_> {
     /// Pictures that both networks answer alike.
     fn same_class(&self) -> Option<usize> {
@@ -201,15 +212,6 @@ impl Report<'_> {
     fn json(&self) -> Json<'_> {
         let pair =
             |value: fn(&Evaluation) -> f64| self.accuracy.as_ref().map(|both| both.each_ref().map(value));
-        let layer = |layer| {
-            let LayerNoise { name, grid, signal_to_noise_db } = layer;
-            Layer {
-                name,
-                scale: grid.map(|grid| grid.scale),
-                zero_point: grid.map(|grid| grid.zero_point),
-                signal_to_noise_db: *signal_to_noise_db,
-            }
-        };
         Json {
             model: &self.args.input,
             output: self.args.output.display().to_string(),
@@ -222,7 +224,7 @@ impl Report<'_> {
             top5: pair(Evaluation::top5),
             loss: pair(|evaluation| evaluation.loss),
             same_class: self.same_class(),
-            layers: self.quantized.layers.iter().map(layer).collect(),
+            layers: self.quantized.layers.iter().map(Layer::new).collect(),
         }
     }
 

@@ -99,9 +99,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus> {
     quantized.loaded.save(&args.output)?;
     let report = Report { args, sizes, accuracy, pictures: pictures.name(), quantized: &quantized };
     if args.json {
-        output::json("quantize", report.json())?
+        output::json("quantize", report.json())?;
     } else {
-        output::data(&report.text())?
+        output::data(&report.text())?;
     }
     Ok(ExitStatus::Done)
 }

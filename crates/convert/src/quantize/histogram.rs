@@ -22,11 +22,11 @@ impl Range {
         }
     }
 
-    pub(super) fn is_finite(&self) -> bool {
+    pub(super) fn is_finite(self) -> bool {
         self.least.is_finite() && self.greatest.is_finite()
     }
 
-    pub(super) fn grid(&self) -> Quantizer {
+    pub(super) fn grid(self) -> Quantizer {
         Quantizer::covering(self.least, self.greatest)
     }
 }
@@ -88,12 +88,12 @@ impl Histogram {
             let share = part as f32 / parts as f32;
             Quantizer::covering(share * self.range.least, share * self.range.greatest)
         });
-        let errors = grids.map(|grid| (grid, self.error(&grid)));
+        let errors = grids.map(|grid| (grid, self.error(grid)));
         let least = errors.min_by(|(_, a), (_, b)| a.total_cmp(b));
         least.map_or_else(|| self.range.grid(), |(grid, _)| grid)
     }
 
-    fn error(&self, grid: &Quantizer) -> f64 {
+    fn error(&self, grid: Quantizer) -> f64 {
         let off = |(bin, &count): (usize, &u64)| {
             let x = self.centre(bin);
             count as f64 * (x - f64::from(grid.number(grid.byte(x as f32)))).powi(2)
@@ -127,8 +127,8 @@ mod tests {
         assert!(end(histogram.percentile(99.99)) < 1.1);
         assert!(end(histogram.percentile(100.0)) > 49.0);
         let best = histogram.least_error(50);
-        assert!(histogram.error(&best) <= histogram.error(&histogram.range.grid()));
-        assert!(histogram.error(&best) <= histogram.error(&histogram.percentile(99.99)));
+        assert!(histogram.error(best) <= histogram.error(histogram.range.grid()));
+        assert!(histogram.error(best) <= histogram.error(histogram.percentile(99.99)));
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub(crate) struct Args {
     /// Definition of a Caffe model [default: the one beside it]
     #[arg(long, value_name = "FILE.prototxt")]
     prototxt: Option<PathBuf>,
-    /// What a Caffe model subtracts from images of 0 to 255: a mean image, of which each colour's mean is
-    /// taken, or three numbers [default: that of the published models]
+    /// What a Caffe model subtracts from images of 0 to 255: a mean image, or a number for each colour
+    /// [default: the numbers of the published models]
     #[arg(long, value_name = "FILE.binaryproto|B,G,R")]
     mean: Option<String>,
     /// Exit with 1 if a logit of the result is off by more than this share of the largest

@@ -301,7 +301,7 @@ fn preset(entry: &Entry) -> Preprocess {
 fn describe(preprocess: &Preprocess) -> String {
     let Preprocess { resize, crop, mean, std, .. } = preprocess;
     let resize = resize.map_or(String::new(), |side| format!("shorter side {side}, "));
-    format!("{resize}crop {crop}, mean {mean:?}, deviation {std:?}")
+    format!("{resize}crop {crop}, mean {mean}, deviation {std:?}")
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use residuum_models::{Model, find, fitting};
 use crate::error::Result;
 use crate::same::same_function;
 
-pub use mean::channel_means;
+pub use mean::{channel_means, mean_image};
 
 /// A network that was made from a definition.
 #[derive(Clone, Debug)]

@@ -26,7 +26,8 @@ pub struct ConvertOptions<'a> {
 /// What a Caffe model subtracts from its pictures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mean<'a> {
-    /// A mean image (`.binaryproto`), of which the mean of each colour is taken.
+    /// A mean image (`.binaryproto`); of one that has not the size of the network's pictures, the mean of each
+    /// colour is taken.
     File(&'a Path),
     /// Blue, green, red, from 0 to 255.
     Values([f64; 3]),
@@ -77,10 +78,10 @@ fn load_caffe(path: &Path, options: &ConvertOptions<'_>) -> Result<Source> {
 
     let mut notes: Vec<String> =
         network.notes.iter().map(|note| format!("{}: {note}", prototxt.display())).collect();
-    let mean = mean(options.mean, &mut notes)?;
+    let preprocess = preparation(options.mean, h, &mut notes)?;
     let classes = model.graph.output_features();
     notes.push(format!("{}: has no names of classes; numbers from 0 to {}", path.display(), classes - 1));
-    let info = ModelInfo::new(model.name.clone(), numbers(classes), Preprocess::caffe(h, mean));
+    let info = ModelInfo::new(model.name.clone(), numbers(classes), preprocess);
     let loaded = Loaded { path: path.to_owned(), model, weights: weights.clone(), info, notes };
     Ok(Source { loaded, graph: network.graph, weights })
 }
@@ -123,27 +124,32 @@ fn definition_beside(path: &Path) -> Result<PathBuf> {
     }
 }
 
-fn mean(mean: Option<Mean<'_>>, notes: &mut Vec<String>) -> Result<[f64; 3]> {
-    match mean {
-        Some(Mean::Values(values)) => Ok(values),
-        Some(Mean::File(path)) => {
-            let blob = files::read_mean(path)?;
-            let Some((means, farthest)) = caffe::channel_means(&blob)? else {
-                let problem = format!("expected an image of three planes, found {:?}", blob.shape());
-                return Err(ConvertError::file(path, problem));
-            };
-            notes.push(format!(
-                "{}: of the mean image the mean of each colour is kept; the image is off it by {farthest:.2} of 255 at most",
-                path.display()
-            ));
-            Ok(means)
-        }
+/// How a Caffe model's pictures of `side` x `side` are prepared.
+fn preparation(mean: Option<Mean<'_>>, side: usize, notes: &mut Vec<String>) -> Result<Preprocess> {
+    let path = match mean {
+        Some(Mean::Values(values)) => return Ok(Preprocess::caffe(side, values)),
+        Some(Mean::File(path)) => path,
         None => {
             let [b, g, r] = Preprocess::CAFFE_MEAN;
             notes.push(format!(
                 "no mean given; that of the published models is taken: blue {b}, green {g}, red {r}"
             ));
-            Ok(Preprocess::CAFFE_MEAN)
+            return Ok(Preprocess::caffe(side, Preprocess::CAFFE_MEAN));
         }
+    };
+    let blob = files::read_mean(path)?;
+    if let Some(image) = caffe::mean_image(&blob, side)? {
+        return Ok(Preprocess { mean: image.at(side), ..Preprocess::caffe(side, Preprocess::CAFFE_MEAN) });
     }
+    let Some((means, farthest)) = caffe::channel_means(&blob)? else {
+        let problem =
+            format!("expected an image of three planes of finite numbers, found {:?}", blob.shape());
+        return Err(ConvertError::file(path, problem));
+    };
+    notes.push(format!(
+        "{}: the mean image has not the {side} x {side} pixels of the network's pictures: its mean of each colour is \
+         kept; the image is off it by {farthest:.2} of 255 at most",
+        path.display()
+    ));
+    Ok(Preprocess::caffe(side, means))
 }

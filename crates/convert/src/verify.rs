@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use residuum_classify::{Head, LoadOptions, Loaded, load_model};
-use residuum_data::Preprocess;
+use residuum_data::{Preprocess, RgbImage};
 use residuum_engine::{Engine, InputShape};
 use residuum_graph::{Graph, Weights};
 use residuum_models::formula;
@@ -58,14 +58,13 @@ pub fn verify(engine: &Engine, source: &Source, path: impl AsRef<Path>) -> Resul
 /// become.
 fn images(preprocess: &Preprocess) -> Tensor {
     let side = preprocess.crop;
+    let [black, white] =
+        [0, 255].map(|byte| preprocess.apply(&RgbImage::from_fn(side, side, |_, _| [byte; 3])));
     let mut images = formula::input("convert", &[IMAGES, 3, side, side]);
-    let planes = images.data_mut().chunks_exact_mut(side * side);
-    for (plane, colour) in planes.zip((0..3).cycle()) {
-        let (mean, std) = (preprocess.mean[colour], preprocess.std[colour]);
+    let values = images.data_mut().iter_mut();
+    for (x, (black, white)) in values.zip(black.iter().zip(&white).cycle()) {
         // The formula's numbers lie in [−2, 2).
-        for x in plane {
-            *x = ((*x + 2.0) / 4.0 - mean) / std;
-        }
+        *x = black + (*x + 2.0) / 4.0 * (white - black);
     }
     images
 }

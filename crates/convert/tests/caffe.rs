@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use published::file::{Encoding, LayerFile, caffemodel, old_blob};
 use published::{Style, own_names, publish, published_names};
-use residuum_convert::caffe::{channel_means, network};
+use residuum_convert::caffe::{channel_means, mean_image, network};
 use residuum_convert::{ConvertOptions, Mean, load, same_function, save, verify};
 use residuum_data::{Preprocess, RgbImage};
 use residuum_engine::{Engine, EngineOptions, InputShape, TrainingOptions};
@@ -385,6 +385,10 @@ fn a_mean_becomes_the_preparation() {
     assert_eq!(channel_means(&blob).unwrap(), Some(([103.0, 116.0, 123.0], 1.0)));
     let none = read_mean_bytes(&old_blob(&[2, 2, 3], &image).into()).unwrap();
     assert_eq!(channel_means(&none).unwrap(), None);
+
+    assert_eq!(mean_image(&blob, 3).unwrap(), None);
+    let kept = mean_image(&blob, 2).unwrap().unwrap();
+    assert_eq!(kept.pixels()[1].map(|value| (255.0 * value).round()), [123.0, 117.0, 103.0]);
 
     let preparation = Preprocess::caffe(224, [103.0, 116.0, 123.0]);
     preparation.check().unwrap();

@@ -10,10 +10,10 @@ use crate::resize::{Window, resize, resize_window, short_side};
 /// What surrounds a padded picture. The papers do not say; their re-implementations differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
-    /// Zero after normalising: the mean colour.
+    /// Zero after normalising: the mean colour, or a mean image continued.
     #[default]
     Mean,
-    /// Zero before normalising: black.
+    /// Zero before normalising: black; outside of a mean image the mean of each colour is subtracted.
     Black,
     /// The picture in a mirror at its edge, which is not repeated (Zagoruyko and Komodakis's CIFAR runs).
     Reflect,
@@ -103,20 +103,23 @@ impl Augment {
                 Shift::draw(pad, padding, random).write(&preprocess.view(image), preprocess, out);
             }
             _ => {
-                let view = self.picture(image, preprocess, random);
-                preprocess.normalise(&distortion.bytes(view, random), out);
+                let (view, shift) = self.picture(image, preprocess, random);
+                let (width, height) = (view.width(), view.height());
+                let from = |at: usize| shift.from(at % width, at / width, width, height);
+                preprocess.normalise_moved(&distortion.bytes(view, random), from, out);
             }
         }
         distortion.planes(preprocess, random, out);
     }
 
-    /// The part of a picture that is shown, before it is normalised.
-    fn picture(self, image: &RgbImage, preprocess: &Preprocess, random: &mut Stream) -> RgbImage {
+    /// The part of a picture that is shown, before it is normalised, and how it was moved within the crop.
+    fn picture(self, image: &RgbImage, preprocess: &Preprocess, random: &mut Stream) -> (RgbImage, Shift) {
         let crop = preprocess.crop;
         match self {
-            Self::None => preprocess.view(image).into_owned(),
+            Self::None => (preprocess.view(image).into_owned(), Shift::default()),
             Self::Crop { pad, padding } => {
-                Shift::draw(pad, padding, random).picture(&preprocess.view(image), preprocess)
+                let shift = Shift::draw(pad, padding, random);
+                (shift.picture(&preprocess.view(image), preprocess), shift)
             }
             Self::Scale { min, max } => {
                 let to = min + random.below((max - min) as u32 + 1) as usize;
@@ -124,14 +127,12 @@ impl Augment {
                 let mut draw =
                     |side: usize| random.below(u32::try_from(side - crop + 1).unwrap_or(u32::MAX)) as usize;
                 let window = Window { left: draw(width), top: draw(height), width: crop, height: crop };
-                let view = resize_window(image, width, height, window, preprocess.interpolation);
-                if random.coin() { view.flip() } else { view }
+                Shift::turned(resize_window(image, width, height, window, preprocess.interpolation), random)
             }
             Self::Area { min } => {
                 let Window { left, top, width, height } = part(image, min, random);
                 let part = image.crop(left, top, width, height);
-                let view = resize(&part, crop, crop, preprocess.interpolation);
-                if random.coin() { view.flip() } else { view }
+                Shift::turned(resize(&part, crop, crop, preprocess.interpolation), random)
             }
         }
     }
@@ -157,6 +158,7 @@ fn part(image: &RgbImage, min: f64, random: &mut Stream) -> Window {
 }
 
 /// A crop of a padded picture: output (x, y) is input (x + right, y + down), then mirrored.
+#[derive(Default)]
 struct Shift {
     right: isize,
     down: isize,
@@ -170,22 +172,41 @@ impl Shift {
         Self { right: draw(), down: draw(), is_mirrored: random.coin(), padding }
     }
 
+    /// A picture, half the time in a mirror.
+    fn turned(view: RgbImage, random: &mut Stream) -> (RgbImage, Self) {
+        let is_mirrored = random.coin();
+        (if is_mirrored { view.flip() } else { view }, Self { is_mirrored, ..Self::default() })
+    }
+
+    /// The pixel, counted by rows, that output (x, y) of a picture of this size is; none outside of it.
+    fn from(&self, x: usize, y: usize, width: usize, height: usize) -> Option<usize> {
+        let place = |at: usize, shift: isize, size: usize| {
+            let at = at as isize + shift;
+            let at = if self.padding == Padding::Reflect { reflected(at, size as isize) } else { at };
+            usize::try_from(at).ok().filter(|at| *at < size)
+        };
+        let x = if self.is_mirrored { width - 1 - x } else { x };
+        Some(place(x, self.right, width)? + place(y, self.down, height)? * width)
+    }
+
     fn write(&self, view: &RgbImage, preprocess: &Preprocess, out: &mut [f32]) {
         let (width, height) = (view.width(), view.height());
-        let table = preprocess.table();
+        let values = preprocess.values(width, height);
         // Columns x for which x + right lies inside the picture.
         let begin = (-self.right).clamp(0, width as isize) as usize;
         let end = (width as isize - self.right).clamp(begin as isize, width as isize) as usize;
         for (i, row) in out.chunks_exact_mut(width).enumerate() {
             let (plane, y) = (i / height, i % height);
             let colour = preprocess.colour_of(plane);
-            row.fill(if self.padding == Padding::Black { table[colour][0] } else { 0.0 });
+            row.fill(if self.padding == Padding::Black { values.of(colour, 0, || None) } else { 0.0 });
             let from = y as isize + self.down;
             if (0..height as isize).contains(&from) && begin < end {
                 let first = (begin as isize + self.right) as usize;
-                let values = view.row(from as usize)[first * 3 + colour..].iter().step_by(3);
-                let inside = row[begin..end].iter_mut().zip(values);
-                inside.for_each(|(out, &value)| *out = table[colour][usize::from(value)]);
+                let bytes = view.row(from as usize)[first * 3 + colour..].iter().step_by(3);
+                let places = from as usize * width + first..;
+                for ((out, &byte), place) in row[begin..end].iter_mut().zip(bytes).zip(places) {
+                    *out = values.of(colour, byte, || Some(place));
+                }
             }
             if self.is_mirrored {
                 row.reverse();
@@ -196,20 +217,13 @@ impl Shift {
     /// The same in bytes; the mean colour is rounded.
     fn picture(&self, view: &RgbImage, preprocess: &Preprocess) -> RgbImage {
         let (width, height) = (view.width(), view.height());
-        let around = match self.padding {
-            Padding::Mean => preprocess.mean.map(|mean| (255.0 * mean).round() as u8),
-            Padding::Black | Padding::Reflect => [0; 3],
-        };
-        let place = |at: usize, shift: isize, size: usize| {
-            let at = at as isize + shift;
-            let at = if self.padding == Padding::Reflect { reflected(at, size as isize) } else { at };
-            usize::try_from(at).ok().filter(|at| *at < size)
+        let around = match (self.padding, preprocess.mean.colours()) {
+            (Padding::Mean, Some(mean)) => mean.map(|mean| (255.0 * mean).round() as u8),
+            _ => [0; 3],
         };
         RgbImage::from_fn(width, height, |x, y| {
-            let x = if self.is_mirrored { width - 1 - x } else { x };
-            let from = place(x, self.right, width).zip(place(y, self.down, height));
-            from.map_or(around, |(x, y)| {
-                let pixel = &view.row(y)[3 * x..];
+            self.from(x, y, width, height).map_or(around, |at| {
+                let pixel = &view.pixels()[3 * at..];
                 [pixel[0], pixel[1], pixel[2]]
             })
         })
@@ -226,6 +240,7 @@ fn reflected(at: isize, size: isize) -> isize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mean::{Mean, MeanImage};
     use crate::random::Purpose;
 
     fn picture() -> RgbImage {
@@ -235,8 +250,10 @@ mod tests {
     /// Every result must be one of the (2 pad + 1)² x 2 that the definition allows, and all must occur.
     #[test]
     fn crops_are_shifts_of_the_padded_picture() {
-        let preprocess = Preprocess::cifar10();
-        for padding in [Padding::Mean, Padding::Black, Padding::Reflect] {
+        let paddings = [Padding::Mean, Padding::Black, Padding::Reflect];
+        for (padding, preprocess) in
+            paddings.into_iter().flat_map(|padding| [(padding, Preprocess::cifar10()), (padding, uneven())])
+        {
             let augment = Augment::Crop { pad: 1, padding };
             let mut seen = std::collections::HashSet::new();
             for sample in 0..300 {
@@ -256,6 +273,13 @@ mod tests {
             }
             assert_eq!(seen.len(), 18);
         }
+    }
+
+    /// With a mean image.
+    fn uneven() -> Preprocess {
+        let pixel = |i: usize| [i as f32 / 2048.0, 0.3, (i % 32) as f32 / 100.0];
+        let image = MeanImage::new(32, (0..1024).map(pixel).collect()).unwrap();
+        Preprocess { mean: image.at(32), ..Preprocess::cifar10() }
     }
 
     fn by_definition(
@@ -282,8 +306,11 @@ mod tests {
             match padding {
                 Padding::Mean if !inside => 0.0,
                 _ => {
-                    (if inside { byte as f32 } else { 0.0 } / 255.0 - preprocess.mean[plane])
-                        / preprocess.std[plane]
+                    let mean = match &preprocess.mean {
+                        Mean::Image(image) if inside => image.pixels()[(32 * y + x) as usize],
+                        mean => mean.colours().unwrap(),
+                    };
+                    (if inside { byte as f32 } else { 0.0 } / 255.0 - mean[plane]) / preprocess.std[plane]
                 }
             }
         };

@@ -215,6 +215,22 @@ impl Loader<Vec<Vec<Stack>>> {
     }
 }
 
+impl Loader<Vec<u32>> {
+    /// Starts to add up the bytes of what a preparation shows of every picture: of each batch `h x w x 3` sums.
+    pub(crate) fn sums(data: &Dataset, preprocess: &Preprocess, options: LoaderOptions) -> Result<Self> {
+        let preprocess = preprocess.clone();
+        let add = move |_, pictures: &mut Pictures<'_>| {
+            let mut sums = vec![0; preprocess.len()];
+            for (_, image) in pictures {
+                let view = preprocess.view(&image);
+                sums.iter_mut().zip(view.pixels()).for_each(|(sum, &byte)| *sum += u32::from(byte));
+            }
+            sums
+        };
+        Self::start(data, Box::new(add), Box::new(|_, _, _| None), options)
+    }
+}
+
 impl<I: Send + 'static> Loader<I> {
     fn start(data: &Dataset, make: Box<Make<I>>, mix: Box<Blend<I>>, options: LoaderOptions) -> Result<Self> {
         let end = options.check(data.len())?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result};
 use crate::image::RgbImage;
+use crate::mean::{Mean, MeanImage};
 use crate::resize::Interpolation;
 use crate::views::Frame;
 
@@ -38,8 +39,9 @@ pub struct Preprocess {
     /// Order of the planes in the output.
     #[serde(default)]
     pub channels: ChannelOrder,
-    /// Subtracted from colours in 0..1; red, green, blue, whatever `channels` is.
-    pub mean: [f32; 3],
+    /// Subtracted from colours in 0..1; red, green, blue, whatever `channels` is. An image has the crop's size;
+    /// from pictures of other sizes the mean of each of its colours is subtracted.
+    pub mean: Mean,
     /// What the difference is divided by; red, green, blue.
     pub std: [f32; 3],
 }
@@ -47,7 +49,13 @@ pub struct Preprocess {
 impl Preprocess {
     /// Shorter side 256, crop 224, ImageNet's mean and deviation: torchvision's evaluation.
     pub fn imagenet() -> Self {
-        Self { resize: Some(256), crop: 224, mean: IMAGENET_MEAN, std: IMAGENET_STD, ..Self::cifar10() }
+        Self {
+            resize: Some(256),
+            crop: 224,
+            mean: IMAGENET_MEAN.into(),
+            std: IMAGENET_STD,
+            ..Self::cifar10()
+        }
     }
 
     /// Mean blue, green and red, 0 to 255, of the mean image that comes with the authors' Caffe models.
@@ -55,15 +63,13 @@ impl Preprocess {
 
     /// Caffe's preparation for a network that reads red, green, blue and images of `side` x `side`: the
     /// shorter side brought to 8/7 of it (256 for 224), the centre cropped, the colours from 0 to 255 minus
-    /// `mean`, which lists blue, green, red as Caffe does.
-    ///
-    /// The authors subtract a mean image after the crop. It is smooth, and its mean for each colour is their own
-    /// substitute for it at other sizes; here it is taken at all sizes.
+    /// `mean`, which lists blue, green, red as Caffe does. The authors subtract a mean image after the crop, whose
+    /// mean for each colour is their own substitute for it at other sizes.
     pub fn caffe(side: usize, mean: [f64; 3]) -> Self {
         const LARGEST: f64 = 255.0;
         let [b, g, r] = mean.map(|mean| (mean / LARGEST) as f32);
         let std = [(1.0 / LARGEST) as f32; 3];
-        Self { resize: Some(side + side / 7), crop: side, mean: [r, g, b], std, ..Self::imagenet() }
+        Self { resize: Some(side + side / 7), crop: side, mean: [r, g, b].into(), std, ..Self::imagenet() }
     }
 
     /// 32 x 32 as it is, with CIFAR-10's own mean and deviation.
@@ -73,14 +79,14 @@ impl Preprocess {
             crop: 32,
             interpolation: Interpolation::Bilinear,
             channels: ChannelOrder::Rgb,
-            mean: [0.4914, 0.4822, 0.4465],
+            mean: [0.4914, 0.4822, 0.4465].into(),
             std: [0.2470, 0.2435, 0.2616],
         }
     }
 
     /// 32 x 32 as it is, with ImageNet's mean and deviation: akamaster's CIFAR networks.
     pub fn cifar_imagenet_stats() -> Self {
-        Self { mean: IMAGENET_MEAN, std: IMAGENET_STD, ..Self::cifar10() }
+        Self { mean: IMAGENET_MEAN.into(), std: IMAGENET_STD, ..Self::cifar10() }
     }
 
     /// One line of JSON, which [`Preprocess::from_json`] reads back to the bit.
@@ -106,8 +112,8 @@ impl Preprocess {
     /// Whether the numbers make sense.
     ///
     /// # Errors
-    /// When a size is 0 or over 65,535, the crop larger than the resize, a mean not finite, or a deviation
-    /// not above 0.
+    /// When a size is 0 or over 65,535, the crop larger than the resize, a mean not finite, an image not of the
+    /// crop's size or still to be taken, or a deviation not above 0.
     pub fn check(&self) -> Result<()> {
         let size = 1..=65_535;
         let problem = if !size.contains(&self.crop) || self.resize.is_some_and(|side| !size.contains(&side)) {
@@ -117,14 +123,29 @@ impl Preprocess {
             )
         } else if self.resize.is_some_and(|side| side < self.crop) {
             format!("expected a crop of at most the resize {:?}, found {}", self.resize, self.crop)
-        } else if !self.mean.iter().all(|m| m.is_finite()) {
-            format!("expected finite means, found {:?}", self.mean)
         } else if !self.std.iter().all(|s| s.is_finite() && *s > 0.0) {
             format!("expected deviations above 0, found {:?}", self.std)
         } else {
-            return Ok(());
+            return self.mean.check(self.crop);
         };
         Err(DataError::Settings(format!("preprocessing: {problem}")))
+    }
+
+    /// The same with `image` as its mean, where that is still to be taken.
+    #[must_use]
+    pub fn settled(&self, image: Option<&MeanImage>) -> Self {
+        let mut settled = self.clone();
+        if let (Mean::PerPixel, Some(image)) = (&self.mean, image) {
+            settled.mean = image.at(self.crop);
+        }
+        settled
+    }
+
+    /// The same for pictures of another size.
+    #[must_use]
+    pub fn with_crop(&self, crop: usize) -> Self {
+        let mean = if let Mean::Image(image) = &self.mean { image.at(crop) } else { self.mean.clone() };
+        Self { crop, mean, ..self.clone() }
     }
 
     /// Floats of one prepared picture: `3 x crop x crop`.
@@ -153,11 +174,13 @@ impl Preprocess {
     pub fn restore(&self, values: &[f32]) -> RgbImage {
         assert_eq!(values.len(), self.len(), "values of one picture");
         let area = self.crop * self.crop;
+        let subtracted = self.subtracted(self.crop, self.crop);
         RgbImage::from_fn(self.crop, self.crop, |x, y| {
+            let at = y * self.crop + x;
             [0, 1, 2].map(|colour| {
-                let plane = if self.channels == ChannelOrder::Rgb { colour } else { 2 - colour };
-                let value = values[plane * area + y * self.crop + x];
-                (255.0 * (value * self.std[colour] + self.mean[colour])).round().clamp(0.0, 255.0) as u8
+                let value = values[self.colour_of(colour) * area + at];
+                let mean = subtracted.at(Some(at))[colour];
+                (255.0 * (value * self.std[colour] + mean)).round().clamp(0.0, 255.0) as u8
             })
         })
     }
@@ -180,18 +203,31 @@ impl Preprocess {
     /// Normalises a picture of any size, without resizing or cropping it.
     ///
     /// # Panics
-    /// When `out` does not hold `3 x width x height` floats.
+    /// When `out` does not hold `3 x width x height` floats, or the mean image is still to be taken.
     pub fn normalise(&self, image: &RgbImage, out: &mut [f32]) {
+        self.normalise_moved(image, Some, out);
+    }
+
+    /// Normalises a picture that was moved after its mean image was laid on it: `from` tells for each of its
+    /// pixels which pixel of the picture it was before, none for one that was outside.
+    pub(crate) fn normalise_moved(
+        &self,
+        image: &RgbImage,
+        from: impl Fn(usize) -> Option<usize>,
+        out: &mut [f32],
+    ) {
         assert_eq!(out.len(), image.pixels().len(), "the output holds three planes of the picture's size");
-        let table = self.table();
+        let values = self.values(image.width(), image.height());
         for (plane, out) in out.chunks_exact_mut(image.width() * image.height()).enumerate() {
             let colour = self.colour_of(plane);
-            let values = image.pixels()[colour..].iter().step_by(3);
-            out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[colour][usize::from(value)]);
+            let bytes = image.pixels()[colour..].iter().step_by(3);
+            for (at, (out, &byte)) in out.iter_mut().zip(bytes).enumerate() {
+                *out = values.of(colour, byte, || from(at));
+            }
         }
     }
 
-    /// Which colour (red 0, green 1, blue 2) output plane `plane` holds.
+    /// Which colour (red 0, green 1, blue 2) output plane `plane` holds; the other way round as well.
     pub(crate) fn colour_of(&self, plane: usize) -> usize {
         match self.channels {
             ChannelOrder::Rgb => plane,
@@ -199,12 +235,57 @@ impl Preprocess {
         }
     }
 
-    /// The normalised form of every byte, per colour; the operations and their order are those of
-    /// torchvision's `ToTensor` and `Normalize`.
-    pub(crate) fn table(&self) -> [[f32; 256]; 3] {
-        std::array::from_fn(|colour| {
-            std::array::from_fn(|value| (value as f32 / 255.0 - self.mean[colour]) / self.std[colour])
-        })
+    /// What the bytes of a `width` x `height` picture become.
+    ///
+    /// # Panics
+    /// When the mean image is still to be taken.
+    pub(crate) fn values(&self, width: usize, height: usize) -> Values<'_> {
+        let subtracted = self.subtracted(width, height);
+        let outside = std::array::from_fn(|colour| {
+            std::array::from_fn(|byte| (byte as f32 / 255.0 - subtracted.colours[colour]) / self.std[colour])
+        });
+        Values { subtracted, std: self.std, outside }
+    }
+
+    fn subtracted(&self, width: usize, height: usize) -> Subtracted<'_> {
+        let colours = self.mean.colours().expect("a preparation with its mean");
+        let pixels = match &self.mean {
+            Mean::Image(image) if (width, height) == (image.side(), image.side()) => Some(image.pixels()),
+            _ => None,
+        };
+        Subtracted { pixels, colours }
+    }
+}
+
+/// What is subtracted from the pixels of a picture.
+struct Subtracted<'a> {
+    pixels: Option<&'a [[f32; 3]]>,
+    /// Where there is no image, and outside of it.
+    colours: [f32; 3],
+}
+
+impl Subtracted<'_> {
+    fn at(&self, at: Option<usize>) -> [f32; 3] {
+        self.pixels.zip(at).map_or(self.colours, |(pixels, at)| pixels[at])
+    }
+}
+
+/// What the bytes of a picture become; the operations and their order are those of torchvision's `ToTensor` and
+/// `Normalize`.
+pub(crate) struct Values<'a> {
+    subtracted: Subtracted<'a>,
+    std: [f32; 3],
+    /// Of every byte, per colour, where there is no mean image.
+    outside: [[f32; 256]; 3],
+}
+
+impl Values<'_> {
+    /// The value of a byte at the pixel `at` of the picture; outside of it where there is none.
+    pub(crate) fn of(&self, colour: usize, byte: u8, at: impl FnOnce() -> Option<usize>) -> f32 {
+        match self.subtracted.pixels.and_then(|pixels| Some(pixels[at()?][colour])) {
+            Some(mean) => (f32::from(byte) / 255.0 - mean) / self.std[colour],
+            None => self.outside[colour][usize::from(byte)],
+        }
     }
 }
 

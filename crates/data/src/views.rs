@@ -144,16 +144,13 @@ impl Views {
                 stacks.push(Stack { h, w, views, pixels });
             }
             let pixels = &mut stacks[i].pixels;
-            let mut push = |view: &RgbImage| {
+            for frame in frames {
                 let start = pixels.len();
                 pixels.resize(start + 3 * h * w, 0.0);
-                preprocess.normalise(view, &mut pixels[start..]);
-            };
-            for frame in frames {
-                let view = frame.cut(image, preprocess.interpolation);
-                push(&view);
+                preprocess.normalise(&frame.cut(image, preprocess.interpolation), &mut pixels[start..]);
                 if self.is_mirrored() {
-                    push(&view.flip());
+                    pixels.extend_from_within(start..);
+                    pixels[start + 3 * h * w..].chunks_exact_mut(w).for_each(<[f32]>::reverse);
                 }
             }
         }

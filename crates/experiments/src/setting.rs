@@ -52,7 +52,7 @@ impl Setting {
         recipe.data.clone_from(&self.data);
         recipe.seed = self.seed;
         if self.data == "shapes" {
-            (recipe.preprocess.mean, recipe.preprocess.std) = ([0.5; 3], [0.25; 3]);
+            (recipe.preprocess.mean, recipe.preprocess.std) = ([0.5; 3].into(), [0.25; 3]);
         }
         Ok(recipe)
     }

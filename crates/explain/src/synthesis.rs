@@ -21,7 +21,7 @@ pub enum Goal {
 }
 
 /// How an image is made that excites something (Simonyan et al. 2013, §2; Yosinski et al. 2015, §3).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Maximisation {
     /// Steps of ascent.
     pub steps: usize,
@@ -37,8 +37,8 @@ pub struct Maximisation {
     pub blur_every: usize,
     /// Standard deviation of the blur, in pixels.
     pub blur: f32,
-    /// Least and greatest value of each colour after a step.
-    pub range: Option<[[f32; 2]; 3]>,
+    /// Least values of an image after a step, and greatest: an image of each.
+    pub range: Option<[Vec<f32>; 2]>,
 }
 
 impl Default for Maximisation {
@@ -129,11 +129,9 @@ fn regularise(image: &mut [f32], [h, w]: [usize; 2], step: usize, options: &Maxi
     if options.blur_every > 0 && step.is_multiple_of(options.blur_every) && options.blur > 0.0 {
         image.chunks_mut(h * w).for_each(|plane| blur(plane, [h, w], options.blur));
     }
-    if let Some(range) = options.range {
-        for (plane, [least, greatest]) in image.chunks_mut(h * w).zip(range) {
-            for x in plane {
-                *x = x.clamp(least, greatest);
-            }
+    if let Some([least, greatest]) = &options.range {
+        for (x, (&least, &greatest)) in image.iter_mut().zip(least.iter().zip(greatest)) {
+            *x = x.clamp(least, greatest);
         }
     }
 }

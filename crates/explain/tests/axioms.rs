@@ -252,7 +252,8 @@ fn what_is_made_gets_better() {
     let made = maximise(&subject, &zero, &channel, &small, |_, _| true).unwrap();
     assert!((f64::from(value(&made.image)) - made.scores[12]).abs() < 1e-4);
     let range = [[-0.1, 0.1], [-0.2, 0.2], [0.0, 0.3]];
-    let tamed = Maximisation { rate: 5.0, blur_every: 2, blur: 0.7, range: Some(range), jitter: 2, ..small };
+    let limits = [0, 1].map(|end| (0..3072).map(|i| range[i / 1024][end]).collect());
+    let tamed = Maximisation { rate: 5.0, blur_every: 2, blur: 0.7, range: Some(limits), jitter: 2, ..small };
     let made = maximise(&subject, &zero, &Goal::Class(3), &tamed, |_, _| true).unwrap();
     for (plane, [least, most]) in made.image.data().chunks(1024).zip(range) {
         assert!(plane.iter().all(|x| (least..=most).contains(x)));

@@ -1,8 +1,9 @@
 //! All that a run needs to go on to the bit, in a folder of which there is always a complete one.
 //!
 //! ```text
-//! checkpoint.new   weights, velocity, their average where there is one, the network where its name is not
-//!                  registered, then the manifest with their lengths and digests; each synced
+//! checkpoint.new   weights, velocity, their average where there is one, the mean image where there is one, the
+//!                  network where its name is not registered, then the manifest with their lengths and digests;
+//!                  each synced
 //! checkpoint     → checkpoint.old
 //! checkpoint.new → checkpoint
 //! checkpoint.old   removed
@@ -12,8 +13,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use residuum_data::MeanImage;
 use residuum_formats::{Bytes, NamedTensors, RawTensor, disk, safetensors};
 use residuum_graph::{Graph, Weights};
+use residuum_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +32,7 @@ const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "weights.safetensors";
 const VELOCITY: &str = "velocity.safetensors";
 const AVERAGE: &str = "average.safetensors";
+const MEAN: &str = "mean.safetensors";
 const GRAPH: &str = "graph.json";
 const MAX_MANIFEST_BYTES: usize = 64 << 20;
 const VERSION: u32 = 1;
@@ -46,6 +50,8 @@ pub(crate) struct Checkpoint {
     pub(crate) velocity: Weights,
     /// The running average of all parameters, where the recipe asks for one.
     pub(crate) average: Option<Weights>,
+    /// The mean image of the training pictures, where the recipe asks for one and it was taken.
+    pub(crate) mean: Option<MeanImage>,
 }
 
 /// What must stay the same throughout a run.
@@ -109,6 +115,9 @@ impl Checkpoint {
         {
             put(name, &safetensors::write_to_vec(&named(tensors))?)?;
         }
+        if let Some(mean) = &self.mean {
+            put(MEAN, &safetensors::write_to_vec(&named(&mean_weights(mean)))?)?;
+        }
         if let Some(graph) = &self.graph {
             let text = graph.to_json().map_err(|e| no_checkpoint(&folder.join(GRAPH), e.to_string()))?;
             put(GRAPH, text.as_bytes())?;
@@ -171,6 +180,9 @@ impl Checkpoint {
         };
         let (weights, velocity) = (read(WEIGHTS)?, read(VELOCITY)?);
         let average = manifest.files.contains_key(AVERAGE).then(|| read(AVERAGE)).transpose()?;
+        let mean = manifest.files.contains_key(MEAN).then(|| read(MEAN)).transpose()?;
+        let mean = mean.map(|tensors| mean_of(&tensors)).transpose();
+        let mean = mean.map_err(|problem| no_checkpoint(&folder.join(MEAN), problem))?;
         let graph = || {
             let wrong = |problem: String| no_checkpoint(&folder.join(GRAPH), problem);
             let bytes = bytes(GRAPH)?;
@@ -179,7 +191,7 @@ impl Checkpoint {
         };
         let graph = manifest.files.contains_key(GRAPH).then(graph).transpose()?;
         let Manifest { identity, progress, .. } = manifest;
-        Ok(Self { identity, progress, graph, weights, velocity, average })
+        Ok(Self { identity, progress, graph, weights, velocity, average, mean })
     }
 }
 
@@ -197,6 +209,26 @@ impl Place {
         }
         [NEW, OLD].iter().try_for_each(|name| remove_if_there(&run.join(name)))
     }
+}
+
+/// A mean image as one tensor of `[h, w, 3]`.
+fn mean_weights(mean: &MeanImage) -> Weights {
+    let values = mean.pixels().as_flattened();
+    let tensor = Tensor::from_fn([mean.side(), mean.side(), 3], |i| values[i]);
+    Weights::from([("mean".to_owned(), tensor)])
+}
+
+/// What [`mean_weights`] wrote.
+fn mean_of(tensors: &Weights) -> std::result::Result<MeanImage, String> {
+    let tensor = tensors.get("mean").ok_or("expected a tensor `mean`, found none")?;
+    let &[h, w, 3] = tensor.shape() else {
+        return Err(format!("expected a mean of [h, w, 3], found {:?}", tensor.shape()));
+    };
+    let (pixels, _) = tensor.data().as_chunks();
+    if h != w {
+        return Err(format!("expected a square mean image, found {h} x {w}"));
+    }
+    MeanImage::new(h, pixels.to_vec()).map_err(|e| e.to_string())
 }
 
 fn named(tensors: &Weights) -> NamedTensors {

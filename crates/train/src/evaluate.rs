@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use residuum_classify::{Classifier, EvaluateOptions, Evaluation, Loaded};
+use residuum_data::Preprocess;
 use residuum_engine::Engine;
 use residuum_graph::Weights;
 use residuum_models::Model;
@@ -10,7 +11,6 @@ use residuum_models::Model;
 use crate::data::Data;
 use crate::error::Result;
 use crate::observer::Observer;
-use crate::recipe::Recipe;
 
 /// Pictures between two looks at whether to stop.
 const PORTION: usize = 1024;
@@ -51,7 +51,7 @@ impl Answers {
 /// Compiles the network for answering and answers for every test picture; nothing where it was stopped.
 pub(crate) fn evaluate(
     engine: &Engine,
-    recipe: &Recipe,
+    preprocess: Preprocess,
     model: &Model,
     weights: &Weights,
     data: &Data,
@@ -60,7 +60,7 @@ pub(crate) fn evaluate(
 ) -> Result<Option<(Scores, Answers)>> {
     let test = &data.test;
     let classes = test.classes().to_vec();
-    let loaded = Loaded::new(model.clone(), weights.clone(), classes, recipe.preprocess.clone());
+    let loaded = Loaded::new(model.clone(), weights.clone(), classes, preprocess);
     let mut classifier = Classifier::new(engine.clone(), loaded);
     let options = EvaluateOptions::default();
     let (mut images, mut correct, mut correct5, mut loss) = (0, 0, 0, 0.0);

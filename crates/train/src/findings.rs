@@ -9,7 +9,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use residuum_data::{Dataset, Interpolation, Loader, LoaderOptions, RgbImage, resize};
+use residuum_data::{Dataset, Interpolation, Loader, LoaderOptions, Preprocess, RgbImage, resize};
 use residuum_engine::Engine;
 use residuum_explain::{Subject, response_std};
 use residuum_formats::disk::{self, Appender};
@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::evaluate::Answers;
-use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
 
 /// Mistakes that are kept, the most confident.
@@ -166,16 +165,15 @@ fn small(image: &RgbImage) -> Option<String> {
 /// batch that needs less memory than one of training.
 pub(crate) fn responses(
     engine: &Engine,
-    recipe: &Recipe,
-    model: &Model,
-    weights: &Weights,
+    preprocess: &Preprocess,
+    batch_size: usize,
+    (model, weights): (&Model, &Weights),
     test: &Dataset,
     epoch: u64,
 ) -> Result<Option<ResponseRecord>> {
-    let count = RESPONSE_IMAGES.min(recipe.batch_size).min(test.len());
+    let count = RESPONSE_IMAGES.min(batch_size).min(test.len());
     let spread: Vec<usize> = (0..count).map(|i| i * test.len() / count).collect();
-    let mut loader =
-        Loader::new(&test.subset(&spread), &recipe.preprocess, LoaderOptions::evaluation(count.max(1)))?;
+    let mut loader = Loader::new(&test.subset(&spread), preprocess, LoaderOptions::evaluation(count.max(1)))?;
     let Some(batch) = loader.next().transpose()? else { return Ok(None) };
     let subject = Subject { engine, graph: &model.graph, weights };
     let found = response_std(&subject, &batch.images, |_| true)?;

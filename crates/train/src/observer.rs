@@ -14,6 +14,11 @@ pub trait Observer {
         let _ = note;
     }
 
+    /// Part of the mean image is taken: so many of all training pictures.
+    fn on_mean(&mut self, images: usize, all: usize) {
+        let _ = (images, all);
+    }
+
     /// A step is done.
     fn on_step(&mut self, step: &Step) {
         let _ = step;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use residuum_data::{Augment, Distortion, Mix, Padding, Preprocess};
+use residuum_data::{Augment, Distortion, Mean, Mix, Padding, Preprocess};
 use residuum_formats::disk;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -92,7 +92,8 @@ pub struct Recipe {
     /// A running average of the weights, which is what is tested and saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average: Option<Average>,
-    /// How pictures are prepared.
+    /// How pictures are prepared. A mean `"per-pixel"` is the mean image of the trained model to begin with,
+    /// where it has one, else that of the training pictures, those held out not among them.
     #[serde(default = "Preprocess::cifar10")]
     pub preprocess: Preprocess,
 }
@@ -326,15 +327,18 @@ impl Recipe {
     }
 
     /// Suits the recipe to a trained model: its pictures are prepared as that model's were, and the rate is a
-    /// tenth, so that what it learned is not washed away.
-    pub fn fine_tune(&mut self, preprocess: Preprocess) {
+    /// tenth, so that what it learned is not washed away. A mean image stays in that model's file.
+    pub fn fine_tune(&mut self, mut preprocess: Preprocess) {
+        if matches!(preprocess.mean, Mean::Image(_)) {
+            preprocess.mean = Mean::PerPixel;
+        }
         self.preprocess = preprocess;
         self.optimiser.lr *= 0.1;
     }
 
     /// How training pictures are prepared.
     pub(crate) fn train_preprocess(&self) -> Preprocess {
-        Preprocess { crop: self.train_crop.unwrap_or(self.preprocess.crop), ..self.preprocess.clone() }
+        self.preprocess.with_crop(self.train_crop.unwrap_or(self.preprocess.crop))
     }
 
     /// Whether every value makes sense.
@@ -391,9 +395,14 @@ impl Recipe {
         }
         self.schedule.check()?;
         self.average.as_ref().map_or(Ok(()), Average::check)?;
-        self.preprocess.check()?;
         let preprocess = self.train_preprocess();
-        preprocess.check()?;
+        for preprocess in [&self.preprocess, &preprocess] {
+            match preprocess.mean {
+                // The run takes it.
+                Mean::PerPixel => Preprocess { mean: [0.0; 3].into(), ..preprocess.clone() }.check()?,
+                _ => preprocess.check()?,
+            }
+        }
         Augment::from(self.augmentation).check(&preprocess)?;
         self.distortion.check()?;
         Ok(self.mix.check()?)

@@ -1,6 +1,7 @@
 //! What a run begins with: start values or a trained model, and which parameters stay as they are.
 
 use residuum_classify::{Head, LoadOptions, Loaded, are_numbers, load_model, stored_model};
+use residuum_data::{Mean, MeanImage};
 use residuum_graph::{Graph, Weights};
 use residuum_models::{Model, glob_matches, initialise, zero_last_norm};
 
@@ -14,6 +15,8 @@ pub(crate) struct Begin {
     pub(crate) weights: Weights,
     /// The network itself where its name is not registered, as that of a folded one is not.
     pub(crate) graph: Option<Graph>,
+    /// The mean image that the trained model was prepared with, where the recipe asks for one.
+    pub(crate) mean: Option<MeanImage>,
 }
 
 /// Start values, or the trained model that the recipe names.
@@ -26,7 +29,7 @@ pub(crate) fn begin(recipe: &Recipe, data: &Data, notes: &mut Vec<String>) -> Re
         if recipe.zero_last_norm {
             zero_last_norm(&model.graph, &mut weights);
         }
-        return Ok(Begin { model, weights, graph: None });
+        return Ok(Begin { model, weights, graph: None, mean: None });
     };
     let head = if recipe.replace_head {
         Head::Replace { classes: classes.len(), seed: recipe.seed }
@@ -48,12 +51,16 @@ pub(crate) fn begin(recipe: &Recipe, data: &Data, notes: &mut Vec<String>) -> Re
     if !recipe.replace_head && names != classes && !are_numbers(names) {
         notes.push(format!("{from}: was trained for other classes; its last layer learns these anew"));
     }
-    if loaded.info.preprocess != recipe.preprocess {
+    let mean = match (&recipe.preprocess.mean, &loaded.info.preprocess.mean) {
+        (Mean::PerPixel, Mean::Image(image)) => Some(image.clone()),
+        _ => None,
+    };
+    if loaded.info.preprocess != recipe.preprocess.settled(mean.as_ref()) {
         notes.push(format!("{from}: was trained on pictures prepared in another way than the recipe's"));
     }
     let Loaded { model, weights, info, .. } = loaded;
     let graph = info.graph.map(|_| model.graph.clone());
-    Ok(Begin { model, weights, graph })
+    Ok(Begin { model, weights, graph, mean })
 }
 
 /// The network of a run that goes on.

@@ -1,6 +1,7 @@
 //! The loop: epochs of steps, each epoch evaluated, saved and told.
 //!
 //! ```text
+//! the mean image of the training pictures, where the recipe asks for one
 //! while epochs are left
 //!     for each batch that is left of the epoch
 //!         loss and gradients; finite?; update; one line of metrics
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use residuum_classify::{ClassifyError, ModelFile, ModelInfo};
-use residuum_data::{Batch, Dataset, Loader, LoaderOptions};
+use residuum_data::{Batch, Dataset, Loader, LoaderOptions, Mean, MeanImage, Preprocess};
 use residuum_engine::{Engine, InputShape, Mixed, SgdStep, Targets, Training, TrainingOptions};
 use residuum_formats::disk::{Appender, Lock};
 use residuum_graph::{Graph, Weights};
@@ -66,6 +67,8 @@ pub struct Trainer {
     data: Data,
     folder: RunFolder,
     training: Training,
+    /// The mean image, where the recipe asks for one and it was taken.
+    mean: Option<MeanImage>,
     progress: Progress,
     metrics: Appender,
     /// Keeps other processes out of the folder.
@@ -106,7 +109,7 @@ impl Trainer {
         recipe.check()?;
         let data = data.of(&recipe)?;
         let mut notes = Vec::new();
-        let Begin { model, weights, graph } = start::begin(&recipe, &data, &mut notes)?;
+        let Begin { model, weights, graph, mean } = start::begin(&recipe, &data, &mut notes)?;
         let mut training = compile(engine, &recipe, &model, &data, &weights)?;
         if recipe.average.is_some() {
             training.begin_average(&weights)?;
@@ -125,10 +128,10 @@ impl Trainer {
             isa: engine.isa().to_string(),
         };
         let (velocity, average) = (training.velocity(), training.average());
-        let first = Checkpoint { identity, progress: Progress::default(), graph, weights, velocity, average };
+        let progress = Progress::default();
+        let first = Checkpoint { identity, progress, graph, weights, velocity, average, mean };
         let lock = folder.create(&first)?;
-        let Checkpoint { identity, progress, graph, .. } = first;
-        Self::assemble(engine, identity, (model, graph), data, folder, lock, training, progress, notes)
+        Self::assemble(engine, first, model, data, folder, lock, training, notes)
     }
 
     /// Goes on with a run. The recipe and the data must be those it began with.
@@ -143,11 +146,11 @@ impl Trainer {
         if !differences.is_empty() {
             return Err(TrainError::Differs { path: folder.path().into(), differences });
         }
-        let Checkpoint { identity, progress, graph, weights, velocity, average } = checkpoint;
-        let model = start::model(&identity.recipe, &data, graph.as_ref())?;
-        let mut training = compile(engine, &identity.recipe, &model, &data, &weights)?;
-        training.set_velocity(&velocity)?;
-        if let Some(average) = &average {
+        let identity = &checkpoint.identity;
+        let model = start::model(&identity.recipe, &data, checkpoint.graph.as_ref())?;
+        let mut training = compile(engine, &identity.recipe, &model, &data, &checkpoint.weights)?;
+        training.set_velocity(&checkpoint.velocity)?;
+        if let Some(average) = &checkpoint.average {
             training.begin_average(average)?;
         }
         let lock = folder.acquire()?;
@@ -160,20 +163,20 @@ impl Trainer {
                 engine.isa()
             ));
         }
-        Self::assemble(engine, identity, (model, graph), data, folder, lock, training, progress, notes)
+        Self::assemble(engine, checkpoint, model, data, folder, lock, training, notes)
     }
 
     fn assemble(
         engine: &Engine,
-        identity: Identity,
-        (model, graph): (Model, Option<Graph>),
+        checkpoint: Checkpoint,
+        model: Model,
         data: Data,
         folder: RunFolder,
         lock: Lock,
         mut training: Training,
-        progress: Progress,
         mut notes: Vec<String>,
     ) -> Result<Self> {
+        let Checkpoint { identity, progress, graph, mean, .. } = checkpoint;
         training.set_iteration(progress.iteration);
         notes.extend(small_image_warning(&model, identity.recipe.preprocess.crop));
         let metrics = folder.open_metrics(progress.metrics_lines)?;
@@ -188,6 +191,7 @@ impl Trainer {
             data,
             folder,
             training,
+            mean,
             progress,
             metrics,
             _lock: lock,
@@ -220,6 +224,9 @@ impl Trainer {
     fn run_epochs(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
         self.clock = Clock::new(self.progress.wall_s);
         self.notes.drain(..).for_each(|note| observer.on_note(&note));
+        if !self.take_mean(stop, observer)? {
+            return Ok(Outcome::Interrupted { step: self.progress.iteration });
+        }
         while self.progress.epoch < self.epochs() {
             let is_done = self.train_epoch(stop, observer)? && self.finish_epoch(stop, observer)?;
             if !is_done {
@@ -298,6 +305,32 @@ impl Trainer {
         self.steps().div_ceil(self.epoch_steps())
     }
 
+    /// Takes the mean image where the recipe asks for it and there is none yet; false where that was cut short.
+    fn take_mean(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
+        let recipe = &self.identity.recipe;
+        if recipe.preprocess.mean != Mean::PerPixel || self.mean.is_some() {
+            return Ok(true);
+        }
+        let train = &self.data.train;
+        self.mean = MeanImage::of(train, &recipe.train_preprocess(), self.loader_threads(), |images| {
+            observer.on_mean(images, train.len());
+            !stop.load(Ordering::Relaxed)
+        })?;
+        if self.mean.is_some() {
+            self.save()?;
+        }
+        Ok(self.mean.is_some())
+    }
+
+    fn loader_threads(&self) -> usize {
+        self.engine.threads().count().min(LOADER_THREADS)
+    }
+
+    /// How pictures are prepared for tests, with the mean image.
+    fn preprocess(&self) -> Preprocess {
+        self.recipe().preprocess.settled(self.mean.as_ref())
+    }
+
     /// Steps to the end of the epoch; false where they were cut short.
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let (epoch, first) = (self.progress.epoch, self.progress.batch);
@@ -307,12 +340,13 @@ impl Trainer {
             drop_last: true,
             repeats: recipe.repeats,
             first_batch: first as usize,
-            threads: self.engine.threads().count().min(LOADER_THREADS),
+            threads: self.loader_threads(),
             distortion: recipe.distortion,
             mix: recipe.mix,
             ..LoaderOptions::training(recipe.batch_size, recipe.augmentation.into(), recipe.seed, epoch)
         };
-        let loader = Loader::new(&self.data.train, &recipe.train_preprocess(), options)?;
+        let preprocess = recipe.train_preprocess().settled(self.mean.as_ref());
+        let loader = Loader::new(&self.data.train, &preprocess, options)?;
         self.clock.stepped = Instant::now();
         for batch in loader.take((end - first) as usize) {
             let step = self.step(&batch?)?;
@@ -425,7 +459,8 @@ impl Trainer {
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let begun = Instant::now();
         let weights = self.training.average().unwrap_or_else(|| self.training.weights());
-        let scores = evaluate(&self.engine, self.recipe(), &self.model, &weights, &self.data, stop, observer);
+        let preprocess = self.preprocess();
+        let scores = evaluate(&self.engine, preprocess, &self.model, &weights, &self.data, stop, observer);
         let (scores, answers) = match scores {
             Err(TrainError::Classify(ClassifyError::NotFinite { image })) => {
                 return Err(self.diverged(format!("the answer for {image} is no number")));
@@ -461,7 +496,9 @@ impl Trainer {
     ) -> Result<()> {
         let (epoch, test) = (self.progress.epoch + 1, &self.data.test);
         EvaluationRecord::new(epoch, test, answers).write(&self.folder)?;
-        match findings::responses(&self.engine, self.recipe(), &self.model, weights, test, epoch) {
+        let (preprocess, batch_size) = (self.preprocess(), self.recipe().batch_size);
+        let net = (&self.model, weights);
+        match findings::responses(&self.engine, &preprocess, batch_size, net, test, epoch) {
             Ok(responses) => responses.map_or(Ok(()), |responses| responses.write(&self.folder)),
             Err(TrainError::Explain(error)) => {
                 observer.on_note(&format!("no layer responses of this epoch: {error}"));
@@ -486,7 +523,7 @@ impl Trainer {
     }
 
     fn save_model(&self, weights: Weights, record: &EpochRecord, is_best: bool) -> Result<()> {
-        let preprocess = self.recipe().preprocess.clone();
+        let preprocess = self.preprocess();
         let classes = self.data.train.classes().to_vec();
         let info = ModelInfo {
             graph: self.graph.clone(),
@@ -515,6 +552,7 @@ impl Trainer {
             weights: self.training.weights(),
             velocity: self.training.velocity(),
             average: self.training.average(),
+            mean: self.mean.clone(),
         };
         checkpoint.save(self.folder.path())?;
         self.clock.saved = Instant::now();

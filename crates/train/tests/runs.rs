@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use residuum_classify::{LoadOptions, load_model};
-use residuum_data::{Distortion, Erased, Erasing, Mix, Split};
+use residuum_data::{Distortion, Erased, Erasing, Mean, Mix, Split};
 use residuum_engine::{Engine, EngineOptions};
 use residuum_graph::rewrite::fold_residual;
 use residuum_train::report::RunReader;
@@ -415,4 +415,66 @@ fn fine_tuning_begins_with_a_model_and_keeps_what_is_frozen() {
     let third = two(&fine, "third").unwrap().weights();
     assert_eq!(third["fc.weight"].shape()[0], 2);
     assert!(third["conv1.weight"] == before["conv1.weight"]);
+}
+
+/// Stops while the mean image is taken.
+struct StopAtMean<'a>(&'a AtomicBool);
+
+impl Observer for StopAtMean<'_> {
+    fn on_mean(&mut self, _: usize, _: usize) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The mean image is that of the pictures learnt from; every file of the run has it.
+#[test]
+fn the_mean_image_is_taken_once_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let per_pixel = || {
+        let mut recipe = recipe();
+        (recipe.preprocess.mean, recipe.validation) = (Mean::PerPixel, Some(10));
+        recipe
+    };
+    let whole = finish(begin(2, per_pixel(), &folder.path().join("whole")).unwrap());
+    assert_same(&whole, &finish(begin(3, per_pixel(), &folder.path().join("three")).unwrap()));
+    let text = std::fs::read_to_string(whole.folder().recipe()).unwrap();
+    assert!(text.contains("mean = \"per-pixel\""), "{text}");
+
+    let image_of = |path: &Path| match load_model(path, &LoadOptions::default()).unwrap().info.preprocess.mean
+    {
+        Mean::Image(image) => image,
+        other => panic!("{other}"),
+    };
+    let image = image_of(&whole.folder().best());
+    let (learnt, _) = data().train.hold_out(10, per_pixel().seed).unwrap();
+    assert_eq!(learnt.len(), IMAGES - 10);
+    let sum: u64 = (0..learnt.len()).map(|i| u64::from(learnt.image(i).unwrap().row(3)[5 * 3 + 1])).sum();
+    assert_eq!(image.pixels()[3 * 32 + 5][1], (sum as f64 / (255.0 * learnt.len() as f64)) as f32);
+
+    // Cut while the mean is taken, and after steps.
+    let path = folder.path().join("cut");
+    let stop = AtomicBool::new(false);
+    let mut cut = begin(2, per_pixel(), &path).unwrap();
+    assert_eq!(cut.run(&stop, &mut StopAtMean(&stop)).unwrap(), Outcome::Interrupted { step: 0 });
+    drop(cut);
+    for (steps, epochs) in [(1, 0), (0, 1)] {
+        let stop = AtomicBool::new(false);
+        let mut cut = resume(&path, &per_pixel(), data()).unwrap();
+        cut.run(&stop, &mut StopAt { stop: &stop, steps, epochs }).unwrap();
+    }
+    assert_same(&whole, &finish(resume(&path, &per_pixel(), data()).unwrap()));
+
+    // Other pictures: the mean image stays that of the model to begin with.
+    let mut fine = recipe();
+    fine.fine_tune(load_model(whole.folder().best(), &LoadOptions::default()).unwrap().info.preprocess);
+    (fine.from, fine.epochs) = (Some(whole.folder().best().display().to_string()), 1);
+    let fine = finish(begin(2, fine, &folder.path().join("fine")).unwrap());
+    assert!(image_of(&fine.folder().last()) == image);
+
+    // Pictures of another size than the tests': the image has theirs.
+    let mut small = per_pixel();
+    small.train_crop = Some(24);
+    let small = finish(begin(2, small, &folder.path().join("small")).unwrap());
+    let mean = load_model(small.folder().last(), &LoadOptions::default()).unwrap().info.preprocess.mean;
+    assert!(matches!(mean, Mean::Colours(_)), "{mean}");
 }

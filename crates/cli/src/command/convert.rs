@@ -28,8 +28,8 @@ pub(crate) struct Args {
     /// Definition of a Caffe model [default: the one beside it]
     #[arg(long, value_name = "FILE.prototxt")]
     prototxt: Option<PathBuf>,
-    /// What a Caffe model subtracts from images of 0 to 255: a mean image, of which each colour's mean is
-    /// taken, or three numbers [default: that of the published models]
+    /// What a Caffe model subtracts from images of 0 to 255: a mean image, or a number for each colour
+    /// [default: the numbers of the published models]
     #[arg(long, value_name = "FILE.binaryproto|B,G,R")]
     mean: Option<String>,
     /// How filters and matrices are stored; everything computes in f32 whatever the file holds

@@ -273,6 +273,14 @@ impl Observer for Display {
         output::note(note);
     }
 
+    fn on_mean(&mut self, images: usize, all: usize) {
+        let bar = self.bar.get_or_insert_with(|| Progress::new("mean image", all as u64));
+        bar.set(images as u64, "");
+        if images == all {
+            (self.bar, self.begun) = (None, Some(Instant::now()));
+        }
+    }
+
     fn on_step(&mut self, step: &Step) {
         let Some(plan) = &self.plan else { return };
         let left = self.begun.map_or(String::new(), |begun| {

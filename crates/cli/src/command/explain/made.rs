@@ -1,7 +1,7 @@
 //! Images made from inside: what excites a class or a channel, and what has the features of an image.
 
 use anyhow::Result;
-use residuum::data::ChannelOrder;
+use residuum::data::RgbImage;
 use residuum::explain::{Goal, Inversion, Maximisation, gaussian, invert, maximise};
 use residuum::plot::Picture;
 use residuum::tensor::Tensor;
@@ -30,10 +30,7 @@ impl Explainer<'_> {
             (Some(layer), Some(channel)) => Goal::Channel { layer: layer.clone(), channel },
             _ => Goal::Class(self.named_class()?.unwrap_or(0)),
         };
-        let limits = |plane: usize| {
-            let colour = if preprocess.channels == ChannelOrder::Rgb { plane } else { 2 - plane };
-            [0.0, 1.0].map(|value| (value - preprocess.mean[colour]) / preprocess.std[colour])
-        };
+        let [black, white] = [0, 255].map(|byte| RgbImage::from_fn(side, side, |_, _| [byte; 3]));
         let options = Maximisation {
             steps: self.args.samples.unwrap_or(STEPS),
             rate: ASCENT * (start.len() as f32).sqrt(),
@@ -42,7 +39,7 @@ impl Explainer<'_> {
             seed: 0,
             blur_every: BLUR_EVERY,
             blur: (BLUR[0] * side as f32).max(BLUR[1]),
-            range: Some([0, 1, 2].map(limits)),
+            range: Some([preprocess.apply(&black), preprocess.apply(&white)]),
         };
         let tell = self.tell(Method::Maximise, &self.loaded.model.name);
         let made = maximise(&self.subject(), &start, &goal, &options, tell)?;

@@ -388,7 +388,7 @@ fn a_mean_becomes_the_preparation() {
 
     assert_eq!(mean_image(&blob, 3).unwrap(), None);
     let kept = mean_image(&blob, 2).unwrap().unwrap();
-    assert_eq!(kept.pixels()[1].map(|value| (255.0 * value).round()), [123.0, 117.0, 103.0]);
+    assert_eq!(kept.pixels()[1].map(|value| (255.0 * value).round() as u8), [123, 117, 103]);
 
     let preparation = Preprocess::caffe(224, [103.0, 116.0, 123.0]);
     preparation.check().unwrap();

@@ -62,7 +62,8 @@ fn the_image_is_subtracted_and_added_again() {
     for (i, value) in values.iter().enumerate() {
         let (plane, at) = (i / 1024, i % 1024);
         let byte = f32::from(picture.pixels()[3 * at + plane]);
-        assert_eq!(*value, (byte / 255.0 - image().pixels()[at][plane]) / preprocess.std[plane]);
+        let expected = (byte / 255.0 - image().pixels()[at][plane]) / preprocess.std[plane];
+        assert_eq!(value.to_bits(), expected.to_bits(), "{i}");
     }
     assert!(preprocess.restore(&values) == picture);
     let bgr = Preprocess { channels: crate::preprocess::ChannelOrder::Bgr, ..preprocess.clone() };

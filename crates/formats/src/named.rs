@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn floats_are_halved_to_the_nearest() {
-        let tensor = Tensor::new([4], vec![1.0, -3.141_592_7, 1e-3, 0.0]).unwrap();
+        let tensor = Tensor::new([4], vec![1.0, -std::f32::consts::PI, 1e-3, 0.0]).unwrap();
         for (dtype, expected) in [
             (DType::BF16, [1.0, -3.140_625, 0.000_999_450_7]),
             (DType::F16, [1.0, -3.140_625, 0.001_000_404_4]),

@@ -148,7 +148,10 @@ fn layers_of_a_residual_network_are_off_by_single_points() {
         let mean = off.iter().sum::<f64>() / off.len() as f64;
         // A sum of the first layer is rounded as the plain one but for ties; later layers start from what differs.
         let limits = if name == "relu" || name == "input" { (1.0, 0.01) } else { (8.0, 0.5) };
-        assert!(most <= limits.0 && mean <= limits.1, "{name}: off by {most} points at most, {mean:.3} in the mean");
+        assert!(
+            most <= limits.0 && mean <= limits.1,
+            "{name}: off by {most} points at most, {mean:.3} in the mean"
+        );
     }
 }
 

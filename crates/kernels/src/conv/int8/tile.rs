@@ -86,10 +86,10 @@ unsafe fn tile<B: Bytes, const R: usize, const V: usize>(bytes: B, panel: &Panel
         if start >= panel.columns {
             break;
         }
-        // SAFETY: there are a bias and a multiplier for each column of the panel.
-        let (bias, multiplier) = unsafe {
-            (bytes.integers_at(panel.bias, start), panel.finish.multiplier(bytes, panel.constants + start))
-        };
+        // SAFETY: there is a bias for each column of the panel.
+        let bias = unsafe { bytes.integers_at(panel.bias, start) };
+        // SAFETY: there is a multiplier for each column of the panel.
+        let multiplier = unsafe { panel.finish.multiplier(bytes, panel.constants + start) };
         let (column, count) = (panel.column + start, panel.columns - start);
         for r in 0..R {
             let sums = bytes.to_floats(bytes.add_integers(bytes.integers(acc[r][v]), bias));

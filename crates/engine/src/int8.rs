@@ -80,16 +80,15 @@ impl Int8 {
         let own = || slot.grid.expect("a value in bytes has a grid");
         match self {
             Self::Load => int8::to_map(images, own(), bytes_mut(out), layout),
-            Self::Conv { kernel, x, residual, relu } => match slot.grid {
-                Some(own) => {
+            Self::Conv { kernel, x, residual, relu } => {
+                if let Some(own) = slot.grid {
                     let residual = residual.map(|value| (map(value), grid(value)));
                     kernel.run_to_bytes(map(*x).0, &finish(residual, own, *relu), bytes_mut(out));
-                }
-                None => {
+                } else {
                     let residual = residual.map(|value| inputs.map(value));
                     kernel.run_to_floats(map(*x).0, &FloatFinish { residual, relu: *relu }, out);
                 }
-            },
+            }
             Self::Quantize { x } => {
                 let (x, xl) = inputs.map(*x);
                 int8::quantize(isa, x, xl, own(), bytes_mut(out), layout);
@@ -115,11 +114,7 @@ impl Int8 {
 }
 
 /// From the units of a sum, which the multipliers bring to those of the output, to bytes of the output's grid.
-fn finish<'a>(
-    residual: Option<((&'a [u8], MapLayout), Quantizer)>,
-    own: Quantizer,
-    relu: bool,
-) -> ByteFinish<'a> {
+fn finish(residual: Option<((&[u8], MapLayout), Quantizer)>, own: Quantizer, relu: bool) -> ByteFinish<'_> {
     let zero = f64::from(own.zero_point);
     let (residual, shift) = residual.map_or((None, 0.0), |((map, layout), grid)| {
         let factor = (f64::from(grid.scale) / f64::from(own.scale)) as f32;

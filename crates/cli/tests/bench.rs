@@ -52,7 +52,7 @@ fn one_convolution_is_described_by_flags() {
     let report = place.json(&[&one[..], &["--seconds", "0", "--json"]].concat());
     assert_eq!(report["shapes"][0]["shape"], "1x9x9 8->12 3x3/2 in 4 groups");
     assert_eq!(report["shapes"][0]["multiply_adds"], 5 * 5 * 12 * 9 * 2);
-    place.refuses(&["bench"], &["MODEL-NAME"]);
+    place.refuses(&["bench"], &["MODEL"]);
     place.refuses(&["bench", "kernels"], &["MODEL-NAME"]);
     place.refuses(&["bench", "kernels", "resnet51"], &["resnet51"]);
     place.refuses(&["bench", "kernels", "--channels", "8"], &["--channels", "two whole numbers"]);

@@ -274,7 +274,9 @@ mod tests {
             let scales: Vec<f32> = (0..tensor.shape()[0]).map(|c| 0.01 + c as f32 / 1000.0).collect();
             let per_channel = tensor.len() / scales.len();
             for (channel, &scale) in tensor.data_mut().chunks_mut(per_channel).zip(&scales) {
-                channel.iter_mut().for_each(|w| *w = f32::from(residuum_graph::multiple(*w, scale)) * scale);
+                for w in channel {
+                    *w = f32::from(residuum_graph::multiple(*w, scale)) * scale;
+                }
             }
             quantization.weights.insert(name.clone(), scales);
         }

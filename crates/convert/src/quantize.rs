@@ -118,7 +118,7 @@ pub fn quantize(
     if let Some((name, _)) = names.iter().zip(&ranges).find(|(_, range)| !range.is_finite()) {
         return Err(fail(format!("{name}: its values are not finite; the weights are damaged or diverged")));
     }
-    let mut grids: Vec<Quantizer> = ranges.iter().map(|range| range.grid()).collect();
+    let mut grids: Vec<Quantizer> = ranges.iter().map(Range::grid).collect();
     if options.method != Method::MinMax {
         let mut histograms: Vec<Histogram> = ranges.iter().map(|range| Histogram::new(*range)).collect();
         see(&data, &mut |images, count| {
@@ -238,7 +238,9 @@ fn quantize_weights(
         for (c, channel) in tensor.data_mut().chunks_mut(per_channel).enumerate() {
             let floor = bias.as_ref().map_or(0.0, |bias| bias.data()[c].abs() / (least * MOST_UNITS));
             let scale = weight_scale(channel, method).max(floor);
-            channel.iter_mut().for_each(|w| *w = f32::from(multiple(*w, scale)) * scale);
+            for w in channel {
+                *w = f32::from(multiple(*w, scale)) * scale;
+            }
             scales.push(scale);
         }
         quantization.weights.insert(name.clone(), scales);

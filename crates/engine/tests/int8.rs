@@ -61,7 +61,9 @@ fn net(name: &str) -> Net {
             .map(|channel| channel.iter().fold(1e-6f32, |most, w| most.max(w.abs())) / 127.0)
             .collect();
         for (channel, &scale) in tensor.data_mut().chunks_mut(per_channel).zip(&scales) {
-            channel.iter_mut().for_each(|w| *w = f32::from(multiple(*w, scale)) * scale);
+            for w in channel {
+                *w = f32::from(multiple(*w, scale)) * scale;
+            }
         }
         quantization.weights.insert(name.clone(), scales);
     }

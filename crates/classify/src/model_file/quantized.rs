@@ -72,7 +72,9 @@ pub(super) fn read(
         }
         let per_channel = (tensor.len() / channels.max(1)).max(1);
         for (channel, scale) in tensor.data_mut().chunks_mut(per_channel).zip(scales.data()) {
-            channel.iter_mut().for_each(|multiple| *multiple *= scale);
+            for multiple in channel {
+                *multiple *= scale;
+            }
         }
         quantization.weights.insert(name.to_owned(), scales.into_data());
     }

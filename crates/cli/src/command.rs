@@ -19,7 +19,7 @@ mod train;
 mod unfold;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
@@ -145,6 +145,11 @@ fn positive(text: &str, largest: usize) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a whole number from 1 to {largest}"))
 }
 
+/// A number of pictures.
+fn images(text: &str) -> Result<usize, String> {
+    positive(text, 1_000_000_000)
+}
+
 /// What to do with a picture that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnBadImage {
@@ -164,6 +169,27 @@ fn load(path: &str, model: Option<&str>) -> Result<Loaded> {
     let loaded = load_model(path, &LoadOptions { model, head: Head::Keep })?;
     tell(&loaded);
     Ok(loaded)
+}
+
+/// Which network becomes which new file.
+#[derive(Debug, clap::Args)]
+struct InOut {
+    /// Run folder, model file, or foreign file of weights with --model
+    #[arg(value_name = "IN")]
+    input: String,
+    /// New model file
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Name of the network of a foreign file, such as resnet50.tv
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+}
+
+impl InOut {
+    /// The network, refused where it is in bytes.
+    fn load_floats(&self, purpose: &str) -> Result<Loaded> {
+        load_floats(&self.input, self.model.as_deref(), purpose)
+    }
 }
 
 /// [`load`], and refuses a network in bytes for what bytes do not do.

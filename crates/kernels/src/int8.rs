@@ -9,7 +9,7 @@ use residuum_tensor::{MapLayout, Quantizer};
 
 use crate::isa::{ByteKernel, Bytes, Simd, Sink, Source};
 use crate::pool::PoolShape;
-use crate::rearrange::{check_subsampled, par_rows};
+use crate::rearrange::{par_rows, subsample};
 use crate::{Isa, check};
 
 /// Writes images (`[n, c, h, w]`, dense) into a map of bytes.
@@ -72,17 +72,7 @@ pub fn subsample_pad(
     out: &mut [u8],
     ol: MapLayout,
 ) {
-    check::map("x", x.len(), &xl);
-    check::map("out", out.len(), &ol);
-    check_subsampled("out", &xl, stride, before, &ol);
-    par_rows(out, &ol, |n, y, row| {
-        for (column, pixel) in row.chunks_mut(ol.pitch).take(ol.w).enumerate() {
-            let at = xl.offset(n, y * stride, column * stride);
-            pixel[..before].fill(zero);
-            pixel[before..before + xl.c].copy_from_slice(&x[at..at + xl.c]);
-            pixel[before + xl.c..ol.c].fill(zero);
-        }
-    });
+    subsample(x, xl, stride, before, zero, out, ol);
 }
 
 #[track_caller]

@@ -55,15 +55,28 @@ pub fn zero_border(buffer: &mut [f32], layout: MapLayout) {
 /// Shortcut option A (He et al. 2015, §3.3): every `stride`-th pixel of `x`, with `before` channels of zeros
 /// in front and as many behind as `out` has more. `out` has `⌈h / stride⌉` by `⌈w / stride⌉` pixels.
 pub fn subsample_pad(x: &[f32], xl: MapLayout, stride: usize, before: usize, out: &mut [f32], ol: MapLayout) {
+    subsample(x, xl, stride, before, 0.0, out, ol);
+}
+
+/// [`subsample_pad`] of any elements, `zero` standing for zero.
+pub(crate) fn subsample<T: Copy + Send + Sync>(
+    x: &[T],
+    xl: MapLayout,
+    stride: usize,
+    before: usize,
+    zero: T,
+    out: &mut [T],
+    ol: MapLayout,
+) {
     check::map("x", x.len(), &xl);
     check::map("out", out.len(), &ol);
     check_subsampled("out", &xl, stride, before, &ol);
     par_rows(out, &ol, |n, y, row| {
         for (column, pixel) in row.chunks_mut(ol.pitch).take(ol.w).enumerate() {
             let at = xl.offset(n, y * stride, column * stride);
-            pixel[..before].fill(0.0);
+            pixel[..before].fill(zero);
             pixel[before..before + xl.c].copy_from_slice(&x[at..at + xl.c]);
-            pixel[before + xl.c..ol.c].fill(0.0);
+            pixel[before + xl.c..ol.c].fill(zero);
         }
     });
 }
@@ -93,13 +106,7 @@ pub fn subsample_pad_backward(
     });
 }
 
-pub(crate) fn check_subsampled(
-    what: &str,
-    large: &MapLayout,
-    stride: usize,
-    before: usize,
-    small: &MapLayout,
-) {
+fn check_subsampled(what: &str, large: &MapLayout, stride: usize, before: usize, small: &MapLayout) {
     let channels = small.c.max(before + large.c);
     check::shape(what, small, [large.n, large.h.div_ceil(stride), large.w.div_ceil(stride), channels]);
 }

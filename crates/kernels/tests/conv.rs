@@ -1,35 +1,16 @@
 //! The three passes of a convolution against the plain one in `f64`, for every instruction set of the CPU.
 
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/maps.rs"]
 mod maps;
 
+use cases::{Case, case};
 use maps::{dense, empty, layout, map, values, widen};
 use proptest::prelude::*;
 use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
 use residuum_kernels::{ConvShape, Isa, plain};
 use residuum_tensor::MapLayout;
-
-/// A convolution and how its maps lie in memory.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    shape: ConvShape,
-    /// Border beyond what is needed, of every map.
-    border: usize,
-    /// Floats between the channels of neighbouring pixels.
-    gap: usize,
-}
-
-fn case(
-    [n, h, w]: [usize; 3],
-    [c_in, c_out, groups]: [usize; 3],
-    kernel: [usize; 2],
-    stride: usize,
-    padding: [usize; 2],
-) -> Case {
-    let (stride, dilation) = ([stride; 2], [1; 2]);
-    let shape = ConvShape { n, h, w, c_in, c_out, kernel, stride, padding, dilation, groups };
-    Case { shape, border: 0, gap: 0 }
-}
 
 /// Remainders of every tile, sizes of one, and every kind of window.
 fn cases() -> Vec<Case> {

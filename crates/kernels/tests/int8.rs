@@ -1,6 +1,13 @@
 //! Kernels on bytes against sums of whole numbers and single roundings, on every instruction set of the CPU: the same
 //! bits everywhere, for any number of threads.
 
+#[path = "support/cases.rs"]
+mod cases;
+#[path = "support/maps.rs"]
+mod maps;
+
+use cases::{Case, case};
+use maps::{layout, places};
 use residuum_kernels::conv::{ByteFilters, ByteFinish, ConvInt8, FloatFinish, SLACK};
 use residuum_kernels::{ConvShape, Isa, PoolShape, int8, plain};
 use residuum_tensor::{MapLayout, Quantizer};
@@ -18,10 +25,6 @@ fn bytes(count: usize, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-fn layout([n, h, w, c]: [usize; 4], border: usize, gap: usize) -> MapLayout {
-    MapLayout { pitch: c + gap, ..MapLayout::new(n, h, w, c, border) }
-}
-
 /// A map that holds `nchw`, `zero` in its border, and junk between pixels and behind.
 fn map(nchw: &[u8], layout: MapLayout, zero: u8) -> Vec<u8> {
     let mut map = bytes(layout.len() + SLACK, 77);
@@ -33,32 +36,8 @@ fn map(nchw: &[u8], layout: MapLayout, zero: u8) -> Vec<u8> {
     map
 }
 
-/// The places of the elements of dense NCHW in a map.
-fn places(l: MapLayout) -> impl Iterator<Item = usize> {
-    let images = (0..l.n).flat_map(move |n| (0..l.c).map(move |c| (n, c)));
-    images.flat_map(move |(n, c)| (0..l.h).flat_map(move |y| (0..l.w).map(move |x| l.offset(n, y, x) + c)))
-}
-
 fn dense<T: Copy>(map: &[T], layout: MapLayout) -> Vec<T> {
     places(layout).map(|at| map[at]).collect()
-}
-
-struct Case {
-    shape: ConvShape,
-    border: usize,
-    gap: usize,
-}
-
-fn case(
-    [n, h, w]: [usize; 3],
-    [c_in, c_out, groups]: [usize; 3],
-    kernel: [usize; 2],
-    stride: usize,
-    padding: [usize; 2],
-) -> Case {
-    let (stride, dilation) = ([stride; 2], [1; 2]);
-    let shape = ConvShape { n, h, w, c_in, c_out, kernel, stride, padding, dilation, groups };
-    Case { shape, border: 0, gap: 0 }
 }
 
 /// Remainders of every tile, sizes of one, and every kind of window.

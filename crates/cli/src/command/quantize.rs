@@ -1,7 +1,5 @@
 //! `residuum quantize`: a network in bytes, and what that costs.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::ValueEnum;
 use residuum::classify::{Classifier, ClassifyError, EvaluateOptions, Evaluation, Loaded};
@@ -10,7 +8,7 @@ use residuum::data::{self, Dataset, OpenOptions};
 use residuum::engine::Engine;
 use serde::Serialize;
 
-use super::{EngineArgs, check_new_file, load, positive};
+use super::{EngineArgs, InOut, check_new_file, images};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table};
 use crate::progress::Progress;
@@ -18,7 +16,7 @@ use crate::progress::Progress;
 /// Layers that the table shows.
 const WORST: usize = 10;
 
-/// Make a network of bytes (int8), calibrated by pictures: a quarter of the file, and faster
+/// Make a network of bytes (int8), calibrated by pictures: a quarter of the file, and faster with AVX-512 VNNI
 ///
 /// Batch norms are folded; filters become signed bytes with a scale for each output channel, values unsigned bytes
 /// on a grid each. The result is a model file that eval, predict, bench and show take as it is; what needs
@@ -26,15 +24,8 @@ const WORST: usize = 10;
 /// calibration pictures.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run folder, model file, or foreign file of weights with --model
-    #[arg(value_name = "IN")]
-    input: String,
-    /// New model file
-    #[arg(value_name = "OUT")]
-    output: PathBuf,
-    /// Name of the network of a foreign file, such as resnet50.tv
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
+    #[command(flatten)]
+    files: InOut,
     /// Data set whose training pictures calibrate
     #[arg(long, value_name = "DATA")]
     data: String,
@@ -70,23 +61,18 @@ enum Method {
     Mse,
 }
 
-fn images(text: &str) -> Result<usize, String> {
-    positive(text, 1_000_000_000)
-}
-
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|percent: &f64| (50.0..=100.0).contains(percent));
     number.ok_or_else(|| "expected a number from 50 to 100".into())
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitStatus> {
-    check_new_file(&args.output)?;
+    check_new_file(&args.files.output)?;
     let open = |path: &str, split| data::open(path, split, &OpenOptions::default());
     let data = open(&args.data, data::Split::Train)?;
     let test = args.eval.as_deref().map(|path| open(path, data::Split::Test)).transpose()?;
     let engine = args.engine.engine()?;
-    let before = load(&args.input, args.model.as_deref())?;
-    before.require_floats("quantize")?;
+    let before = args.files.load_floats("quantize")?;
     let options = QuantizeOptions { method: args.method(), images: args.images, seed: args.seed };
     let mut bar: Option<Progress> = None;
     let quantized = quantize(&engine, &before, &data, &options, |done, total| {
@@ -96,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus> {
     let pictures = test.as_ref().map_or_else(|| data.draw(args.images, args.seed), Clone::clone);
     let sizes = [before.tensor_bytes()?, quantized.loaded.tensor_bytes()?];
     let accuracy = accuracy(&engine, &before, &quantized.loaded, &pictures, test.is_some())?;
-    quantized.loaded.save(&args.output)?;
+    quantized.loaded.save(&args.files.output)?;
     let report = Report { args, sizes, accuracy, pictures: pictures.name(), quantized: &quantized };
     if args.json {
         output::json("quantize", report.json())?;
@@ -213,8 +199,8 @@ impl Report<'_> {
         let pair =
             |value: fn(&Evaluation) -> f64| self.accuracy.as_ref().map(|both| both.each_ref().map(value));
         Json {
-            model: &self.args.input,
-            output: self.args.output.display().to_string(),
+            model: &self.args.files.input,
+            output: self.args.files.output.display().to_string(),
             architecture: &self.quantized.loaded.model.name,
             method: self.method(),
             calibration_images: self.quantized.images,
@@ -242,7 +228,7 @@ impl Report<'_> {
         let [before, after] = self.sizes.map(output::mib);
         let share = 100.0 * self.sizes[1] as f64 / self.sizes[0].max(1) as f64;
         facts.pair("weights", format!("{before} → {after} ({share:.0} %)"));
-        facts.pair("written", self.args.output.display().to_string());
+        facts.pair("written", self.args.files.output.display().to_string());
         let mut layers: Vec<&LayerNoise> = self.quantized.layers.iter().collect();
         layers.sort_by(|a, b| a.signal_to_noise_db.total_cmp(&b.signal_to_noise_db));
         let mut table = Table::new(&["worst layers", "signal/noise dB", "scale", "zero point"]);

@@ -1,7 +1,5 @@
 //! What `fold`, `unfold` and `deepen` have in common: load, rewrite, compare, write, tell.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use residuum::classify::{Agreement, Classifier, Loaded};
 use residuum::data::{self, Dataset, OpenOptions};
@@ -10,7 +8,7 @@ use residuum::graph::rewrite::{RewriteError, Rewritten};
 use residuum::models::formula;
 use serde::Serialize;
 
-use super::{EngineArgs, check_new_file, load_floats, positive};
+use super::{EngineArgs, InOut, check_new_file, images};
 use crate::exit::ExitStatus;
 use crate::output::{self, Table};
 use crate::progress::Progress;
@@ -23,15 +21,8 @@ const RANDOM_IMAGES: usize = 32;
 /// Flags of every command that rewrites a network.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RewriteArgs {
-    /// Run folder, model file, or foreign file of weights with --model
-    #[arg(value_name = "IN")]
-    input: String,
-    /// New model file
-    #[arg(value_name = "OUT")]
-    output: PathBuf,
-    /// Name of the network of a foreign file, such as resnet50.tv
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
+    #[command(flatten)]
+    files: InOut,
     /// Compare the two networks on the test pictures of this data set [default: 32 random pictures]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
@@ -48,10 +39,6 @@ pub(crate) struct RewriteArgs {
     json: bool,
 }
 
-fn images(text: &str) -> Result<usize, String> {
-    positive(text, 1_000_000_000)
-}
-
 fn tolerance(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| "expected a number from 0 on".into())
@@ -65,11 +52,11 @@ pub(crate) fn run(
     suffix: &str,
     rewrite: impl FnOnce(&Loaded, &Engine) -> Result<Rewritten>,
 ) -> Result<ExitStatus> {
-    check_new_file(&args.output)?;
+    check_new_file(&args.files.output)?;
     let data = args.data.as_deref().map(|data| data::open(data, data::Split::Test, &OpenOptions::default()));
     let data = data.transpose()?;
     let engine = args.engine.exact_engine()?;
-    let before = load_floats(&args.input, args.model.as_deref(), verb)?;
+    let before = args.files.load_floats(verb)?;
     let rewritten = rewrite(&before, &engine).map_err(|error| match error.downcast::<RewriteError>() {
         Ok(error) => anyhow::anyhow!("{}: cannot {verb}: {error}", before.path.display()),
         Err(other) => other,
@@ -81,7 +68,7 @@ pub(crate) fn run(
     let agreement = compare(&mut one, &mut other, data.as_ref(), args.images)?;
     let is_far = args.verify.is_some_and(|tolerance| agreement.largest_difference > tolerance);
     if !is_far {
-        other.loaded().save(&args.output)?;
+        other.loaded().save(&args.files.output)?;
     }
     report.print(args, data.as_ref(), &agreement, !is_far)?;
     if let (true, Some(tolerance)) = (is_far, args.verify) {
@@ -167,7 +154,7 @@ impl Report {
         };
         output::note(&format!(
             "{}: {} becomes {}",
-            args.input, report.architectures[0], report.architectures[1]
+            args.files.input, report.architectures[0], report.architectures[1]
         ));
         report
     }
@@ -181,10 +168,10 @@ impl Report {
     ) -> Result<()> {
         let data = data.map_or("random pictures", Dataset::name);
         let Agreement { images, same_class, largest_difference, largest_logit } = *agreement;
-        let output = args.output.display().to_string();
+        let output = args.files.output.display().to_string();
         if args.json {
             let json = Json {
-                model: &args.input,
+                model: &args.files.input,
                 output,
                 written,
                 architecture: self.architectures.each_ref().map(String::as_str),

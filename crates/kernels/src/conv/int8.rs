@@ -125,11 +125,11 @@ impl ConvInt8 {
         check::length("weights", filters.weights.len(), shape.weight_len());
         check::length("bias", filters.bias.len(), shape.c_out);
         check::length("multipliers", filters.multipliers.len(), shape.c_out);
-        assert!(shape.taps() * shape.group_in() <= MOST_STEPS, "sums of {shape:?} do not fit");
+        let steps = shape.taps() * shape.group_in();
+        assert!(steps <= MOST_STEPS, "sums of {shape:?} do not fit");
         let product = Product::new(isa, shape, &x, &out);
         let mut packed = AlignedBuffer::zeroed(product.packed_len().div_ceil(4))?;
-        product.pack(filters.weights, shape.taps(), &x, shape, bytes_mut(&mut packed));
-        let steps = shape.taps() * shape.group_in();
+        product.pack(filters.weights, shape, &x, bytes_mut(&mut packed));
         let shifted = filters.bias.iter().zip(filters.weights.chunks_exact(steps)).map(|(&bias, filter)| {
             let sum: i32 = filter.iter().map(|&weight| i32::from(weight)).sum();
             bias.wrapping_sub(sum.wrapping_mul(i32::from(filters.zero_point)))
@@ -146,10 +146,10 @@ impl ConvInt8 {
 
     /// How the convolution is computed, for a profile.
     pub fn algorithm(&self) -> &'static str {
-        match (self.product.tile, self.isa.byte_lanes().1) {
-            (Tile::R14V2, _) => "int8 14x32",
-            (Tile::R14V1, _) => "int8 14x16",
-            (Tile::R6V1, _) => "int8 6x8",
+        match self.product.tile {
+            Tile::R14V2 => "int8 14x32",
+            Tile::R14V1 => "int8 14x16",
+            Tile::R6V1 => "int8 6x8",
         }
     }
 
@@ -235,22 +235,23 @@ impl Product {
     }
 
     /// Writes the weights (OIHW) in the order in which tiles read them; `packed` is zero.
-    fn pack(&self, weights: &[i8], taps: usize, x: &MapLayout, shape: &ConvShape, packed: &mut [u8]) {
-        let (segments, _) = cut(&self::taps(shape, x), self.channels, usize::MAX);
+    fn pack(&self, weights: &[i8], shape: &ConvShape, x: &MapLayout, packed: &mut [u8]) {
+        let count = shape.taps();
+        let (segments, _) = cut(&taps(shape, x), self.channels, usize::MAX);
         // Place of each step of the sum in a packed column; runs are filled up behind.
-        let mut places = Vec::with_capacity(taps * self.channels);
+        let mut places = Vec::with_capacity(count * self.channels);
         let mut start = 0;
         for segment in &segments {
             places.extend((start..start + segment.len).map(|k| k / 4 * 4 * self.panel_columns + k % 4));
             start += segment.len.next_multiple_of(4);
         }
-        for (output, filter) in weights.chunks_exact(taps * self.channels).enumerate() {
+        for (output, filter) in weights.chunks_exact(count * self.channels).enumerate() {
             let (group, column) = (output / self.columns, output % self.columns);
             let panel = group * self.panels + column / self.panel_columns;
             let base = panel * self.panel_bytes() + 4 * (column % self.panel_columns);
             for (step, &place) in places.iter().enumerate() {
                 let (tap, channel) = (step / self.channels, step % self.channels);
-                packed[base + place] = filter[channel * taps + tap].cast_unsigned();
+                packed[base + place] = filter[channel * count + tap].cast_unsigned();
             }
         }
     }

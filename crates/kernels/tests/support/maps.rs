@@ -39,7 +39,7 @@ pub(crate) const FORMS: [[(usize, usize); 2]; 5] =
 /// A map that holds `nchw`, with not-a-number everywhere else.
 pub(crate) fn map(nchw: &[f32], layout: MapLayout) -> Vec<f32> {
     let mut map = empty(layout);
-    for_each(layout, |dense, at| map[at] = nchw[dense]);
+    places(layout).zip(nchw).for_each(|(at, &value)| map[at] = value);
     map
 }
 
@@ -52,21 +52,19 @@ pub(crate) fn empty(layout: MapLayout) -> Vec<f32> {
 pub(crate) fn dense(map: &[f32], layout: MapLayout) -> Vec<f32> {
     let mut outside = vec![true; map.len()];
     let mut nchw = vec![0.0; layout.pixels() * layout.c];
-    for_each(layout, |dense, at| {
-        nchw[dense] = map[at];
+    for (value, at) in nchw.iter_mut().zip(places(layout)) {
+        *value = map[at];
         outside[at] = false;
-    });
+    }
     let touched = map.iter().zip(&outside).position(|(x, &outside)| outside && !x.is_nan());
     assert_eq!(touched, None, "written outside of the pixels of {layout:?}");
     nchw
 }
 
-fn for_each(l: MapLayout, mut run: impl FnMut(usize, usize)) {
-    for (n, c) in (0..l.n).flat_map(|n| (0..l.c).map(move |c| (n, c))) {
-        for (y, x) in (0..l.h).flat_map(|y| (0..l.w).map(move |x| (y, x))) {
-            run(((n * l.c + c) * l.h + y) * l.w + x, l.offset(n, y, x) + c);
-        }
-    }
+/// The places in a map of the elements of dense NCHW.
+pub(crate) fn places(l: MapLayout) -> impl Iterator<Item = usize> {
+    let images = (0..l.n).flat_map(move |n| (0..l.c).map(move |c| (n, c)));
+    images.flat_map(move |(n, c)| (0..l.h).flat_map(move |y| (0..l.w).map(move |x| l.offset(n, y, x) + c)))
 }
 
 /// Asserts that every value is within `tolerance` of the expected one, relative to the larger of it and 1.

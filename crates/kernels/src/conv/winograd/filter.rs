@@ -130,52 +130,33 @@ fn gather(
     filters
 }
 
-/// A value of every filter.
-type Lanes = [f64; LANES];
-
-/// `G g Gt` of every lane, in `f64` until it is stored. The innermost loops run over lanes, so that the compiler
-/// makes vectors of them.
+/// `G g Gt` of every lane.
 #[inline(always)]
 fn transform(filters: &[[f32; LANES]; 9]) -> [[f32; LANES]; FREQUENCIES] {
-    let mut rows = [[[0.0; LANES]; 3]; POINTS];
-    for x in 0..3 {
-        let mut column = [[0.0; LANES]; 3];
-        for y in 0..3 {
-            for lane in 0..LANES {
-                column[y][lane] = f64::from(filters[3 * y + x][lane]);
+    let mut images = [[0.0; LANES]; FREQUENCIES];
+    for lane in 0..LANES {
+        let mut rows = [[0.0; 3]; POINTS];
+        for x in 0..3 {
+            let [g0, g1, g2] = [filters[x][lane], filters[3 + x][lane], filters[6 + x][lane]];
+            let column = at_points([f64::from(g0), f64::from(g1), f64::from(g2)]);
+            for y in 0..POINTS {
+                rows[y][x] = column[y];
             }
         }
-        let column = at_points(&column);
         for y in 0..POINTS {
-            rows[y][x] = column[y];
-        }
-    }
-    let mut images = [[0.0; LANES]; FREQUENCIES];
-    for y in 0..POINTS {
-        let row = at_points(&rows[y]);
-        for x in 0..POINTS {
-            for lane in 0..LANES {
-                images[y * POINTS + x][lane] = row[x][lane] as f32;
+            let row = at_points(rows[y]);
+            for x in 0..POINTS {
+                images[y * POINTS + x][lane] = row[x] as f32;
             }
         }
     }
     images
 }
 
-/// `G g`: filters of three taps at the six points, each with its scale.
+/// `G g`: a filter of three taps at the six points, each with its scale.
 #[inline(always)]
-fn at_points([g0, g1, g2]: &[Lanes; 3]) -> [Lanes; POINTS] {
-    let mut points = [[0.0; LANES]; POINTS];
-    for lane in 0..LANES {
-        let [g0, g1, g2] = [g0[lane], g1[lane], g2[lane]];
-        let (even_a, odd_a) = (SCALE_A * g0 + (SCALE_A * A2) * g2, (SCALE_A * A) * g1);
-        let (even_b, odd_b) = (SCALE_B * g0 + (SCALE_B * B2) * g2, (SCALE_B * B) * g1);
-        points[0][lane] = SCALE_ZERO * g0;
-        points[1][lane] = even_a + odd_a;
-        points[2][lane] = even_a - odd_a;
-        points[3][lane] = even_b + odd_b;
-        points[4][lane] = even_b - odd_b;
-        points[5][lane] = g2;
-    }
-    points
+fn at_points([g0, g1, g2]: [f64; 3]) -> [f64; POINTS] {
+    let (even_a, odd_a) = (SCALE_A * g0 + (SCALE_A * A2) * g2, (SCALE_A * A) * g1);
+    let (even_b, odd_b) = (SCALE_B * g0 + (SCALE_B * B2) * g2, (SCALE_B * B) * g1);
+    [SCALE_ZERO * g0, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, g2]
 }

@@ -3,16 +3,17 @@
 //!
 //! ```text
 //! task       = block of rows x block of columns x part of the pixels    threads share the tasks
-//!   strip    of at most 256 pixels; its operands are packed: [tile][pixel][6], [panel][pixel][16]
+//!   strip    of at most 128 pixels, whose `dy` is packed: [panel][pixel][16]
 //!     panel x tile of 6 x 16 sums (AVX2), in registers over the strip
 //! then the parts are added in their order and turned into OIHW
 //! ```
 //!
-//! Packing pays for itself with more than a few columns: unpacked, the operands lie at distances that are
-//! powers of two, where they push each other out of the caches. With few columns they are read in place.
+//! A panel of `dy` is read once for every tile, so it has to stay in the first-level cache. Unpacked, its pixels would
+//! lie at distances that are powers of two, where they push each other out. A tile's part of `x` is read once for
+//! every panel: packing it would cost more than it saves.
 
 use super::algorithm::ConvAlgorithm;
-use super::choose::{self, MAX_PIXELS, Outer, Pass};
+use super::choose::{self, OUTER_COLUMNS, OUTER_PIXELS, OUTER_ROWS, Outer, Pass};
 use super::forward::{taps, windows};
 use super::gemm::cut;
 use super::outer::{Corner, Operands, Run, call_outer_tile};
@@ -138,8 +139,7 @@ impl ConvBackwardWeights {
     /// How the gradient is computed, for a profile.
     pub fn algorithm(&self) -> &'static str {
         match &self.way {
-            Way::Direct(direct) if direct.way.is_direct => "outer products",
-            Way::Direct(_) => "packed outer products",
+            Way::Direct(_) => "outer products",
             Way::Winograd(_) => "winograd 4x4",
         }
     }
@@ -147,12 +147,12 @@ impl ConvBackwardWeights {
 
 impl OuterProducts {
     fn new(isa: Isa, shape: &ConvShape, x: &MapLayout, dy: &MapLayout) -> Self {
-        let way = choose::outer(isa, shape.group_out());
+        let way = choose::outer(isa, shape.group_out(), dy.pitch);
         let panel_columns = way.vectors * isa.lanes();
         let panels = shape.group_out().div_ceil(panel_columns);
         let tiles = strands(shape, x);
-        let blocks = blocks(&tiles, way.block_rows);
-        let panel_blocks = (panels * panel_columns).div_ceil(way.block_columns).max(1);
+        let blocks = blocks(&tiles, OUTER_ROWS);
+        let panel_blocks = (panels * panel_columns).div_ceil(OUTER_COLUMNS).max(1);
         let grid = Phase::ALL.grid(dy);
         let parts =
             choose::outer_parts(grid.rows(), shape.groups * blocks.len() * panel_blocks, shape.macs());
@@ -211,18 +211,13 @@ impl OuterProducts {
         reduce::run(self.isa, &sums, dw);
     }
 
-    /// Floats of a packed tile and of a packed panel.
-    fn packed_strides(&self) -> (usize, usize) {
-        (self.way.pixels * ROWS + GAP, self.way.pixels * self.panel_columns + GAP)
+    /// Floats from a packed panel to the next.
+    fn packed_panel(&self) -> usize {
+        OUTER_PIXELS * self.panel_columns + GAP
     }
 
     fn packed_len(&self) -> usize {
-        if self.way.is_direct {
-            return 0;
-        }
-        let (tile, panel) = self.packed_strides();
-        let tiles = self.blocks.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        tiles * tile + self.panels.div_ceil(self.panel_blocks) * panel
+        if self.way.packs { self.panels.div_ceil(self.panel_blocks) * self.packed_panel() } else { 0 }
     }
 
     fn run_task(&self, index: usize, x: Source<'_>, dy: Source<'_>, packed: Sink<'_>, sums: Sink<'_>) {
@@ -302,35 +297,32 @@ impl Task<'_> {
     #[inline(always)]
     fn run_tiled<S: Simd, const V: usize>(self, simd: S) {
         let task = self;
-        let (mut x_places, mut dy_places) = ([0; MAX_PIXELS], [0; MAX_PIXELS]);
-        let mut runs = [Run::default(); MAX_PIXELS];
+        let (mut x_places, mut dy_places) = ([0; OUTER_PIXELS], [0; OUTER_PIXELS]);
+        let mut runs = [Run::default(); OUTER_PIXELS];
         let mut start = task.pixels.start;
         while start < task.pixels.end {
-            let count = task.plan.way.pixels.min(task.pixels.end - start);
+            let count = OUTER_PIXELS.min(task.pixels.end - start);
             task.plan.grid.places(&task.plan.x_walk, start, &mut x_places[..count]);
             task.plan.grid.places(&task.plan.dy_walk, start, &mut dy_places[..count]);
             x_places[..count].iter_mut().for_each(|place| *place += task.x_shift);
             dy_places[..count].iter_mut().for_each(|place| *place += task.dy_shift);
-            let found = if task.plan.way.is_direct {
-                task.plan.grid.runs(start, &x_places[..count], &dy_places[..count], &mut runs)
-            } else {
-                // SAFETY: the maps have been checked, there is room, and the packed operands are this thread's.
-                unsafe { pack_x(simd, &task, &x_places[..count]) };
-                // SAFETY: as above.
-                unsafe { pack_dy::<S, V>(simd, &task, &dy_places[..count]) };
-                runs[0] = Run { x: 0, dy: 0, count };
-                1
-            };
+            if task.plan.way.packs {
+                // SAFETY: the maps have been checked, there is room, and the packed operand is this thread's.
+                unsafe { pack::<S, V>(simd, &task, &dy_places[..count]) };
+                (0..count).for_each(|k| dy_places[k] = k * V * S::LANES);
+            }
+            let steps = task.steps(V * S::LANES);
+            let found =
+                task.plan.grid.runs(start, [&x_places[..count], &dy_places[..count]], steps, &mut runs);
             // SAFETY: the maps have been checked; no other task has this part of the sums.
             unsafe { strip::<S, V>(simd, &task, &runs[..found], start == task.pixels.start) };
             start += count;
         }
     }
 
-    /// Where the packed panels begin, behind the packed tiles.
-    #[inline(always)]
-    fn panels_start(&self) -> usize {
-        self.tiles.len() * self.plan.packed_strides().0
+    /// From a pixel to the next in both operands.
+    fn steps(&self, width: usize) -> [usize; 2] {
+        [self.plan.x_walk.pixel, if self.plan.way.packs { width } else { self.plan.dy_walk.pixel }]
     }
 }
 
@@ -342,46 +334,15 @@ impl Task<'_> {
 unsafe fn strip<S: Simd, const V: usize>(simd: S, task: &Task<'_>, runs: &[Run], is_first: bool) {
     let (plan, width) = (task.plan, V * S::LANES);
     let sums_stride = plan.panels * width;
-    let (tile_len, panel_len) = plan.packed_strides();
-    let packed = task.packed.source();
-    let [x, dy] = if plan.way.is_direct { [task.x, task.dy] } else { [packed; 2] };
-    let operands = Operands { x, dy, runs, sums: task.sums, sums_stride, is_first };
+    let dy = if plan.way.packs { task.packed.source() } else { task.dy };
+    let operands = Operands { x: task.x, dy, runs, sums: task.sums, sums_stride, is_first };
+    let [x_step, dy_step] = task.steps(width);
     for (q, p) in task.panels.clone().enumerate() {
-        for (t, tile) in task.tiles.iter().enumerate() {
+        let dy = if plan.way.packs { q * plan.packed_panel() } else { p * width };
+        for tile in task.tiles {
             let sums = task.sums_start + tile.row * sums_stride + p * width;
-            let corner = if plan.way.is_direct {
-                let (x_step, dy_step) = (plan.x_walk.pixel, plan.dy_walk.pixel);
-                Corner { x: tile.offset, dy: p * width, sums, x_step, dy_step }
-            } else {
-                let dy = task.panels_start() + q * panel_len;
-                Corner { x: t * tile_len, dy, sums, x_step: ROWS, dy_step: width }
-            };
+            let corner = Corner { x: tile.offset, dy, sums, x_step, dy_step };
             for_rows!(tile.rows, ROWS, call_outer_tile::<S, R, V>(simd, &operands, corner));
-        }
-    }
-}
-
-/// `[tile][pixel][ROWS]`
-///
-/// # Safety
-/// The pixels lie inside, `packed` has room and is this thread's.
-#[inline(always)]
-unsafe fn pack_x<S: Simd>(simd: S, task: &Task<'_>, places: &[usize]) {
-    let (tile_len, _) = task.plan.packed_strides();
-    for (k, place) in places.iter().enumerate() {
-        for (t, tile) in task.tiles.iter().enumerate() {
-            let (from, to) = (place + tile.offset, t * tile_len + k * ROWS);
-            // A whole vector holds more than the tile has; the next pixel overwrites the surplus, and behind
-            // the last pixel there is a gap.
-            let v = if from + S::LANES <= task.x.len() {
-                // SAFETY: inside, as just found.
-                unsafe { simd.load_at(task.x, from) }
-            } else {
-                // SAFETY: the floats of the tile lie inside, by the contract.
-                unsafe { simd.load_part_at(task.x, from, tile.rows) }
-            };
-            // SAFETY: there is room and it is ours, by the contract.
-            unsafe { simd.store_at(v, task.packed, to) };
         }
     }
 }
@@ -391,16 +352,16 @@ unsafe fn pack_x<S: Simd>(simd: S, task: &Task<'_>, places: &[usize]) {
 /// # Safety
 /// The pixels lie inside, `packed` has room and is this thread's.
 #[inline(always)]
-unsafe fn pack_dy<S: Simd, const V: usize>(simd: S, task: &Task<'_>, places: &[usize]) {
+unsafe fn pack<S: Simd, const V: usize>(simd: S, task: &Task<'_>, places: &[usize]) {
     let (columns, width) = (task.plan.shape.group_out(), V * S::LANES);
-    let (start, (_, panel_len)) = (task.panels_start(), task.plan.packed_strides());
+    let panel_len = task.plan.packed_panel();
     for (k, place) in places.iter().enumerate() {
         for (q, p) in task.panels.clone().enumerate() {
             let column = p * width;
             // SAFETY: the columns exist, by the contract.
             let vectors: [S::V; V] = unsafe { load(simd, task.dy, place + column, columns - column) };
             for v in 0..V {
-                let to = start + q * panel_len + k * width + v * S::LANES;
+                let to = q * panel_len + k * width + v * S::LANES;
                 // SAFETY: there is room and it is ours, by the contract.
                 unsafe { simd.store_at(vectors[v], task.packed, to) };
             }

@@ -21,12 +21,11 @@ const TASK_MACS: usize = 2_000_000;
 const LEAST_MACS: usize = 300_000;
 /// Tasks that are enough for a small layer; it may be cut as finely as [`LEAST_MACS`] allow to have them.
 const FEW_TASKS: usize = 4;
-/// Most pixels that a tile of the gradient of the weights sums in one go.
-pub(super) const MAX_PIXELS: usize = 256;
+/// Most pixels that a tile of the gradient of the weights sums in one go: its panel takes the first-level cache.
+pub(super) const OUTER_PIXELS: usize = 128;
 /// Most rows and columns of a block of the gradient of the weights.
-const OUTER_BLOCK: [usize; 2] = [192, 256];
-/// Up to this many columns, packing the operands of the gradient of the weights costs more than it saves.
-const DIRECT_COLUMNS: usize = 16;
+pub(super) const OUTER_ROWS: usize = 192;
+pub(super) const OUTER_COLUMNS: usize = 256;
 
 /// Fewest channels, of input and output, for which transforms pay.
 const WINOGRAD_CHANNELS: usize = 16;
@@ -219,34 +218,26 @@ pub(super) fn min_tasks(macs: usize, tasks: usize) -> usize {
     good.max(LEAST_MACS / macs_per_task).max(1)
 }
 
-/// How the gradient of the weights is computed and cut.
+/// How the gradient of the weights reads the gradient of the output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outer {
-    /// Reads both operands where they lie, instead of packing them.
-    pub(super) is_direct: bool,
+    /// Packs it, instead of reading it where it lies.
+    pub(super) packs: bool,
     /// Vectors of a tile.
     pub(super) vectors: usize,
-    /// Pixels that a tile sums in one go.
-    pub(super) pixels: usize,
-    /// Most rows of a block.
-    pub(super) block_rows: usize,
-    /// Most columns of a block.
-    pub(super) block_columns: usize,
 }
 
-/// The way for a product of `columns` output channels.
-pub(super) fn outer(isa: Isa, columns: usize) -> Outer {
+/// The way for a map of `columns` output channels whose pixels are `pitch` floats apart: a panel that is the whole map is
+/// packed as it lies.
+pub(super) fn outer(isa: Isa, columns: usize, pitch: usize) -> Outer {
     let lanes = isa.lanes();
     let widest = if lanes == 16 { 4 } else { 2 };
     let vectors = columns.div_ceil(lanes).next_power_of_two().min(widest);
-    let is_direct = columns <= DIRECT_COLUMNS && columns.is_multiple_of(vectors * lanes);
-    let pixels = if is_direct { 128 } else { chunk(vectors * lanes) };
-    let [block_rows, block_columns] = OUTER_BLOCK;
-    Outer { is_direct, vectors, pixels, block_rows, block_columns }
+    Outer { packs: columns != vectors * lanes || pitch > columns, vectors }
 }
 
 /// In how many parts the sum over `pixels` is cut, where the output has `blocks` blocks.
 pub(super) fn outer_parts(pixels: usize, blocks: usize, macs: usize) -> usize {
     let wanted = (macs / TASK_MACS).clamp(1, TASKS);
-    wanted.div_ceil(blocks.max(1)).min(pixels / MAX_PIXELS).max(1)
+    wanted.div_ceil(blocks.max(1)).min(pixels / (2 * OUTER_PIXELS)).max(1)
 }

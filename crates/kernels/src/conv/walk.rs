@@ -75,13 +75,30 @@ impl Grid {
         }
     }
 
-    /// The pixels from `first` on, whose places are given, as runs along the rows of the grid; returns how many.
-    pub(super) fn runs(&self, first: usize, x: &[usize], dy: &[usize], runs: &mut [Run]) -> usize {
+    /// The pixels from `first` on, whose places in two maps are given, as runs of pixels that are `steps` apart; returns
+    /// how many.
+    pub(super) fn runs(
+        &self,
+        first: usize,
+        [x, dy]: [&[usize]; 2],
+        steps: [usize; 2],
+        runs: &mut [Run],
+    ) -> usize {
         let (mut found, mut at) = (0, 0);
         while at < x.len() {
             let count = (self.w - (first + at) % self.w).min(x.len() - at);
-            runs[found] = Run { x: x[at], dy: dy[at], count };
-            found += 1;
+            match runs[..found].last_mut() {
+                // The rows of the grid touch in both maps.
+                Some(last)
+                    if last.x + last.count * steps[0] == x[at] && last.dy + last.count * steps[1] == dy[at] =>
+                {
+                    last.count += count;
+                }
+                _ => {
+                    runs[found] = Run { x: x[at], dy: dy[at], count };
+                    found += 1;
+                }
+            }
             at += count;
         }
         found

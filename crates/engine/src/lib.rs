@@ -25,6 +25,7 @@ mod profile;
 mod program;
 pub mod reference;
 mod seats;
+mod stages;
 mod sensitivity;
 mod step;
 mod threads;

@@ -6,7 +6,7 @@ use residuum_graph::{
     BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, Node, NodeId, Op, ParamId, Quantization,
     TrainingGraph, Weights,
 };
-use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward};
+use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Pass};
 use residuum_kernels::{BlurShape, ConvShape, Isa, PoolShape};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
@@ -18,6 +18,7 @@ use crate::geometry::{blur_shape, conv_shape, pool_shape};
 use crate::memory::allocate;
 use crate::plan::{Storage, View};
 use crate::seats::{Seats, slice_of};
+use crate::stages::{Schedule, Stage};
 use crate::step::{
     Action, Coefficients, Filters, Gated, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId, WhenClosed,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Lowered {
     pub(crate) packed: Vec<AlignedBuffer>,
     /// The most scratch memory that a step wants.
     pub(crate) scratch_len: usize,
+    /// The steps in the order in which groups of images run through them.
+    pub(crate) stages: Vec<Stage>,
     /// Branches with stochastic depth.
     pub(crate) gates: Vec<DropPath>,
 }
@@ -129,10 +132,16 @@ type ScaleAndShift = (Vec<f64>, Vec<f64>);
 
 struct Lowering<'a> {
     isa: Isa,
+    threads: usize,
     algorithm: ConvAlgorithm,
     graph: &'a Graph,
     weights: &'a Weights,
+    /// Images of a batch.
+    batch: usize,
+    /// Images that the steps of the stage see at a time.
     n: usize,
+    stages: Vec<Stage>,
+    schedule: Schedule,
     extents: Vec<[usize; 2]>,
     kept: &'a HashSet<NodeId>,
     /// Parameters that are learned.
@@ -167,10 +176,14 @@ impl<'a> Lowering<'a> {
     ) -> Result<Self, EngineError> {
         let lowering = Self {
             isa: engine.isa(),
+            threads: engine.threads().count(),
             algorithm: engine.conv(),
             graph,
             weights,
+            batch: shape.n,
             n: shape.n,
+            stages: Vec::new(),
+            schedule: Schedule::default(),
             extents: graph.extents(shape.h, shape.w)?,
             kept,
             gradients: BTreeSet::new(),
@@ -196,9 +209,13 @@ impl<'a> Lowering<'a> {
     fn run(mut self, fusion: &Fusion, stands_for: &[NodeId]) -> Result<Lowered, EngineError> {
         self.seats = Seats::new(self.graph, fusion);
         self.measure_borders(fusion);
-        for group in &fusion.groups {
+        self.schedule = self.scheduled(fusion);
+        for (index, group) in fusion.groups.iter().enumerate() {
+            self.enter_stage(self.schedule.images(index));
             self.group(group, fusion)?;
         }
+        self.enter_stage(self.batch);
+        self.end_stage();
         self.measure_lifetimes();
         for id in self.graph.ids() {
             if let Some(&value) = self.value_of.get(&stands_for[id.index()]) {
@@ -215,7 +232,41 @@ impl<'a> Lowering<'a> {
             places: self.places,
             packed: self.packed,
             scratch_len: self.scratch_len,
+            stages: self.stages,
         })
+    }
+
+    /// Inference takes few images at a time through its large maps. What is learned from depends on all images.
+    fn scheduled(&self, fusion: &Fusion) -> Schedule {
+        if self.is_training || self.int8.is_some() {
+            return Schedule::whole_batch(fusion, self.batch);
+        }
+        let floats = |id| MapLayout { n: 1, ..self.layout_of(id) }.len();
+        Schedule::new(self.graph, fusion, &self.seats, self.kept, self.batch, self.threads, floats)
+    }
+
+    /// From here on steps see `images` at a time, and those parts of the values of the whole batch.
+    fn enter_stage(&mut self, images: usize) {
+        if images == self.n {
+            return;
+        }
+        self.end_stage();
+        self.n = images;
+        for id in self.graph.ids() {
+            let Some(&value) = self.value_of.get(&id) else { continue };
+            let mut view = self.views[value.0].clone();
+            if self.storages[view.storage].layout.n == self.batch && view.layout.n != images {
+                view.layout.n = images;
+                self.view(id, view);
+            }
+        }
+    }
+
+    fn end_stage(&mut self) {
+        let steps = self.stages.last().map_or(0, |stage| stage.steps.end)..self.lowered.len();
+        if !steps.is_empty() {
+            self.stages.push(Stage { steps, images: self.n, groups: self.batch / self.n });
+        }
     }
 
     /// The border around a value is the widest that one of its readers wants.
@@ -247,9 +298,18 @@ impl<'a> Lowering<'a> {
 
     /// A value lives from its step to its last reader; what was asked for lives to the end.
     fn measure_lifetimes(&mut self) {
-        for (index, step) in self.lowered.iter().enumerate() {
-            for value in step.reads().into_iter().chain(step.out) {
-                self.storages[self.views[value.0].storage].last = index;
+        for stage in &self.stages {
+            for index in stage.steps.clone() {
+                let step = &self.lowered[index];
+                for value in step.reads().into_iter().chain(step.out) {
+                    let storage = &mut self.storages[self.views[value.0].storage];
+                    // What holds more images than the stage sees lives while any of its groups run.
+                    let passes = storage.layout.n > stage.images && stage.groups > 1;
+                    storage.last = if passes { stage.steps.end - 1 } else { index };
+                    if passes {
+                        storage.first = storage.first.min(stage.steps.start);
+                    }
+                }
             }
         }
         let end = self.lowered.len();
@@ -383,7 +443,8 @@ impl<'a> Lowering<'a> {
         let out = makes_value.then(|| self.value_of[&group.last]);
         let name = self.graph.node(group.last).name.clone();
         let gated = self.gated(group);
-        self.lowered.push(Step { name, action, out, multiply_adds: multiply_adds as u64, gated });
+        let multiply_adds = (multiply_adds * (self.batch / self.n)) as u64;
+        self.lowered.push(Step { name, action, out, multiply_adds, gated });
     }
 
     /// What becomes of a group when a gate is closed.
@@ -416,7 +477,8 @@ impl<'a> Lowering<'a> {
         let step = self.lowered.len();
         let known = self.storage_of.get(&root).copied();
         let storage = known.unwrap_or_else(|| {
-            let layout = self.layout_of(root);
+            let n = if self.schedule.is_whole(root) { self.batch } else { self.n };
+            let layout = MapLayout { n, ..self.layout_of(root) };
             self.storages.push(Storage { layout, grid: None, first: step, last: step });
             self.storage_of.insert(root, self.storages.len() - 1);
             self.storages.len() - 1
@@ -689,7 +751,7 @@ impl<'a> Lowering<'a> {
         let is_steady = self.layout(out).pixels() >= STEADY_PIXELS;
         let algorithm = match self.algorithm {
             ConvAlgorithm::Auto if self.is_training && !is_steady => ConvAlgorithm::Direct,
-            algorithm => algorithm,
+            algorithm => algorithm.chosen(Pass::Forward, &ConvShape { n: self.batch, ..*shape }),
         };
         let kernel =
             ConvForward::with_algorithm(self.isa, algorithm, shape, self.layout(x), self.layout(out));

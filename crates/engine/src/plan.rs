@@ -55,6 +55,8 @@ pub(crate) struct Slot {
     /// Whether the border has to be made zero in every run: other values use the place too, or zeros of memory do
     /// not stand for 0.
     pub(crate) clears_border: bool,
+    /// Floats from a group of images to the next, where the place holds more than one.
+    pub(crate) group_step: usize,
 }
 
 impl Slot {
@@ -71,8 +73,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The place of a value, for the first group of images.
     pub(crate) fn slot(&self, value: ValueId) -> &Slot {
         &self.slots[value.0]
+    }
+
+    /// The place of a value for a group of images.
+    pub(crate) fn slot_of(&self, value: ValueId, group: usize) -> Slot {
+        let slot = self.slots[value.0];
+        let skipped = group * slot.group_step;
+        Slot { offset: slot.offset + skipped, len: slot.len - skipped, ..slot }
     }
 }
 
@@ -112,6 +122,11 @@ pub(crate) fn plan(storages: &[Storage], views: &[View]) -> Plan {
                 layout: view.layout,
                 grid: view.grid,
                 clears_border: place.clears_border,
+                group_step: if view.layout.n < place.layout.n {
+                    view.layout.n * view.layout.image_stride()
+                } else {
+                    0
+                },
             }
         })
         .collect();
@@ -141,7 +156,7 @@ fn plan_storages(values: &[Storage]) -> Plan {
             let Storage { layout, grid, .. } = values[index];
             let is_zero = grid.is_none_or(|grid| grid.zero_point == 0);
             let clears_border = layout.border > 0 && (shared || !is_zero);
-            Slot { offset, len: values[index].floats(), layout, grid, clears_border }
+            Slot { offset, len: values[index].floats(), layout, grid, clears_border, group_step: 0 }
         })
         .collect();
     Plan { slots, arena_len }

@@ -1,5 +1,6 @@
 //! Where the time goes, step by step, and where it has to go.
 
+use std::ops::Mul;
 use std::time::Duration;
 
 use residuum_tensor::AlignedBuffer;
@@ -31,7 +32,16 @@ pub struct Cost {
     pub bytes: u64,
 }
 
+impl Mul<u64> for Cost {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self { multiply_adds: times * self.multiply_adds, bytes: times * self.bytes }
+    }
+}
+
 impl Step {
+    /// What the step takes for a group of images.
     pub(crate) fn cost(&self, plan: &Plan, packed: &[AlignedBuffer]) -> Cost {
         let floats_of = |value: &ValueId| plan.slot(*value).layout.pixels() * plan.slot(*value).layout.c;
         let values: usize = self.reads().iter().chain(&self.out).map(floats_of).sum();
@@ -44,7 +54,8 @@ impl Step {
             Action::ConvBackwardWeights { kernel, gradient, .. } => {
                 (kernel.multiply_adds(), gradient.len() + 2 * kernel.scratch_len())
             }
-            _ => (self.multiply_adds as usize, 0),
+            Action::Int8(_) => (self.multiply_adds as usize, 0),
+            _ => (0, 0),
         };
         let bytes = size_of::<f32>() * (values + others);
         Cost { multiply_adds: multiply_adds as u64, bytes: bytes as u64 }

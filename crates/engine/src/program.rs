@@ -1,7 +1,7 @@
 //! Steps, their places and their memory: what inference and training have in common.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use residuum_graph::DropPath;
@@ -16,7 +16,8 @@ use crate::int8::Int8;
 use crate::lower::Lowered;
 use crate::memory::allocate;
 use crate::plan::{Plan, PlanSummary, Storage, plan};
-use crate::profile::{Cost, StepTime};
+use crate::profile::StepTime;
+use crate::stages::Stage;
 use crate::step::{Action, Run, Step, ValueId};
 use crate::threads::Threads;
 
@@ -57,6 +58,7 @@ pub(crate) struct Program {
     threads: Threads,
     isa: Isa,
     steps: Vec<Step>,
+    stages: Vec<Stage>,
     plan: Plan,
     unshared_bytes: usize,
     arena: AlignedBuffer,
@@ -82,6 +84,7 @@ impl Program {
             threads: engine.threads().clone(),
             isa: engine.isa(),
             steps: lowered.steps,
+            stages: lowered.stages,
             arena: allocate("the activations", plan.arena_len)?,
             unshared_bytes: 4 * lowered.storages.iter().map(Storage::floats).sum::<usize>(),
             plan,
@@ -92,6 +95,11 @@ impl Program {
             images,
             gates: lowered.gates,
         })
+    }
+
+    /// Images of a batch.
+    fn batch(&self) -> usize {
+        self.stages.first().map_or(0, |stage| stage.images * stage.groups)
     }
 
     /// Number of branches with stochastic depth.
@@ -163,39 +171,44 @@ impl Program {
 
     /// Runs some of the steps, as far as there are any.
     pub(crate) fn run_steps(&mut self, feed: &Feed<'_>, steps: Range<usize>) -> (f64, usize) {
-        self.run_each(feed, steps, Step::run)
+        self.run_each(feed, steps, |_, step, run| step.run(run))
     }
 
     /// Runs all steps and times each.
     pub(crate) fn profile(&mut self, feed: &Feed<'_>) -> Vec<StepTime> {
-        let mut times = Vec::with_capacity(self.steps.len());
-        self.run_each(feed, 0..usize::MAX, |step, run| {
+        let mut times = vec![Duration::ZERO; self.steps.len()];
+        self.run_each(feed, 0..usize::MAX, |index, step, run| {
             let start = Instant::now();
             step.run(run);
-            times.push(StepTime {
+            times[index] += start.elapsed();
+        });
+        let timed = |stage: &Stage, index: usize| {
+            let step = &self.steps[index];
+            StepTime {
                 name: step.name.clone(),
                 kind: step.kind(),
                 multiply_adds: step.multiply_adds,
-                cost: Cost::default(),
-                time: start.elapsed(),
-            });
-        });
-        for (step, time) in self.steps.iter().zip(&mut times) {
-            time.cost = step.cost(&self.plan, &self.packed);
-        }
-        times
+                cost: step.cost(&self.plan, &self.packed) * stage.groups as u64,
+                time: times[index],
+            }
+        };
+        self.stages
+            .iter()
+            .flat_map(|stage| stage.steps.clone().map(move |index| timed(stage, index)))
+            .collect()
     }
 
     fn run_each(
         &mut self,
         feed: &Feed<'_>,
         range: Range<usize>,
-        mut each: impl FnMut(&Step, &mut Run<'_>) + Send,
+        mut each: impl FnMut(usize, &Step, &mut Run<'_>) + Send,
     ) -> (f64, usize) {
-        let layout = self.layout(self.images);
+        let mut layout = self.layout(self.images);
+        layout.n = self.batch();
         let wanted = if range.start == 0 { layout.pixels() * layout.c } else { 0 };
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
-        let Self { threads, isa, steps, plan, arena, store, gradients, packed, scratch, gates, .. } = self;
+        let Self { threads, isa, steps, stages, plan, arena, store, gradients, packed, scratch, gates, .. } = self;
         let decided = |index: usize| feed.gates.map(|gates| gates[index]);
         let n = layout.n;
         let gates: Vec<Vec<f32>> = gates
@@ -207,6 +220,7 @@ impl Program {
             let mut run = Run {
                 isa: *isa,
                 plan,
+                group: 0,
                 arena,
                 store,
                 gradients,
@@ -222,8 +236,12 @@ impl Program {
                 gates: &gates,
                 loss: (0.0, 0),
             };
-            for step in &steps[range.start..range.end.min(steps.len())] {
-                each(step, &mut run);
+            for stage in stages.iter() {
+                let wanted = range.start.max(stage.steps.start)..range.end.min(stage.steps.end);
+                for group in 0..stage.groups {
+                    run.group = group;
+                    wanted.clone().for_each(|index| each(index, &steps[index], &mut run));
+                }
             }
             run.loss
         })

@@ -236,6 +236,8 @@ pub(crate) struct Step {
 pub(crate) struct Run<'a> {
     pub(crate) isa: Isa,
     pub(crate) plan: &'a Plan,
+    /// Which group of images of its stage a step sees.
+    pub(crate) group: usize,
     pub(crate) arena: &'a mut [f32],
     pub(crate) store: &'a mut [f32],
     pub(crate) gradients: &'a mut [f32],
@@ -259,14 +261,15 @@ pub(crate) struct Run<'a> {
 pub(crate) struct Inputs<'a> {
     others: Others<'a>,
     plan: &'a Plan,
+    group: usize,
     /// Whether what is to be added exists.
     has_residual: bool,
 }
 
 impl<'a> Inputs<'a> {
     pub(crate) fn map(&self, value: ValueId) -> (&'a [f32], MapLayout) {
-        let slot = self.plan.slot(value);
-        (self.others.read(slot), slot.layout)
+        let slot = self.plan.slot_of(value, self.group);
+        (self.others.read(&slot), slot.layout)
     }
 
     /// The grid of a value in bytes.
@@ -401,10 +404,10 @@ impl Step {
             return self.clear_gradients(run);
         }
         let Some(out) = self.out else { return self.run_for_gradients(run) };
-        let slot = *run.plan.slot(out);
+        let slot = run.plan.slot_of(out, run.group);
         let (others, value) = write(run.arena, &slot);
         let has_residual = !matches!(closed, Some(WhenClosed::WithoutResidual));
-        let inputs = Inputs { others, plan: run.plan, has_residual };
+        let inputs = Inputs { others, plan: run.plan, group: run.group, has_residual };
         if slot.clears_border {
             match slot.grid {
                 Some(grid) => int8::fill_border(bytes_mut(value), slot.layout, grid.zero_point),
@@ -423,7 +426,10 @@ impl Step {
                 let (x, xl) = inputs.map(*x);
                 gate::scale_images(run.isa, x, xl, &run.gates[*gate], value, slot.layout);
             }
-            Action::Load => rearrange::to_map(run.images, value, slot.layout),
+            Action::Load => {
+                let len = slot.layout.pixels() * slot.layout.c;
+                rearrange::to_map(&run.images[run.group * len..][..len], value, slot.layout);
+            }
             Action::Int8(action) => action.run(run.isa, run.images, inputs, value, &slot),
             Action::LoadSeed => rearrange::to_map(run.seed, value, slot.layout),
             Action::Loss { logits } => {
@@ -497,7 +503,7 @@ impl Step {
     /// Runs a step that makes parameters' gradients and no value.
     fn run_for_gradients(&self, run: &mut Run<'_>) {
         let read = |value: ValueId| {
-            let slot = run.plan.slot(value);
+            let slot = run.plan.slot_of(value, run.group);
             (&run.arena[slot.offset..slot.end()], slot.layout)
         };
         match &self.action {

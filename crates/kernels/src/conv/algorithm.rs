@@ -1,5 +1,8 @@
 //! Which algorithms a convolution may be computed by.
 
+use super::choose::{self, Pass};
+use crate::conv_shape::ConvShape;
+
 /// Name of the environment variable that forces an algorithm.
 pub const CONV_VARIABLE: &str = "RESIDUUM_CONV";
 
@@ -27,6 +30,12 @@ pub struct UnknownAlgorithm {
 impl ConvAlgorithm {
     /// Those that leave no choice.
     pub const FORCED: [Self; 2] = [Self::Direct, Self::Winograd];
+
+    /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
+    #[must_use]
+    pub fn chosen(self, pass: Pass, shape: &ConvShape) -> Self {
+        if choose::is_winograd(self, pass, shape) { Self::Winograd } else { Self::Direct }
+    }
 
     /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].
     ///

@@ -361,6 +361,8 @@ impl Task<'_> {
                 };
                 let places = Rows {
                     src: &src[..rows],
+                    // The first panel brings the rows into the cache.
+                    next: if p == task.panels.start { &src[..rows] } else { &[] },
                     dst: &dst[..rows],
                     residual: &residual[..rows],
                     mask: &mask[..rows],
@@ -397,8 +399,10 @@ pub(super) unsafe fn tiles<S: Simd, const R: usize, const V: usize>(
     for index in 0..count {
         let height = least + usize::from(index < larger);
         let part = start..start + height;
+        let next = rows.next.get(part.end..).unwrap_or_default();
         let places = Rows {
             src: &rows.src[part.clone()],
+            next: &next[..next.len().min(height)],
             dst: &rows.dst[part.clone()],
             residual: &rows.residual[part.clone()],
             mask: &rows.mask[part],

@@ -54,6 +54,8 @@ pub(super) struct Finish<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) src: &'a [usize],
+    /// The rows of the next tile in the source, where nobody has fetched them yet.
+    pub(super) next: &'a [usize],
     pub(super) dst: &'a [usize],
     pub(super) residual: &'a [usize],
     pub(super) mask: &'a [usize],
@@ -103,17 +105,6 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
     let src: &[usize; R] = rows.src[..R].try_into().expect("R places");
     let dst: &[usize; R] = rows.dst[..R].try_into().expect("R places");
     let residual = rows.residual;
-    for r in 0..R {
-        for line in 0..(V * S::LANES).div_ceil(LINE) {
-            simd.prefetch_write(panel.dst, dst[r] + panel.column + line * LINE);
-            if let (true, Some(source)) = (panel.is_last, panel.finish.residual) {
-                simd.prefetch(source, residual[r] + panel.column + line * LINE);
-            }
-            if let (true, Some(source)) = (panel.is_last, panel.finish.mask) {
-                simd.prefetch(source, rows.mask[r] + panel.column + line * LINE);
-            }
-        }
-    }
     let mut acc = [[simd.zero(); V]; R];
     if !panel.is_first {
         for r in 0..R {
@@ -122,7 +113,7 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
         }
     }
     // SAFETY: the windows and the weights lie inside, by the contract.
-    let acc = unsafe { multiply::<S, R, V>(simd, panel, src, rows.index, acc) };
+    let acc = unsafe { multiply::<S, R, V>(simd, panel, src, &rows, acc) };
     let bias = match (panel.is_last, panel.finish.bias) {
         // SAFETY: there is a bias for each column, by the contract.
         (true, Some(bias)) => unsafe { load(simd, bias, panel.column, panel.columns) },
@@ -179,6 +170,41 @@ pub(super) unsafe fn finish<S: Simd, const V: usize>(
     out
 }
 
+/// The lines of a tile's outputs, and of what is added to them or masks them, which are fetched while the sum is computed:
+/// a few at a time, for as many as there are at once would hold up the loads of the sum.
+struct Outputs<const R: usize, const V: usize> {
+    next: usize,
+    /// Lines every four steps.
+    rate: usize,
+}
+
+impl<const R: usize, const V: usize> Outputs<R, V> {
+    #[inline(always)]
+    fn new(panel: &Panel<'_>) -> Self {
+        let depth: usize = panel.segments.iter().map(|segment| segment.len).sum();
+        // All of them in the first half of the sum.
+        Self { next: 0, rate: (R * V).div_ceil((depth / 8).max(1)) }
+    }
+
+    #[inline(always)]
+    fn fetch<S: Simd>(&mut self, simd: S, panel: &Panel<'_>, rows: &Rows<'_>) {
+        let end = (self.next + self.rate).min(R * V);
+        for index in self.next..end {
+            let (r, column) = (index / V, panel.column + index % V * S::LANES);
+            simd.prefetch_write(panel.dst, rows.dst[r] + column);
+            if panel.is_last {
+                if let Some(source) = panel.finish.residual {
+                    simd.prefetch(source, rows.residual[r] + column);
+                }
+                if let Some(source) = panel.finish.mask {
+                    simd.prefetch(source, rows.mask[r] + column);
+                }
+            }
+        }
+        self.next = end;
+    }
+}
+
 /// The sum over one chunk.
 ///
 /// # Safety
@@ -188,20 +214,22 @@ pub(super) unsafe fn finish<S: Simd, const V: usize>(
 unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
     simd: S,
     panel: &Panel<'_>,
-    rows: &[usize; R],
-    index: usize,
+    src: &[usize; R],
+    rows: &Rows<'_>,
     mut acc: [[S::V; V]; R],
 ) -> [[S::V; V]; R] {
     let width = V * S::LANES;
     let mut weight = 0;
     // Two tiles fetch the next panel: half of the lines that four steps take, every four steps.
     let lines = (4 * width / LINE).div_ceil(2);
-    let (mut fetch, fetch_step) = if index < 2 { (index * lines * LINE, 2 * lines * LINE) } else { (0, 0) };
+    let (mut fetch, fetch_step) =
+        if rows.index < 2 { (rows.index * lines * LINE, 2 * lines * LINE) } else { (0, 0) };
+    let mut outputs = Outputs::<R, V>::new(panel);
     for segment in panel.segments {
         let mut a = [panel.src; R];
         for r in 0..R {
             // SAFETY: the run lies inside, so its start does.
-            a[r] = unsafe { panel.src.skip(rows[r] + segment.offset) };
+            a[r] = unsafe { panel.src.skip(src[r] + segment.offset) };
         }
         let mut k = 0;
         while k + 4 <= segment.len {
@@ -209,6 +237,12 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
                 simd.prefetch(panel.next, fetch + line * LINE);
             }
             fetch += fetch_step;
+            outputs.fetch(simd, panel, rows);
+            if k.is_multiple_of(LINE) {
+                for row in rows.next {
+                    simd.prefetch(panel.src, row + segment.offset + k);
+                }
+            }
             // SAFETY: the steps `k .. k + 4` are inside the run, and the weights have as many.
             unsafe {
                 acc = step::<S, R, V>(simd, &a, k, panel.weights, weight, acc);

@@ -369,7 +369,7 @@ impl Task<'_> {
                     index: 0,
                 };
                 // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
-                unsafe { tiles::<S, R, V>(simd, &panel, places) };
+                unsafe { tiles::<S, R, V>(simd, &panel, places, &mut ()) };
             }
         }
     }
@@ -382,6 +382,17 @@ impl Gemm {
     }
 }
 
+/// What is done between two register tiles.
+pub(super) trait Between {
+    fn turn<S: Simd>(&mut self, simd: S);
+}
+
+/// Nothing.
+impl Between for () {
+    #[inline(always)]
+    fn turn<S: Simd>(&mut self, _: S) {}
+}
+
 /// A panel for all rows of a task, in tiles as even as possible.
 ///
 /// # Safety
@@ -391,6 +402,7 @@ pub(super) unsafe fn tiles<S: Simd, const R: usize, const V: usize>(
     simd: S,
     panel: &Panel<'_>,
     rows: Rows<'_>,
+    between: &mut impl Between,
 ) {
     let len = rows.src.len();
     let count = len.div_ceil(R);
@@ -409,6 +421,7 @@ pub(super) unsafe fn tiles<S: Simd, const R: usize, const V: usize>(
             index,
         };
         for_rows!(height, R, call_tile::<S, R, V>(simd, panel, places));
+        between.turn(simd);
         start += height;
     }
 }

@@ -18,6 +18,7 @@
 //! map clips does without, so maps are cut into tiles as even as possible (14 = 4 + 4 + 3 + 3), and the matrix
 //! products of the frequencies at infinity leave clipped tiles out.
 
+mod ahead;
 mod filter;
 mod forward;
 mod points;

@@ -125,6 +125,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch_early(self, src: Source<'_>, offset: usize) {
+        // SAFETY: a prefetch has no effect but on the caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(src.at(offset).cast()) }
+    }
+
+    #[inline(always)]
     fn prefetch_write(self, dst: Sink<'_>, offset: usize) {
         // SAFETY: a prefetch has no effect but on the caches, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(dst.at(offset).cast::<i8>()) }

@@ -99,5 +99,8 @@ impl Simd for Plain {
     fn prefetch(self, _: Source<'_>, _: usize) {}
 
     #[inline(always)]
+    fn prefetch_early(self, _: Source<'_>, _: usize) {}
+
+    #[inline(always)]
     fn prefetch_write(self, _: Sink<'_>, _: usize) {}
 }

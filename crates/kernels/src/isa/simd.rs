@@ -78,6 +78,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `offset`, which may lie outside.
     fn prefetch(self, src: Source<'_>, offset: usize);
 
+    /// The same, but only into the second-level cache.
+    fn prefetch_early(self, src: Source<'_>, offset: usize);
+
     /// Asks for the cache line at `offset`, which may lie outside, in order to write it.
     fn prefetch_write(self, dst: Sink<'_>, offset: usize);
 

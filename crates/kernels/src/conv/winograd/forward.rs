@@ -9,6 +9,7 @@
 //!     outputs     = transformed M, with the epilogue
 //! ```
 
+use super::ahead::{Ahead, Pixels, following};
 use super::filter::Packing;
 use super::frequency_stride;
 use super::tiling::{Block, FREQUENCIES, Tiling};
@@ -149,20 +150,24 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let block = self.plan.tiling.block(self.tiles.clone());
+        let tiling = &self.plan.tiling;
+        let block = tiling.block(self.tiles.clone());
+        let following = tiling.block(following(&self.tiles, tiling.len()));
         self.transform_inputs(simd, &block);
         for columns in self.blocks.clone() {
+            let is_last = columns + 1 == self.blocks.end;
             let panels = self.plan.packing.block(columns);
+            let ahead = self.ahead(&block, is_last.then_some(&following), &panels);
             if S::IS_WIDE {
                 match self.plan.tile {
-                    choose::Tile::R14V1 => self.multiply::<S, 14, 1>(simd, &block, &panels),
-                    choose::Tile::R14V2 => self.multiply::<S, 14, 2>(simd, &block, &panels),
-                    _ => self.multiply::<S, 6, 4>(simd, &block, &panels),
+                    choose::Tile::R14V1 => self.multiply::<S, 14, 1>(simd, &block, &panels, ahead),
+                    choose::Tile::R14V2 => self.multiply::<S, 14, 2>(simd, &block, &panels, ahead),
+                    _ => self.multiply::<S, 6, 4>(simd, &block, &panels, ahead),
                 }
             } else {
                 match self.plan.tile {
-                    choose::Tile::R12V1 => self.multiply::<S, 12, 1>(simd, &block, &panels),
-                    _ => self.multiply::<S, 6, 2>(simd, &block, &panels),
+                    choose::Tile::R12V1 => self.multiply::<S, 12, 1>(simd, &block, &panels, ahead),
+                    _ => self.multiply::<S, 6, 2>(simd, &block, &panels, ahead),
                 }
             }
             self.transform_outputs(simd, &block, &panels);
@@ -171,6 +176,38 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
+    /// What the outputs of some panels need from memory, and the inputs of the block that follows.
+    #[inline(always)]
+    fn ahead<'b>(
+        &'b self,
+        block: &'b Block,
+        following: Option<&'b Block>,
+        panels: &Range<usize>,
+    ) -> [Option<Pixels<'b>>; 4] {
+        let Winograd { src, dst, packing, .. } = self.plan;
+        let (first, count) = self.columns(panels);
+        let outputs = |map, walk| Pixels { map, walk, block, first, count };
+        [
+            Some(outputs(self.dst.source(), dst)),
+            self.residual.as_ref().map(|(map, walk)| outputs(*map, walk)),
+            self.mask.as_ref().map(|(map, walk)| outputs(*map, walk)),
+            following.map(|block| Pixels {
+                map: self.src,
+                walk: src,
+                block,
+                first: 0,
+                count: packing.channels,
+            }),
+        ]
+    }
+
+    /// First column of some panels, and how many there are.
+    fn columns(&self, panels: &Range<usize>) -> (usize, usize) {
+        let Packing { columns, panel_columns, .. } = self.plan.packing;
+        let first = panels.start * panel_columns;
+        (first, columns.min(panels.end * panel_columns) - first)
+    }
+
     #[inline(always)]
     fn transform_inputs<S: Simd>(&self, simd: S, block: &Block) {
         let Winograd { src, packing, memory, .. } = self.plan;
@@ -197,7 +234,10 @@ impl Task<'_> {
         simd: S,
         block: &Block,
         panels: &Range<usize>,
+        ahead: [Option<Pixels<'_>>; 4],
     ) {
+        let turns = FREQUENCIES * panels.len() * block.tiles().len().div_ceil(R);
+        let mut ahead = Ahead::new(ahead, turns);
         let (packing, memory) = (&self.plan.packing, &self.plan.memory);
         let (channels, width) = (packing.channels, V * S::LANES);
         let (mut v_places, mut m_places) = ([0; WINOGRAD_BLOCK], [0; WINOGRAD_BLOCK]);
@@ -236,7 +276,7 @@ impl Task<'_> {
                     };
                     let rows = Rows { src: v, next: &[], dst: m, residual: m, mask: m, index: 0 };
                     // SAFETY: `V`, `M` and the filters have room for every tile, and the memory is ours.
-                    unsafe { tiles::<S, R, V>(simd, &panel, rows) };
+                    unsafe { tiles::<S, R, V>(simd, &panel, rows, &mut ahead) };
                     start += len;
                 }
             }
@@ -245,9 +285,8 @@ impl Task<'_> {
 
     #[inline(always)]
     fn transform_outputs<S: Simd>(&self, simd: S, block: &Block, panels: &Range<usize>) {
-        let Winograd { dst, packing, memory, .. } = self.plan;
-        let first = panels.start * packing.panel_columns;
-        let columns = packing.columns.min(panels.end * packing.panel_columns) - first;
+        let Winograd { dst, memory, .. } = self.plan;
+        let (first, columns) = self.columns(panels);
         for (t, tile) in block.tiles().iter().enumerate() {
             let (mut residual, mut mask) = (None, None);
             if let Some((map, walk)) = &self.residual {

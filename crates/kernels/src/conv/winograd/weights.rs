@@ -13,11 +13,13 @@
 //! order first, when all tasks are done; otherwise a block's sums never leave the caches of its thread.
 //! Both operands step from tile to tile by their channels, so nothing is packed.
 
+use super::ahead::{Ahead, Pixels, following};
 use super::frequency_stride;
 use super::tiling::{Block, FREQUENCIES, Tiling};
 use super::transform::{GRADIENT_STEPS, INPUT_STEPS, OUTPUTS, POINTS, TAPS_STEPS, Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
+use crate::conv::gemm::Between;
 use crate::conv::outer::{Corner, Operands, Run, call_outer_tile};
 use crate::conv::tasks::{self, part};
 use crate::conv::tile::for_rows;
@@ -240,18 +242,36 @@ impl Kernel for Sum<'_> {
         for index in 0..layout.blocks {
             let tiles = part(task.tiles.len(), index, layout.blocks);
             let tiles = task.tiles.start + tiles.start..task.tiles.start + tiles.end;
+            let following = task.plan.tiling.block(following(&tiles, task.plan.tiling.len()));
             let block = task.plan.tiling.block(tiles);
             self.transform(simd, &block, &layout);
+            let ahead = self.ahead(&following, &layout);
             match task.plan.vectors {
-                4 if S::IS_WIDE => self.multiply::<S, 4>(simd, &block, &layout, index == 0),
-                1 => self.multiply::<S, 1>(simd, &block, &layout, index == 0),
-                _ => self.multiply::<S, 2>(simd, &block, &layout, index == 0),
+                4 if S::IS_WIDE => self.multiply::<S, 4>(simd, &block, &layout, index == 0, ahead),
+                1 => self.multiply::<S, 1>(simd, &block, &layout, index == 0, ahead),
+                _ => self.multiply::<S, 2>(simd, &block, &layout, index == 0, ahead),
             }
         }
     }
 }
 
 impl Sum<'_> {
+    /// What the block that follows needs from memory.
+    #[inline(always)]
+    fn ahead<'b>(&'b self, block: &'b Block, layout: &Layout) -> [Option<Pixels<'b>>; 2] {
+        let (task, plan) = (self.task, self.task.plan);
+        let first = task.panels.start * plan.panel_columns;
+        let x = Pixels {
+            map: task.x,
+            walk: &plan.x,
+            block,
+            first: task.channels.start,
+            count: task.channels.len(),
+        };
+        let count = (plan.columns - first).min(layout.w_row);
+        [Some(x), Some(Pixels { map: task.dy, walk: &plan.dy, block, first, count })]
+    }
+
     #[inline(always)]
     fn transform<S: Simd>(&self, simd: S, block: &Block, layout: &Layout) {
         let (task, plan) = (self.task, self.task.plan);
@@ -282,11 +302,19 @@ impl Sum<'_> {
 
     /// Adds a block of tiles to the sums, in register tiles of `V` vectors.
     #[inline(always)]
-    fn multiply<S: Simd, const V: usize>(&self, simd: S, block: &Block, layout: &Layout, is_first: bool) {
+    fn multiply<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        block: &Block,
+        layout: &Layout,
+        is_first: bool,
+        ahead: [Option<Pixels<'_>>; 2],
+    ) {
         let task = self.task;
         let width = V * S::LANES;
         let channels = task.channels.len();
         let count = channels.div_ceil(ROWS);
+        let mut ahead = Ahead::new(ahead, FREQUENCIES * task.panels.len() * count);
         for frequency in 0..FREQUENCIES {
             let wanting = block.wanting(frequency);
             let run = Run {
@@ -314,6 +342,7 @@ impl Sum<'_> {
                         dy_step: layout.w_row,
                     };
                     for_rows!(end - start, ROWS, call_outer_tile::<S, R, V>(simd, &operands, corner));
+                    ahead.turn(simd);
                 }
             }
         }

@@ -1,0 +1,73 @@
+//! What a block will need from memory, fetched while products keep the caches busy with little else: a few lines
+//! between two register tiles, for as many as there are at once would hold up the loads.
+
+use super::tiling::Block;
+use super::transform::OUTPUTS;
+use crate::conv::gemm::Between;
+use crate::conv::tile::LINE;
+use crate::conv::walk::Walk;
+use crate::isa::{Simd, Source};
+use std::ops::Range;
+
+/// Some channels of the pixels of a block of tiles in a map.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels<'a> {
+    pub(super) map: Source<'a>,
+    pub(super) walk: &'a Walk,
+    pub(super) block: &'a Block,
+    /// First channel, and how many.
+    pub(super) first: usize,
+    pub(super) count: usize,
+}
+
+impl Pixels<'_> {
+    /// Fetches a row of pixels of a tile.
+    #[inline(always)]
+    fn fetch<S: Simd>(&self, simd: S, tile: usize, y: usize) {
+        let Some(tile) = self.block.tiles().get(tile) else { return };
+        let window = tile.window(self.walk);
+        for x in 0..OUTPUTS {
+            let pixel = window.place + y * window.row + x * window.pixel + self.first;
+            for channel in (0..self.count).step_by(LINE) {
+                simd.prefetch_early(self.map, pixel + channel);
+            }
+        }
+    }
+}
+
+/// Pixels to be fetched in a number of turns.
+pub(super) struct Ahead<'a, const N: usize> {
+    pixels: [Option<Pixels<'a>>; N],
+    /// Rows of pixels of all tiles.
+    rows: usize,
+    done: usize,
+    turns: usize,
+    turn: usize,
+}
+
+impl<'a, const N: usize> Ahead<'a, N> {
+    #[inline(always)]
+    pub(super) fn new(pixels: [Option<Pixels<'a>>; N], turns: usize) -> Self {
+        let tiles = pixels.iter().flatten().map(|pixels| pixels.block.tiles().len()).max().unwrap_or(0);
+        Self { pixels, rows: OUTPUTS * tiles, done: 0, turns: turns.max(1), turn: 0 }
+    }
+}
+
+impl<const N: usize> Between for Ahead<'_, N> {
+    #[inline(always)]
+    fn turn<S: Simd>(&mut self, simd: S) {
+        self.turn += 1;
+        let end = (self.rows * self.turn / self.turns).min(self.rows);
+        for row in self.done..end {
+            for pixels in self.pixels.iter().flatten() {
+                pixels.fetch(simd, row / OUTPUTS, row % OUTPUTS);
+            }
+        }
+        self.done = end;
+    }
+}
+
+/// The block of as many tiles that follows.
+pub(super) fn following(tiles: &Range<usize>, end: usize) -> Range<usize> {
+    tiles.end..(tiles.end + tiles.len()).min(end)
+}

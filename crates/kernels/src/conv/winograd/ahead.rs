@@ -9,6 +9,9 @@ use crate::conv::walk::Walk;
 use crate::isa::{Simd, Source};
 use std::ops::Range;
 
+/// Floats of a row that are fetched at once.
+const AT_ONCE: usize = 64;
+
 /// Some channels of the pixels of a block of tiles in a map.
 #[derive(Clone, Copy)]
 pub(super) struct Pixels<'a> {
@@ -21,15 +24,17 @@ pub(super) struct Pixels<'a> {
 }
 
 impl Pixels<'_> {
-    /// Fetches a row of pixels of a tile.
+    /// Fetches some rows of the pixels of a tile.
     #[inline(always)]
-    fn fetch<S: Simd>(&self, simd: S, tile: usize, y: usize) {
+    fn fetch<S: Simd>(&self, simd: S, tile: usize, rows: Range<usize>) {
         let Some(tile) = self.block.tiles().get(tile) else { return };
         let window = tile.window(self.walk);
-        for x in 0..OUTPUTS {
-            let pixel = window.place + y * window.row + x * window.pixel + self.first;
-            for channel in (0..self.count).step_by(LINE) {
-                simd.prefetch_early(self.map, pixel + channel);
+        for y in rows {
+            for x in 0..OUTPUTS {
+                let pixel = window.place + y * window.row + x * window.pixel + self.first;
+                for channel in (0..self.count).step_by(LINE) {
+                    simd.prefetch_early(self.map, pixel + channel);
+                }
             }
         }
     }
@@ -38,8 +43,10 @@ impl Pixels<'_> {
 /// Pixels to be fetched in a number of turns.
 pub(super) struct Ahead<'a, const N: usize> {
     pixels: [Option<Pixels<'a>>; N],
-    /// Rows of pixels of all tiles.
+    /// Rows of a tile's pixels that are fetched at once.
     rows: usize,
+    /// How many such pieces all tiles have.
+    pieces: usize,
     done: usize,
     turns: usize,
     turn: usize,
@@ -48,8 +55,11 @@ pub(super) struct Ahead<'a, const N: usize> {
 impl<'a, const N: usize> Ahead<'a, N> {
     #[inline(always)]
     pub(super) fn new(pixels: [Option<Pixels<'a>>; N], turns: usize) -> Self {
-        let tiles = pixels.iter().flatten().map(|pixels| pixels.block.tiles().len()).max().unwrap_or(0);
-        Self { pixels, rows: OUTPUTS * tiles, done: 0, turns: turns.max(1), turn: 0 }
+        let all = || pixels.iter().flatten();
+        let tiles = all().map(|pixels| pixels.block.tiles().len()).max().unwrap_or(0);
+        let count = all().map(|pixels| pixels.count).max().unwrap_or(1);
+        let rows = (AT_ONCE / count.max(1)).clamp(1, OUTPUTS);
+        Self { pixels, rows, pieces: tiles * OUTPUTS.div_ceil(rows), done: 0, turns: turns.max(1), turn: 0 }
     }
 }
 
@@ -57,10 +67,12 @@ impl<const N: usize> Between for Ahead<'_, N> {
     #[inline(always)]
     fn turn<S: Simd>(&mut self, simd: S) {
         self.turn += 1;
-        let end = (self.rows * self.turn / self.turns).min(self.rows);
-        for row in self.done..end {
+        let end = (self.pieces * self.turn / self.turns).min(self.pieces);
+        let per_tile = OUTPUTS.div_ceil(self.rows);
+        for piece in self.done..end {
+            let start = piece % per_tile * self.rows;
             for pixels in self.pixels.iter().flatten() {
-                pixels.fetch(simd, row / OUTPUTS, row % OUTPUTS);
+                pixels.fetch(simd, piece / per_tile, start..(start + self.rows).min(OUTPUTS));
             }
         }
         self.done = end;

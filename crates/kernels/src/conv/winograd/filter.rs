@@ -1,22 +1,17 @@
 //! The transform of filters, `U = G g Gt`, and the order in which the products read them.
-//!
-//! Computed in `f64` and rounded once: what is lost here would be lost in every tile.
 
-use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use super::tiling::FREQUENCIES;
-use super::transform::POINTS;
+use super::transform::{MOST_LANES, transform_filters};
 use crate::conv::choose;
 use crate::conv::gemm::WeightStrides;
 use crate::conv::tasks;
 use crate::isa::{Isa, Kernel, Simd, Sink};
 use std::ops::Range;
 
-/// Filters that are transformed at a time.
-const LANES: usize = 8;
 /// Channels that a task takes of a panel.
 const CHANNELS: usize = 64;
 /// Multiply-adds of `f32` that take as long as one filter.
-const FILTER_MACS: usize = 256;
+const FILTER_MACS: usize = 64;
 
 /// Where filters come from, and where they go: `[block][frequency][panel][channel][column]`.
 #[derive(Clone, Debug)]
@@ -88,75 +83,44 @@ impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, simd: S) {
         let packing = self.packing;
         let width = packing.panel_columns;
         let block = packing.block(self.panel / packing.block_panels);
         let start = packing.place(&block, 0, self.panel - block.start);
         let stride = packing.place(&block, 1, self.panel - block.start) - start;
         for channel in self.channels {
-            for first in (0..width).step_by(LANES) {
+            for first in (0..width).step_by(S::LANES) {
                 let column = self.panel * width + first;
-                let count = LANES.min(packing.columns.saturating_sub(column));
-                let filters = gather(packing, self.weights, channel, column, count);
-                let images = transform(&filters);
-                for (frequency, image) in images.iter().enumerate() {
+                let count = S::LANES.min(packing.columns.saturating_sub(column));
+                let mut taps = [0.0; 9 * MOST_LANES];
+                gather::<S>(packing, self.weights, channel, column, count, &mut taps);
+                let images = transform_filters(simd, &taps);
+                for (frequency, image) in images.into_iter().flatten().enumerate() {
                     let at = start + frequency * stride + channel * width + first;
-                    // SAFETY: no other task has this panel and channel.
-                    unsafe { self.packed.slice(at, LANES) }.copy_from_slice(image);
+                    // SAFETY: the packed filters hold every panel, and no other task has this one and the channel.
+                    unsafe { simd.store_at(image, self.packed, at) };
                 }
             }
         }
     }
 }
 
-/// The filters from one channel to `count` columns, each in a lane; zero in the other lanes.
+/// The taps of the filters from one channel to `count` columns, each filter in a lane.
 #[inline(always)]
-fn gather(
+fn gather<S: Simd>(
     packing: &Packing,
     weights: &[f32],
     channel: usize,
     column: usize,
     count: usize,
-) -> [[f32; LANES]; 9] {
-    let mut filters = [[0.0; LANES]; 9];
+    taps: &mut [f32; 9 * MOST_LANES],
+) {
     for lane in 0..count {
         let start = (column + lane) * packing.strides.column + channel * packing.strides.channel;
         let filter = &weights[start..start + 9];
-        for (taps, &tap) in filters.iter_mut().zip(&packing.taps) {
-            taps[lane] = filter[tap];
+        for (place, &tap) in packing.taps.iter().enumerate() {
+            taps[place * S::LANES + lane] = filter[tap];
         }
     }
-    filters
-}
-
-/// `G g Gt` of every lane.
-#[inline(always)]
-fn transform(filters: &[[f32; LANES]; 9]) -> [[f32; LANES]; FREQUENCIES] {
-    let mut images = [[0.0; LANES]; FREQUENCIES];
-    for lane in 0..LANES {
-        let mut rows = [[0.0; 3]; POINTS];
-        for x in 0..3 {
-            let [g0, g1, g2] = [filters[x][lane], filters[3 + x][lane], filters[6 + x][lane]];
-            let column = at_points([f64::from(g0), f64::from(g1), f64::from(g2)]);
-            for y in 0..POINTS {
-                rows[y][x] = column[y];
-            }
-        }
-        for y in 0..POINTS {
-            let row = at_points(rows[y]);
-            for x in 0..POINTS {
-                images[y * POINTS + x][lane] = row[x] as f32;
-            }
-        }
-    }
-    images
-}
-
-/// `G g`: a filter of three taps at the six points, each with its scale.
-#[inline(always)]
-fn at_points([g0, g1, g2]: [f64; 3]) -> [f64; POINTS] {
-    let (even_a, odd_a) = (SCALE_A * g0 + (SCALE_A * A2) * g2, (SCALE_A * A) * g1);
-    let (even_b, odd_b) = (SCALE_B * g0 + (SCALE_B * B2) * g2, (SCALE_B * B) * g1);
-    [SCALE_ZERO * g0, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, g2]
 }

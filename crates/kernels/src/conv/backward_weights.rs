@@ -286,6 +286,7 @@ impl Kernel for Task<'_> {
     fn run<S: Simd>(self, simd: S) {
         match self.plan.way.vectors {
             4 if S::IS_WIDE => self.run_tiled::<S, 4>(simd),
+            3 if S::IS_WIDE => self.run_tiled::<S, 3>(simd),
             1 => self.run_tiled::<S, 1>(simd),
             _ => self.run_tiled::<S, 2>(simd),
         }

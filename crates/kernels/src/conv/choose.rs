@@ -28,7 +28,7 @@ pub(super) const OUTER_ROWS: usize = 192;
 pub(super) const OUTER_COLUMNS: usize = 256;
 
 /// Fewest channels, of input and output, for which transforms pay.
-const WINOGRAD_CHANNELS: usize = 16;
+const WINOGRAD_CHANNELS: usize = 12;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
 /// Fewest tiles for which it pays to write and read back four times as many sums.
@@ -145,6 +145,8 @@ pub(super) enum Tile {
     R12V1,
     /// 6 x 4: the registers of AVX-512.
     R6V4,
+    /// 9 x 3: AVX-512, fewer columns.
+    R9V3,
     /// 14 x 2: AVX-512, fewer columns.
     R14V2,
     /// 14 x 1: AVX-512, few columns.
@@ -156,6 +158,7 @@ impl Tile {
         match self {
             Self::R12V1 | Self::R14V1 => 1,
             Self::R6V2 | Self::R14V2 => 2,
+            Self::R9V3 => 3,
             Self::R6V4 => 4,
         }
     }
@@ -170,6 +173,7 @@ impl Tile {
             (Self::R6V2, _) => "direct 6x16",
             (Self::R12V1, _) => "direct 12x8",
             (Self::R6V4, _) => "direct 6x64",
+            (Self::R9V3, _) => "direct 9x48",
             (Self::R14V2, _) => "direct 14x32",
             (Self::R14V1, _) => "direct 14x16",
         }
@@ -178,8 +182,11 @@ impl Tile {
 
 /// The tile that wastes the fewest columns; the wider one where they are equal.
 pub(super) fn tile(isa: Isa, columns: usize) -> Tile {
-    let tiles: &[Tile] =
-        if isa.lanes() == 16 { &[Tile::R6V4, Tile::R14V2, Tile::R14V1] } else { &[Tile::R6V2, Tile::R12V1] };
+    let tiles: &[Tile] = if isa.lanes() == 16 {
+        &[Tile::R6V4, Tile::R9V3, Tile::R14V2, Tile::R14V1]
+    } else {
+        &[Tile::R6V2, Tile::R12V1]
+    };
     let padded = |tile: &Tile| columns.next_multiple_of(tile.columns(isa));
     *tiles.iter().min_by_key(|tile| padded(tile)).expect("the list is not empty")
 }
@@ -231,8 +238,9 @@ pub(super) struct Outer {
 /// packed as it lies.
 pub(super) fn outer(isa: Isa, columns: usize, pitch: usize) -> Outer {
     let lanes = isa.lanes();
-    let widest = if lanes == 16 { 4 } else { 2 };
-    let vectors = columns.div_ceil(lanes).next_power_of_two().min(widest);
+    let widths: &[usize] = if lanes == 16 { &[4, 3, 2, 1] } else { &[2, 1] };
+    let padded = |vectors: &usize| columns.next_multiple_of(vectors * lanes);
+    let vectors = *widths.iter().min_by_key(|vectors| padded(vectors)).expect("the list is not empty");
     Outer { packs: columns != vectors * lanes || pitch > columns, vectors }
 }
 

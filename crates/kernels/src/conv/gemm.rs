@@ -300,6 +300,7 @@ impl Kernel for Task<'_> {
             match self.gemm.tile {
                 Tile::R14V1 => self.run_tiled::<S, 14, 1>(simd),
                 Tile::R14V2 => self.run_tiled::<S, 14, 2>(simd),
+                Tile::R9V3 => self.run_tiled::<S, 9, 3>(simd),
                 _ => self.run_tiled::<S, 6, 4>(simd),
             }
         } else {

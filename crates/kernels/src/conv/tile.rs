@@ -8,7 +8,7 @@
 //! output = last chunk ? mask(relu(acc + bias + residual)) : acc
 //! ```
 //!
-//! Registers: 6 x 2 + 2 + 1 of 16 (AVX2), 6 x 4 + 4 + 1 or 14 x 2 + 2 + 1 of 32 (AVX-512).
+//! Registers: 6 x 2 + 2 + 1 of 16 (AVX2), at most 14 x 2 + 2 + 1 or 9 x 3 + 3 + 1 of 32 (AVX-512).
 
 use crate::isa::{Kernel, Simd, Sink, Source};
 

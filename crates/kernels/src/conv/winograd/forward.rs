@@ -162,6 +162,7 @@ impl Kernel for Task<'_> {
                 match self.plan.tile {
                     choose::Tile::R14V1 => self.multiply::<S, 14, 1>(simd, &block, &panels, ahead),
                     choose::Tile::R14V2 => self.multiply::<S, 14, 2>(simd, &block, &panels, ahead),
+                    choose::Tile::R9V3 => self.multiply::<S, 9, 3>(simd, &block, &panels, ahead),
                     _ => self.multiply::<S, 6, 4>(simd, &block, &panels, ahead),
                 }
             } else {

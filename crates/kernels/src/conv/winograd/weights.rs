@@ -248,6 +248,7 @@ impl Kernel for Sum<'_> {
             let ahead = self.ahead(&following, &layout);
             match task.plan.vectors {
                 4 if S::IS_WIDE => self.multiply::<S, 4>(simd, &block, &layout, index == 0, ahead),
+                3 if S::IS_WIDE => self.multiply::<S, 3>(simd, &block, &layout, index == 0, ahead),
                 1 => self.multiply::<S, 1>(simd, &block, &layout, index == 0, ahead),
                 _ => self.multiply::<S, 2>(simd, &block, &layout, index == 0, ahead),
             }

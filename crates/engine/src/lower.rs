@@ -156,6 +156,8 @@ struct Lowering<'a> {
     storage_of: HashMap<NodeId, usize>,
     views: Vec<View>,
     value_of: HashMap<NodeId, ValueId>,
+    /// Moments that have been taken of a storage from a channel on: of how many channels, and where they are.
+    moments_of: HashMap<(usize, usize), Vec<(usize, ValueId)>>,
     store: Vec<f32>,
     places: Vec<Option<Place>>,
     packed: Vec<AlignedBuffer>,
@@ -195,6 +197,7 @@ impl<'a> Lowering<'a> {
             storage_of: HashMap::new(),
             views: Vec::new(),
             value_of: HashMap::new(),
+            moments_of: HashMap::new(),
             store: Vec::new(),
             places: vec![None; graph.params().len()],
             packed: Vec::new(),
@@ -554,7 +557,7 @@ impl<'a> Lowering<'a> {
             | Op::Normalize(_)
             | Op::Scale { .. }
             | Op::DropPath(_) => self.affine(group, &node)?,
-            Op::Moments(norm) => self.moments(&node.name, &norm, input(0))?,
+            Op::Moments(norm) => self.moments(group, &norm, input(0))?,
             Op::ConvBackwardData { conv, like } => {
                 let shape = self.conv_shape(&conv, like);
                 multiply_adds = shape.macs();
@@ -721,10 +724,10 @@ impl<'a> Lowering<'a> {
         Coefficients::Stored(self.keep(&single(scale)), self.keep(&single(shift)))
     }
 
-    fn moments(&mut self, name: &str, norm: &BatchNorm, x: NodeId) -> Result<Action, EngineError> {
+    fn moments(&mut self, group: &Group, norm: &BatchNorm, x: NodeId) -> Result<Action, EngineError> {
         let x = self.value(x);
         if self.layout(x).pixels() < 2 {
-            let node = name.trim_end_matches(".moments").to_owned();
+            let node = self.graph.node(group.last).name.trim_end_matches(".moments").to_owned();
             return Err(EngineError::OneValuePerChannel { node });
         }
         let norm = NormPlaces {
@@ -734,7 +737,21 @@ impl<'a> Lowering<'a> {
             running_var: self.place(norm.running_var)?,
             eps: norm.eps,
         };
-        Ok(Action::Moments { x, norm })
+        Ok(Action::Moments { x, norm, known: self.known_moments(group, x) })
+    }
+
+    /// The moments of as many of the first channels of `x` as a norm before has taken them of: in a dense block, of all
+    /// but the newest. From here on, those of the group's are known.
+    fn known_moments(&mut self, group: &Group, x: ValueId) -> Option<ValueId> {
+        // A step that is left out takes none.
+        if self.gated(group).is_some() {
+            return None;
+        }
+        let View { storage, channel, layout, .. } = self.views[x.0];
+        let known = self.moments_of.entry((storage, channel)).or_default();
+        let found = known.iter().copied().filter(|&(channels, _)| channels <= layout.c).max_by_key(|&(c, _)| c);
+        known.push((layout.c, self.value_of[&group.last]));
+        found.map(|(_, moments)| moments)
     }
 
     fn conv(

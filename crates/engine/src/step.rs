@@ -84,6 +84,8 @@ pub(crate) enum Action {
     Moments {
         x: ValueId,
         norm: NormPlaces,
+        /// Moments of the first channels, which another norm has taken already.
+        known: Option<ValueId>,
     },
     NormSums {
         dy: ValueId,
@@ -368,10 +370,10 @@ impl Step {
             Action::Mul { x, gate, residual, .. } => some(&[Some(*x), Some(*gate), *residual]),
             Action::ReluBackward { dy, y } | Action::SigmoidBackward { dy, y } => vec![*dy, *y],
             Action::Add { a, b, .. } => vec![*a, *b],
+            Action::Moments { x, known, .. } => some(&[Some(*x), *known]),
             Action::MaxPoolBackward { dy, x, .. } | Action::MulBackward { dy, x } => vec![*dy, *x],
             Action::Concat { parts } => parts.iter().map(|(value, _)| *value).collect(),
-            Action::Moments { x, .. }
-            | Action::Relu { x }
+            Action::Relu { x }
             | Action::MaxPool { x, .. }
             | Action::AvgPool { x, .. }
             | Action::GlobalAvgPool { x }
@@ -438,9 +440,9 @@ impl Step {
                 let (compares, targets) = (run.compares, run.targets);
                 run.loss = loss::cross_entropy(compares, logits, targets, layout.c, smoothing, Some(value));
             }
-            Action::Moments { x, norm } => {
-                let (x, layout) = inputs.map(*x);
-                moments(run.isa, x, layout, norm, run.store, run.norm_momentum, value);
+            Action::Moments { x, norm, known } => {
+                let known = inputs.optional(*known).map(|(rows, layout)| (rows, layout.c / MOMENT_ROWS));
+                moments(run.isa, inputs.map(*x), known, norm, run.store, run.norm_momentum, value);
             }
             Action::NormSums { dy, mask, x, moments, weight, bias } => {
                 let sums = Sums {
@@ -655,11 +657,12 @@ impl Step {
     }
 }
 
-/// Writes the rows mean, variance, 1/√(variance + eps), scale and shift, and moves the running statistics.
+/// Writes the rows mean, variance, 1/√(variance + eps), scale and shift, and moves the running statistics. The rows of
+/// the first channels may be `known`.
 fn moments(
     isa: Isa,
-    x: &[f32],
-    layout: MapLayout,
+    (x, layout): (&[f32], MapLayout),
+    known: Option<(&[f32], usize)>,
     places: &NormPlaces,
     store: &mut [f32],
     momentum: f32,
@@ -668,7 +671,15 @@ fn moments(
     let c = layout.c;
     let (mean, rest) = rows.split_at_mut(c);
     let (var, rest) = rest.split_at_mut(c);
-    norm::moments(isa, x, layout, mean, var);
+    let first = known.map_or(0, |(_, channels)| channels);
+    if let Some((rows, _)) = known {
+        mean[..first].copy_from_slice(&rows[..first]);
+        var[..first].copy_from_slice(&rows[first..2 * first]);
+    }
+    if first < c {
+        let layout = MapLayout { c: c - first, ..layout };
+        norm::moments(isa, &x[first..], layout, &mut mean[first..], &mut var[first..]);
+    }
     for channel in 0..c {
         let inv_std = 1.0 / (var[channel] + places.eps).sqrt();
         let scale = store[places.weight.start + channel] * inv_std;

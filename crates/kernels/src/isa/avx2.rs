@@ -41,9 +41,9 @@ impl Avx2 {
 }
 
 macro_rules! operations {
-    ($($name:ident($($arg:ident: $type:ty),*) = $intrinsic:expr;)*) => {$(
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty = $intrinsic:expr;)*) => {$(
         #[inline(always)]
-        fn $name(self, $($arg: $type),*) -> __m256 {
+        fn $name(self, $($arg: $type),*) -> $out {
             // SAFETY: `self` proves that the CPU has the instructions.
             unsafe { $intrinsic($($arg),*) }
         }
@@ -52,6 +52,7 @@ macro_rules! operations {
 
 impl Simd for Avx2 {
     type V = __m256;
+    type D = __m256d;
     const LANES: usize = LANES;
     const IS_WIDE: bool = false;
 
@@ -61,13 +62,32 @@ impl Simd for Avx2 {
     }
 
     operations! {
-        splat(x: f32) = _mm256_set1_ps;
-        add(a: __m256, b: __m256) = _mm256_add_ps;
-        sub(a: __m256, b: __m256) = _mm256_sub_ps;
-        mul(a: __m256, b: __m256) = _mm256_mul_ps;
-        fma(a: __m256, b: __m256, c: __m256) = _mm256_fmadd_ps;
-        max(a: __m256, b: __m256) = _mm256_max_ps;
-        min(a: __m256, b: __m256) = _mm256_min_ps;
+        splat(x: f32) -> __m256 = _mm256_set1_ps;
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps;
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps;
+        mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps;
+        fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps;
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps;
+        min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps;
+        splat_double(x: f64) -> __m256d = _mm256_set1_pd;
+        mul_double(a: __m256d, b: __m256d) -> __m256d = _mm256_mul_pd;
+        fma_double(a: __m256d, b: __m256d, c: __m256d) -> __m256d = _mm256_fmadd_pd;
+    }
+
+    #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn widen(self, a: __m256) -> [__m256d; 2] {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            [_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(a))]
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn narrow(self, [lower, upper]: [__m256d; 2]) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm256_set_m128(_mm256_cvtpd_ps(upper), _mm256_cvtpd_ps(lower)) }
     }
 
     #[inline(always)]

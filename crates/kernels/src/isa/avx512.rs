@@ -46,6 +46,7 @@ macro_rules! operations {
 
 impl Simd for Avx512 {
     type V = __m512;
+    type D = __m512d;
     const LANES: usize = LANES;
     const IS_WIDE: bool = true;
 
@@ -63,6 +64,29 @@ impl Simd for Avx512 {
         max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps;
         min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps;
         sum(a: __m512) -> f32 = _mm512_reduce_add_ps;
+        splat_double(x: f64) -> __m512d = _mm512_set1_pd;
+        mul_double(a: __m512d, b: __m512d) -> __m512d = _mm512_mul_pd;
+        fma_double(a: __m512d, b: __m512d, c: __m512d) -> __m512d = _mm512_fmadd_pd;
+    }
+
+    #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn widen(self, a: __m512) -> [__m512d; 2] {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a));
+            [_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm256_castpd_ps(upper))]
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn narrow(self, [lower, upper]: [__m512d; 2]) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let lower = _mm512_castps_pd(_mm512_castps256_ps512(_mm512_cvtpd_ps(lower)));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(lower, _mm256_castps_pd(_mm512_cvtpd_ps(upper))))
+        }
     }
 
     #[inline(always)]

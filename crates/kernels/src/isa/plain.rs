@@ -24,6 +24,7 @@ macro_rules! lanewise {
 
 impl Simd for Plain {
     type V = [f32; LANES];
+    type D = [f64; LANES / 2];
     const LANES: usize = LANES;
     const IS_WIDE: bool = false;
 
@@ -40,6 +41,31 @@ impl Simd for Plain {
         max(a, b) = if a > b { a } else { b };
         min(a, b) = if a < b { a } else { b };
         select_gt(a, b, x, y) = if a > b { x } else { y };
+    }
+
+    #[inline(always)]
+    fn widen(self, a: Self::V) -> [Self::D; 2] {
+        [0, LANES / 2].map(|first| std::array::from_fn(|lane| f64::from(a[first + lane])))
+    }
+
+    #[inline(always)]
+    fn narrow(self, halves: [Self::D; 2]) -> Self::V {
+        std::array::from_fn(|lane| halves[lane / (LANES / 2)][lane % (LANES / 2)] as f32)
+    }
+
+    #[inline(always)]
+    fn splat_double(self, x: f64) -> Self::D {
+        [x; LANES / 2]
+    }
+
+    #[inline(always)]
+    fn mul_double(self, a: Self::D, b: Self::D) -> Self::D {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
+    fn fma_double(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D {
+        std::array::from_fn(|lane| a[lane] * b[lane] + c[lane])
     }
 
     #[inline(always)]

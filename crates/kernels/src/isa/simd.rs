@@ -18,6 +18,8 @@ pub(crate) trait Kernel {
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A vector.
     type V: Copy;
+    /// Half as many doubles.
+    type D: Copy;
     /// Floats in a vector.
     const LANES: usize;
     /// Whether vectors have sixteen lanes, and there are thirty-two registers of them.
@@ -44,6 +46,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select_gt(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// The sum of all lanes, in a fixed order.
     fn sum(self, a: Self::V) -> f32;
+
+    /// The lanes as doubles, lower half first.
+    fn widen(self, a: Self::V) -> [Self::D; 2];
+    /// The doubles rounded to floats.
+    fn narrow(self, halves: [Self::D; 2]) -> Self::V;
+    /// `x` in every double.
+    fn splat_double(self, x: f64) -> Self::D;
+    /// `a * b` of doubles.
+    fn mul_double(self, a: Self::D, b: Self::D) -> Self::D;
+    /// `a * b + c` of doubles, rounded once where the CPU can.
+    fn fma_double(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D;
 
     /// The vector at `offset`.
     ///

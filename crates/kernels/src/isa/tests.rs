@@ -23,6 +23,7 @@ impl Kernel for Operations<'_> {
             simd.min(a, b),
             simd.select_gt(a, b, three, a),
             simd.relu(a),
+            doubles(simd, a, b),
         ];
         let mut out = Vec::new();
         for v in results {
@@ -33,6 +34,13 @@ impl Kernel for Operations<'_> {
         out.push(vec![simd.sum(a)]);
         out
     }
+}
+
+/// `a * b + b / 3` in doubles, rounded once.
+#[inline(always)]
+fn doubles<S: Simd>(simd: S, a: S::V, b: S::V) -> S::V {
+    let (a, b, third) = (simd.widen(a), simd.widen(b), simd.splat_double(1.0 / 3.0));
+    simd.narrow([0, 1].map(|half| simd.fma_double(a[half], b[half], simd.mul_double(b[half], third))))
 }
 
 struct Parts<'a> {
@@ -68,11 +76,12 @@ fn every_operation_agrees_with_scalar_arithmetic() {
                 a.min(b),
                 if a > b { 3.0 } else { a },
                 a.max(0.0),
+                (f64::from(a) * f64::from(b) + f64::from(b) * (1.0 / 3.0)) as f32,
             ];
-            let found: Vec<f32> = results[..8].iter().map(|lanes| lanes[lane]).collect();
+            let found: Vec<f32> = results[..9].iter().map(|lanes| lanes[lane]).collect();
             assert_eq!(found, expected, "{isa}, lane {lane}");
         }
-        assert_eq!(results[8], [a[..isa.lanes()].iter().sum::<f32>()], "{isa}");
+        assert_eq!(results[9], [a[..isa.lanes()].iter().sum::<f32>()], "{isa}");
     }
 }
 

@@ -1,7 +1,10 @@
 //! The transform of filters, `U = G g Gt`, and the order in which the products read them.
+//!
+//! Computed in `f64` and rounded once: what is lost here would be lost in every tile.
 
+use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use super::tiling::FREQUENCIES;
-use super::transform::{MOST_LANES, transform_filters};
+use super::transform::{MOST_LANES, POINTS};
 use crate::conv::choose;
 use crate::conv::gemm::WeightStrides;
 use crate::conv::tasks;
@@ -95,7 +98,7 @@ impl Kernel for Task<'_> {
                 let count = S::LANES.min(packing.columns.saturating_sub(column));
                 let mut taps = [0.0; 9 * MOST_LANES];
                 gather::<S>(packing, self.weights, channel, column, count, &mut taps);
-                let images = transform_filters(simd, &taps);
+                let images = transform(simd, &taps);
                 for (frequency, image) in images.into_iter().flatten().enumerate() {
                     let at = start + frequency * stride + channel * width + first;
                     // SAFETY: the packed filters hold every panel, and no other task has this one and the channel.
@@ -123,4 +126,51 @@ fn gather<S: Simd>(
             taps[place * S::LANES + lane] = filter[tap];
         }
     }
+}
+
+/// `G g Gt` of the filters in each lane, nine vectors of taps row by row.
+#[inline(always)]
+fn transform<S: Simd>(simd: S, taps: &[f32]) -> [[S::V; POINTS]; POINTS] {
+    let zero = simd.splat_double(0.0);
+    let mut halves = [[[zero; 3]; 3]; 2];
+    for place in 0..9 {
+        let wide = simd.widen(simd.load(&taps[place * S::LANES..]));
+        for half in 0..2 {
+            halves[half][place % 3][place / 3] = wide[half];
+        }
+    }
+    let mut columns = [[[zero; 3]; POINTS]; 2];
+    for half in 0..2 {
+        for x in 0..3 {
+            let column = at_points(simd, halves[half][x]);
+            for y in 0..POINTS {
+                columns[half][y][x] = column[y];
+            }
+        }
+    }
+    let mut images = [[simd.zero(); POINTS]; POINTS];
+    for y in 0..POINTS {
+        let (lower, upper) = (at_points(simd, columns[0][y]), at_points(simd, columns[1][y]));
+        for x in 0..POINTS {
+            images[y][x] = simd.narrow([lower[x], upper[x]]);
+        }
+    }
+    images
+}
+
+/// `G g`: a filter of three taps at the six points, each with its scale.
+#[inline(always)]
+fn at_points<S: Simd>(simd: S, [g0, g1, g2]: [S::D; 3]) -> [S::D; POINTS] {
+    let even_a = simd.mul_double(simd.splat_double(SCALE_A), g0);
+    let even_a = simd.fma_double(simd.splat_double(SCALE_A * A2), g2, even_a);
+    let even_b = simd.mul_double(simd.splat_double(SCALE_B), g0);
+    let even_b = simd.fma_double(simd.splat_double(SCALE_B * B2), g2, even_b);
+    [
+        simd.mul_double(simd.splat_double(SCALE_ZERO), g0),
+        simd.fma_double(simd.splat_double(SCALE_A * A), g1, even_a),
+        simd.fma_double(simd.splat_double(-SCALE_A * A), g1, even_a),
+        simd.fma_double(simd.splat_double(SCALE_B * B), g1, even_b),
+        simd.fma_double(simd.splat_double(-SCALE_B * B), g1, even_b),
+        g2,
+    ]
 }

@@ -25,5 +25,3 @@ pub(super) const SCALE_ZERO: f64 = 1.0 / N_ZERO;
 pub(super) const SCALE_A: f64 = 1.0 / N_A;
 /// See [`SCALE_ZERO`].
 pub(super) const SCALE_B: f64 = 1.0 / N_B;
-/// Those of all points in their order.
-pub(super) const SCALES: [f64; 6] = [SCALE_ZERO, SCALE_A, SCALE_A, SCALE_B, SCALE_B, 1.0];

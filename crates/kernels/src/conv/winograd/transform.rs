@@ -2,7 +2,7 @@
 //!
 //! Transforms by the points ±t come in pairs that share their even and odd parts, `e + t o` and `e - t o`.
 
-use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO, SCALES};
+use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use super::tiling::FREQUENCIES;
 use crate::conv::tile::{Finish, LINE, finish, load, store};
 use crate::isa::{Kernel, Simd, Sink, Source};
@@ -108,43 +108,6 @@ impl Axis<POINTS, 3> for Tap {
             ),
         ]
     }
-}
-
-/// `G g`: a filter of three taps at the points, without the scales.
-struct FilterToPoints;
-
-impl Axis<3, POINTS> for FilterToPoints {
-    #[inline(always)]
-    fn along<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; POINTS] {
-        let even_a = simd.fma(simd.splat(A2 as f32), g[2], g[0]);
-        let even_b = simd.fma(simd.splat(B2 as f32), g[2], g[0]);
-        [
-            g[0],
-            simd.fma(simd.splat(A as f32), g[1], even_a),
-            simd.fma(simd.splat(-A as f32), g[1], even_a),
-            simd.fma(simd.splat(B as f32), g[1], even_b),
-            simd.fma(simd.splat(-B as f32), g[1], even_b),
-            g[2],
-        ]
-    }
-}
-
-/// `G g Gt` of the filters in each lane, nine vectors of taps row by row. The scales of both axes are multiplied in at the
-/// end, each product rounded once.
-#[inline(always)]
-pub(super) fn transform_filters<S: Simd>(simd: S, taps: &[f32]) -> [[S::V; POINTS]; POINTS] {
-    assert!(taps.len() >= 9 * S::LANES, "nine vectors of taps");
-    let square = Square { place: 0, row: 3 * S::LANES, column: S::LANES };
-    // SAFETY: the vectors lie inside, as just checked.
-    let columns = unsafe { columns::<S, FilterToPoints, 3, POINTS>(simd, Source::new(taps), square) };
-    let mut images = [[simd.zero(); POINTS]; POINTS];
-    for y in 0..POINTS {
-        let row = FilterToPoints::along(simd, columns[y]);
-        for x in 0..POINTS {
-            images[y][x] = simd.mul(simd.splat((SCALES[y] * SCALES[x]) as f32), row[x]);
-        }
-    }
-    images
 }
 
 /// A square of vectors in memory: where the first lies, and the floats from a row and from a column to the next.

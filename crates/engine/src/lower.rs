@@ -749,7 +749,8 @@ impl<'a> Lowering<'a> {
         }
         let View { storage, channel, layout, .. } = self.views[x.0];
         let known = self.moments_of.entry((storage, channel)).or_default();
-        let found = known.iter().copied().filter(|&(channels, _)| channels <= layout.c).max_by_key(|&(c, _)| c);
+        let found =
+            known.iter().copied().filter(|&(channels, _)| channels <= layout.c).max_by_key(|&(c, _)| c);
         known.push((layout.c, self.value_of[&group.last]));
         found.map(|(_, moments)| moments)
     }

@@ -16,8 +16,9 @@ use residuum_graph::{Graph, NodeId, Op};
 use crate::fuse::{Fusion, Group};
 use crate::seats::{Seats, slice_of};
 
-/// Floats, for each thread, that the values of a step should take at most: they stay in the caches then.
-const CACHED_FLOATS: usize = 512 << 10;
+/// Floats, for each thread, that the values of a step should take at most: they stay in the third-level cache then.
+/// With less, threads wait for each other more often than for memory.
+const CACHED_FLOATS: usize = 3 << 20;
 /// Most floats of filters that are worth reading again for every group of images.
 const SMALL_FILTERS: usize = 640 << 10;
 
@@ -43,8 +44,8 @@ impl Schedule {
         Self { images: vec![n; fusion.groups.len()], whole: HashSet::new() }
     }
 
-    /// As few images as fill the caches, never fewer than in the step before; `floats` says what the value of a node
-    /// takes for one image.
+    /// As many images as the caches hold, never fewer than in the step before; `floats` says what the value of a node takes
+    /// for one image.
     pub(crate) fn new(
         graph: &Graph,
         fusion: &Fusion,
@@ -60,18 +61,20 @@ impl Schedule {
             let read = inputs.chain(group.residual).chain([group.last]);
             read.map(|id| seats.root(slice_of(graph, id)).0).collect::<HashSet<NodeId>>()
         };
-        let mut images = Vec::with_capacity(fusion.groups.len());
-        let mut least = 1;
+        let mut images = vec![n; fusion.groups.len()];
+        let mut most = n;
+        for (images, group) in images.iter_mut().zip(&fusion.groups).rev() {
+            let each: usize = maps(group).into_iter().map(&floats).sum();
+            if filters(graph, group) <= SMALL_FILTERS {
+                most = most.min((cached / each.max(1)).max(1));
+            }
+            *images = (1..=most).rev().find(|count| n.is_multiple_of(*count)).unwrap_or(1);
+        }
         let mut seen_by: HashMap<NodeId, usize> = HashMap::new();
         let mut whole: HashSet<NodeId> = kept.iter().map(|&id| seats.root(slice_of(graph, id)).0).collect();
-        for group in &fusion.groups {
-            let maps = maps(group);
-            let each: usize = maps.iter().map(|&map| floats(map)).sum();
-            let fitting = if filters(graph, group) > SMALL_FILTERS { n } else { (cached / each.max(1)).min(n) };
-            least = (least..=fitting).rev().find(|count| n.is_multiple_of(*count)).unwrap_or(least);
-            images.push(least);
-            for map in maps {
-                if *seen_by.entry(map).or_insert(least) != least {
+        for (&images, group) in images.iter().zip(&fusion.groups) {
+            for map in maps(group) {
+                if *seen_by.entry(map).or_insert(images) != images {
                     whole.insert(map);
                 }
             }

@@ -365,6 +365,28 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// The more threads, the more caches, and the more images at a time.
+#[test]
+fn groups_of_images_change_no_bit_and_save_memory() {
+    let graph = residuum_models::build("resnet18", Some(10)).unwrap().graph;
+    let (shape, images) = (InputShape { n: 16, h: 160, w: 160 }, formula::input("input", &[16, 3, 160, 160]));
+    let weights = formula::weights(&graph);
+    for isa in Isa::available().into_iter().filter(|isa| isa.to_string() != "plain") {
+        let run = |threads: usize| {
+            let taps = ["maxpool".to_owned(), "layer2.0.relu2".to_owned()];
+            let mut program = engine(threads, isa).inference(&graph, &weights, shape, &taps).unwrap();
+            let answer = program.run(images.data()).to_vec();
+            (answer, taps.map(|tap| program.tap(&tap).unwrap()), program.summary().activations_bytes)
+        };
+        let (answer, taps, bytes) = run(16);
+        for threads in [1, 2] {
+            let (same_answer, same_taps, fewer) = run(threads);
+            assert!(answer == same_answer && taps == same_taps, "{threads} threads on {isa}");
+            assert!(fewer < bytes, "{fewer} of {bytes} bytes with {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn a_program_gives_the_same_answer_every_time() {
     let graph = residuum_models::build("resnet18", Some(10)).unwrap().graph;

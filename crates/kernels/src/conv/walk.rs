@@ -90,7 +90,8 @@ impl Grid {
             match runs[..found].last_mut() {
                 // The rows of the grid touch in both maps.
                 Some(last)
-                    if last.x + last.count * steps[0] == x[at] && last.dy + last.count * steps[1] == dy[at] =>
+                    if last.x + last.count * steps[0] == x[at]
+                        && last.dy + last.count * steps[1] == dy[at] =>
                 {
                     last.count += count;
                 }

@@ -373,7 +373,7 @@ fn groups_of_images_change_no_bit_and_save_memory() {
     let weights = formula::weights(&graph);
     for isa in Isa::available().into_iter().filter(|isa| isa.to_string() != "plain") {
         let run = |threads: usize| {
-            let taps = ["maxpool".to_owned(), "layer2.0.relu2".to_owned()];
+            let taps = ["layer1.0.relu2".to_owned(), "layer3.0.relu2".to_owned()];
             let mut program = engine(threads, isa).inference(&graph, &weights, shape, &taps).unwrap();
             let answer = program.run(images.data()).to_vec();
             (answer, taps.map(|tap| program.tap(&tap).unwrap()), program.summary().activations_bytes)

@@ -15,15 +15,16 @@ use crate::error::EngineError;
 use crate::fuse::{Fusion, Group, fuse};
 use crate::gates::{Idle, gate_index, gates};
 use crate::geometry::{blur_shape, conv_shape, pool_shape};
-use crate::memory::allocate;
 use crate::plan::{Storage, View};
 use crate::seats::{Seats, slice_of};
 use crate::step::{
     Action, Coefficients, Filters, Gated, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId, WhenClosed,
 };
 
+mod constants;
 mod int8;
 
+use constants::Constants;
 pub use int8::calibrated;
 
 /// Pixels of a map, those of all images, from which on the statistics of a channel are steady enough that a forward
@@ -43,8 +44,8 @@ pub(crate) struct Lowered {
     pub(crate) store: Vec<f32>,
     /// Where each parameter lies in the store; folded ones are not there.
     pub(crate) places: Vec<Option<Place>>,
-    /// Packed filters; in training they are packed anew before every step.
-    pub(crate) packed: Vec<AlignedBuffer>,
+    /// Filters that never change, packed.
+    pub(crate) packed: AlignedBuffer,
     /// The most scratch memory that a step wants.
     pub(crate) scratch_len: usize,
     /// Branches with stochastic depth.
@@ -90,7 +91,6 @@ pub(crate) fn lower_sensitivity(
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let fusion = fuse(&graph, &stands_for, &kept, false);
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
-    lowering.is_training = true;
     // Transforms spread rounding over a tile; where nothing has an influence the gradient is to be zero.
     if lowering.algorithm == ConvAlgorithm::Auto {
         lowering.algorithm = ConvAlgorithm::Direct;
@@ -149,7 +149,7 @@ struct Lowering<'a> {
     value_of: HashMap<NodeId, ValueId>,
     store: Vec<f32>,
     places: Vec<Option<Place>>,
-    packed: Vec<AlignedBuffer>,
+    constants: Constants<'a>,
     scratch_len: usize,
     /// Whether filters change from step to step.
     is_training: bool,
@@ -184,7 +184,7 @@ impl<'a> Lowering<'a> {
             value_of: HashMap::new(),
             store: Vec::new(),
             places: vec![None; graph.params().len()],
-            packed: Vec::new(),
+            constants: Constants::default(),
             scratch_len: 0,
             is_training: false,
             int8: None,
@@ -205,6 +205,7 @@ impl<'a> Lowering<'a> {
                 self.value_of.insert(id, value);
             }
         }
+        let packed = self.constants.pack(&self.lowered)?;
         Ok(Lowered {
             gates: gates(self.graph),
             steps: self.lowered,
@@ -213,7 +214,7 @@ impl<'a> Lowering<'a> {
             value_of: self.value_of,
             store: self.store,
             places: self.places,
-            packed: self.packed,
+            packed,
             scratch_len: self.scratch_len,
         })
     }
@@ -698,11 +699,7 @@ impl<'a> Lowering<'a> {
             Some(folded) => Some(self.folded_bias(folded, bias)?),
             None => bias.map(|bias| self.place(bias)).transpose()?,
         };
-        let filters = if self.is_training {
-            self.filters(weight, kernel.packed_len())?
-        } else {
-            self.constant_filters(&kernel, folded.map(|(scale, _)| scale), weight)?
-        };
+        let filters = self.filters(weight, folded.map(|(scale, _)| scale), kernel.packed_len())?;
         let residual = group.residual.map(|id| self.value(id));
         Ok(Action::Conv { kernel, x, filters, bias, residual, relu: group.relu })
     }
@@ -720,34 +717,19 @@ impl<'a> Lowering<'a> {
         Ok(self.keep(&folded))
     }
 
-    /// Filters that never change, packed now, with the scale of the norm behind them folded in (rounded once
-    /// from `f64`).
-    fn constant_filters(
+    /// Learned filters, in the store, or constant ones, with the scale of the norm behind them folded in.
+    fn filters(
         &mut self,
-        kernel: &ConvForward,
-        scale: Option<Vec<f64>>,
         weight: ParamId,
+        scale: Option<Vec<f64>>,
+        packed_len: usize,
     ) -> Result<Filters, EngineError> {
-        let mut packed = allocate("the packed filters", kernel.packed_len())?;
-        let filters = self.weight(weight)?;
-        if let Some(scale) = scale {
-            let taps = filters.len() / scale.len();
-            let scaled = |(filter, &scale): (&[f32], &f64)| {
-                filter.iter().map(|&w| (f64::from(w) * scale) as f32).collect::<Vec<f32>>()
-            };
-            let folded: Vec<f32> = filters.chunks(taps).zip(&scale).flat_map(scaled).collect();
-            kernel.pack(&folded, &mut packed);
-        } else {
-            kernel.pack(filters, &mut packed);
+        if self.is_training {
+            self.scratch_len = self.scratch_len.max(packed_len);
+            return Ok(Filters::Stored(self.place(weight)?));
         }
-        self.packed.push(packed);
-        Ok(Filters { place: 0..0, packed: self.packed.len() - 1 })
-    }
-
-    /// Filters in the store, and room for their packed form.
-    fn filters(&mut self, weight: ParamId, packed_len: usize) -> Result<Filters, EngineError> {
-        self.packed.push(allocate("the packed filters", packed_len)?);
-        Ok(Filters { place: self.place(weight)?, packed: self.packed.len() - 1 })
+        let weights = self.weight(weight)?;
+        Ok(Filters::Packed(self.constants.add(self.lowered.len(), weights, scale, packed_len)))
     }
 
     fn backward_data(
@@ -765,7 +747,7 @@ impl<'a> Lowering<'a> {
             self.layout(dy),
             self.layout(out),
         );
-        let filters = self.filters(weight, kernel.packed_len())?;
+        let filters = self.filters(weight, None, kernel.packed_len())?;
         let (residual, mask) = (group.residual.map(|id| self.value(id)), group.mask.map(|id| self.value(id)));
         Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask })
     }

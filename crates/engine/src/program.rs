@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use rayon::prelude::*;
 use residuum_graph::DropPath;
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{Draws, Isa, rearrange};
@@ -64,7 +63,8 @@ pub(crate) struct Program {
     pub(crate) store: AlignedBuffer,
     /// Gradients, as the learned parameters lie in the store.
     pub(crate) gradients: AlignedBuffer,
-    packed: Vec<AlignedBuffer>,
+    /// Filters that never change, packed.
+    packed: AlignedBuffer,
     scratch: AlignedBuffer,
     images: ValueId,
     gates: Vec<DropPath>,
@@ -134,28 +134,6 @@ impl Program {
         tensor
     }
 
-    /// Writes the filters in the order that the kernels read them in. Needed after they changed.
-    pub(crate) fn pack_filters(&mut self) {
-        let Self { steps, store, packed, threads, .. } = self;
-        let store = &**store;
-        let mut buffers: Vec<Option<&mut AlignedBuffer>> = packed.iter_mut().map(Some).collect();
-        let mut tasks = Vec::with_capacity(buffers.len());
-        for step in steps.iter() {
-            if let Action::Conv { filters, .. } | Action::ConvBackwardData { filters, .. } = &step.action {
-                tasks.extend(
-                    buffers[filters.packed].take().map(|buffer| (step, filters.place.clone(), buffer)),
-                );
-            }
-        }
-        threads.run(|| {
-            tasks.into_par_iter().for_each(|(step, place, buffer)| match &step.action {
-                Action::Conv { kernel, .. } => kernel.pack(&store[place], buffer),
-                Action::ConvBackwardData { kernel, .. } => kernel.pack(&store[place], buffer),
-                _ => {}
-            });
-        });
-    }
-
     /// Runs all steps; mean loss and right answers where there are labels.
     pub(crate) fn run(&mut self, feed: &Feed<'_>) -> (f64, usize) {
         self.run_steps(feed, 0..usize::MAX)
@@ -181,7 +159,7 @@ impl Program {
             });
         });
         for (step, time) in self.steps.iter().zip(&mut times) {
-            time.cost = step.cost(&self.plan, &self.packed);
+            time.cost = step.cost(&self.plan);
         }
         times
     }
@@ -235,7 +213,7 @@ impl Program {
             activations_bytes: 4 * self.arena.len(),
             unshared_bytes: self.unshared_bytes,
             parameters_bytes: 4 * (self.store.len() + self.gradients.len()),
-            packed_bytes: 4 * self.packed.iter().map(|buffer| buffer.len()).sum::<usize>()
+            packed_bytes: 4 * self.packed.len()
                 + self.steps.iter().map(Step::packed_bytes).sum::<usize>(),
             scratch_bytes: 4 * self.scratch.len(),
         }

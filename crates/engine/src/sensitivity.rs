@@ -70,8 +70,7 @@ impl Sensitivity {
         let seed = value(&sensitivity.seed);
         let of = value(&of);
         let seed_step = lowered.steps.iter().position(|step| step.out == Some(seed)).unwrap_or(0);
-        let mut program = Program::new(engine, lowered, 0)?;
-        program.pack_filters();
+        let program = Program::new(engine, lowered, 0)?;
         Ok(Self { program, shape, of, seed_step, values, gradients })
     }
 

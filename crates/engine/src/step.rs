@@ -8,7 +8,7 @@ use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{
     BlurShape, Draws, Isa, PoolShape, elementwise, gate, int8, loss, norm, pool, rearrange,
 };
-use residuum_tensor::{AlignedBuffer, MapLayout, Quantizer, bytes_mut};
+use residuum_tensor::{MapLayout, Quantizer, bytes_mut};
 
 use crate::int8::Int8;
 use crate::memory::{Others, write};
@@ -215,11 +215,39 @@ pub(crate) struct Gated {
     pub(crate) then: WhenClosed,
 }
 
-/// Filters of a convolution: where they are kept, and the buffer with their packed form.
+/// Filters of a convolution.
 #[derive(Clone, Debug)]
-pub(crate) struct Filters {
-    pub(crate) place: Place,
-    pub(crate) packed: usize,
+pub(crate) enum Filters {
+    /// They never change: the place of their packed form.
+    Packed(Place),
+    /// They are learned: their place in the store. They are packed into the working memory where they are used.
+    Stored(Place),
+}
+
+impl Filters {
+    /// The packed form, made now by `pack` where filters may have changed.
+    fn pack<'a>(
+        &self,
+        memory: &'a mut FilterMemory<'_>,
+        len: usize,
+        pack: impl FnOnce(&[f32], &mut [f32]),
+    ) -> &'a [f32] {
+        match self {
+            Self::Packed(place) => &memory.packed[place.clone()],
+            Self::Stored(place) => {
+                let packed = &mut memory.scratch[..len];
+                pack(&memory.store[place.clone()], packed);
+                packed
+            }
+        }
+    }
+}
+
+/// Where filters lie, packed or not, and where they can be packed.
+struct FilterMemory<'a> {
+    store: &'a [f32],
+    packed: &'a [f32],
+    scratch: &'a mut [f32],
 }
 
 /// An action and the value it makes, if any.
@@ -239,7 +267,7 @@ pub(crate) struct Run<'a> {
     pub(crate) arena: &'a mut [f32],
     pub(crate) store: &'a mut [f32],
     pub(crate) gradients: &'a mut [f32],
-    pub(crate) packed: &'a [AlignedBuffer],
+    pub(crate) packed: &'a [f32],
     pub(crate) scratch: &'a mut [f32],
     pub(crate) images: &'a [f32],
     pub(crate) seed: &'a [f32],
@@ -451,7 +479,11 @@ impl Step {
                     }
                 }
             }
-            _ => self.run_for_value(run.isa, run.store, run.packed, inputs, value, slot.layout),
+            _ => {
+                let Run { isa, store, packed, scratch, .. } = run;
+                let mut memory = FilterMemory { store, packed, scratch };
+                self.run_for_value(*isa, &mut memory, inputs, value, slot.layout);
+            }
         }
     }
 
@@ -517,12 +549,12 @@ impl Step {
     fn run_for_value(
         &self,
         isa: Isa,
-        store: &[f32],
-        packed: &[AlignedBuffer],
+        memory: &mut FilterMemory<'_>,
         inputs: Inputs<'_>,
         out: &mut [f32],
         layout: MapLayout,
     ) {
+        let store = memory.store;
         let at = |place: &Place| &store[place.clone()];
         match &self.action {
             Action::Conv { kernel, x, filters, bias, residual, relu } => {
@@ -532,7 +564,8 @@ impl Step {
                     relu: *relu,
                     ..Epilogue::default()
                 };
-                kernel.run(inputs.map(*x).0, &packed[filters.packed], &epilogue, out);
+                let filters = filters.pack(memory, kernel.packed_len(), |w, packed| kernel.pack(w, packed));
+                kernel.run(inputs.map(*x).0, filters, &epilogue, out);
             }
             Action::ConvBackwardData { kernel, dy, filters, residual, mask } => {
                 let epilogue = Epilogue {
@@ -540,7 +573,8 @@ impl Step {
                     mask: inputs.optional(*mask),
                     ..Epilogue::default()
                 };
-                kernel.run(inputs.map(*dy).0, &packed[filters.packed], &epilogue, out);
+                let filters = filters.pack(memory, kernel.packed_len(), |w, packed| kernel.pack(w, packed));
+                kernel.run(inputs.map(*dy).0, filters, &epilogue, out);
             }
             Action::Affine { x, coefficients, residual, relu } => {
                 let (x, xl) = inputs.map(*x);

@@ -225,7 +225,6 @@ impl Training {
     pub fn forward_backward<'a>(&mut self, images: &[f32], targets: impl Into<Targets<'a>>) -> StepResult {
         let targets = targets.into();
         targets.check(self.shape.n);
-        self.program.pack_filters();
         let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, targets);
         let (loss, correct) = self.program.run(&feed);
         self.iteration += 1;
@@ -350,7 +349,6 @@ impl Training {
     /// # Panics
     /// As [`Training::forward_backward`].
     pub fn profile(&mut self, images: &[f32], labels: &[u32]) -> Vec<StepTime> {
-        self.program.pack_filters();
         let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, labels.into());
         self.program.profile(&feed)
     }

@@ -61,8 +61,8 @@ impl Packing {
         (FREQUENCIES * block.start + frequency * block.len() + index) * self.panel_len()
     }
 
-    /// Transforms all filters.
-    pub(super) fn run(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
+    /// Transforms all filters, each times the scale of its column where there are scales.
+    pub(super) fn run(&self, isa: Isa, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
         let packed = Sink::new(packed);
         let strips = self.channels.div_ceil(CHANNELS);
         let count = self.panels() * strips;
@@ -70,7 +70,7 @@ impl Packing {
         tasks::for_each(count, min_tasks, |index| {
             let (panel, strip) = (index / strips, index % strips);
             let channels = strip * CHANNELS..self.channels.min((strip + 1) * CHANNELS);
-            isa.run(Task { packing: self, weights, packed, panel, channels });
+            isa.run(Task { packing: self, weights, scales, packed, panel, channels });
         });
     }
 }
@@ -79,6 +79,7 @@ impl Packing {
 struct Task<'a> {
     packing: &'a Packing,
     weights: &'a [f32],
+    scales: Option<&'a [f64]>,
     packed: Sink<'a>,
     panel: usize,
     channels: Range<usize>,
@@ -98,7 +99,10 @@ impl Kernel for Task<'_> {
             for first in (0..width).step_by(LANES) {
                 let column = self.panel * width + first;
                 let count = LANES.min(packing.columns.saturating_sub(column));
-                let filters = gather(packing, self.weights, channel, column, count);
+                let mut filters = gather(packing, self.weights, channel, column, count);
+                if let Some(scales) = self.scales {
+                    scale(&mut filters, &scales[column.min(scales.len())..][..count]);
+                }
                 let images = transform(&filters);
                 for (frequency, image) in images.iter().enumerate() {
                     let at = start + frequency * stride + channel * width + first;
@@ -128,6 +132,16 @@ fn gather(
         }
     }
     filters
+}
+
+/// Multiplies every lane by its scale, rounded once.
+#[inline(always)]
+fn scale(filters: &mut [[f32; LANES]; 9], scales: &[f64]) {
+    for taps in filters {
+        for (tap, scale) in taps.iter_mut().zip(scales) {
+            *tap = (f64::from(*tap) * scale) as f32;
+        }
+    }
 }
 
 /// `G g Gt` of every lane.

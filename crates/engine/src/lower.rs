@@ -44,6 +44,8 @@ pub(crate) struct Lowered {
     pub(crate) store: Vec<f32>,
     /// Where each parameter lies in the store; folded ones are not there.
     pub(crate) places: Vec<Option<Place>>,
+    /// The gradients of learned parameters; they are there to the end.
+    pub(crate) gradients: HashMap<ParamId, ValueId>,
     /// Filters that never change, packed.
     pub(crate) packed: AlignedBuffer,
     /// The most scratch memory that a step wants.
@@ -116,7 +118,7 @@ pub(crate) fn lower_training(
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
     lowering.idle = idle;
-    lowering.gradients = training.gradients.iter().map(|gradient| gradient.param).collect();
+    lowering.learned = training.gradients.iter().map(|gradient| gradient.param).collect();
     for &param in order {
         let values = lowering.weight(param)?.to_vec();
         lowering.places[param.index()] = Some(lowering.keep(&values));
@@ -135,8 +137,10 @@ struct Lowering<'a> {
     n: usize,
     extents: Vec<[usize; 2]>,
     kept: &'a HashSet<NodeId>,
+    /// The gradients of learned parameters, as far as there are steps for them.
+    gradients: HashMap<ParamId, ValueId>,
     /// Parameters that are learned.
-    gradients: BTreeSet<ParamId>,
+    learned: BTreeSet<ParamId>,
     /// Border that the readers of a node's value want around it.
     borders: Vec<usize>,
     seats: Seats,
@@ -173,7 +177,8 @@ impl<'a> Lowering<'a> {
             n: shape.n,
             extents: graph.extents(shape.h, shape.w)?,
             kept,
-            gradients: BTreeSet::new(),
+            gradients: HashMap::new(),
+            learned: BTreeSet::new(),
             borders: vec![0; graph.nodes().len()],
             seats: Seats::default(),
             idle: Idle::none(graph),
@@ -214,6 +219,7 @@ impl<'a> Lowering<'a> {
             value_of: self.value_of,
             store: self.store,
             places: self.places,
+            gradients: self.gradients,
             packed,
             scratch_len: self.scratch_len,
         })
@@ -249,15 +255,14 @@ impl<'a> Lowering<'a> {
     /// A value lives from its step to its last reader; what was asked for lives to the end.
     fn measure_lifetimes(&mut self) {
         for (index, step) in self.lowered.iter().enumerate() {
-            for value in step.reads().into_iter().chain(step.out) {
+            for value in step.reads().into_iter().chain([step.out]) {
                 self.storages[self.views[value.0].storage].last = index;
             }
         }
         let end = self.lowered.len();
-        for node in self.kept {
-            if let Some(value) = self.value_of.get(node) {
-                self.storages[self.views[value.0].storage].last = end;
-            }
+        let kept = self.kept.iter().filter_map(|node| self.value_of.get(node));
+        for value in kept.chain(self.gradients.values()) {
+            self.storages[self.views[value.0].storage].last = end;
         }
     }
 
@@ -294,11 +299,6 @@ impl<'a> Lowering<'a> {
         Ok(place)
     }
 
-    /// The place of the gradient of a learned parameter: gradients lie as the parameters do.
-    fn gradient(&self, id: ParamId) -> Option<Place> {
-        self.gradients.contains(&id).then(|| self.places[id.index()].clone()).flatten()
-    }
-
     /// The value of a node, in floats where it has them.
     fn value(&self, id: NodeId) -> ValueId {
         let floats = self.int8.as_ref().and_then(|plan| plan.floats(id));
@@ -315,7 +315,10 @@ impl<'a> Lowering<'a> {
                     if matches!(self.graph.node(id).op, Op::Moments(_)) { MOMENT_ROWS } else { SUM_ROWS };
                 MapLayout::new(1, 1, 1, rows * channels, 0)
             }
-            Kind::Gradient(_) | Kind::Scalar => MapLayout::new(1, 1, 1, 1, 0),
+            Kind::Gradient(param) => {
+                MapLayout::new(1, 1, 1, self.graph.param(param).shape.iter().product(), 0)
+            }
+            Kind::Scalar => MapLayout::new(1, 1, 1, 1, 0),
         }
     }
 
@@ -380,8 +383,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn push(&mut self, group: &Group, action: Action, multiply_adds: usize) {
-        let makes_value = !matches!(action, Action::ConvBackwardWeights { .. } | Action::BiasBackward { .. });
-        let out = makes_value.then(|| self.value_of[&group.last]);
+        let out = self.value_of[&group.last];
         let name = self.graph.node(group.last).name.clone();
         let gated = self.gated(group);
         self.lowered.push(Step { name, action, out, multiply_adds: multiply_adds as u64, gated });
@@ -469,8 +471,9 @@ impl<'a> Lowering<'a> {
             }
             _ => {}
         }
-        if !matches!(node.kind, Kind::Gradient(_)) {
-            self.new_value(group);
+        let out = self.new_value(group);
+        if let Kind::Gradient(param) = node.kind {
+            self.gradients.insert(param, out);
         }
         let input = |index: usize| node.inputs[index];
         let residual = group.residual.map(|id| self.value(id));
@@ -507,26 +510,18 @@ impl<'a> Lowering<'a> {
             Op::ConvBackwardWeights(conv) => {
                 let shape = self.conv_shape(&conv, input(0));
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, conv.weight, input(0), input(1))?
+                self.backward_weights(&shape, input(0), input(1))
             }
             Op::LinearBackwardWeights(linear) => {
                 let shape = self.linear_shape(&linear);
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, linear.weight, input(0), input(1))?
+                self.backward_weights(&shape, input(0), input(1))
             }
-            Op::BiasBackward { bias } => {
-                Action::BiasBackward { dy: self.value(input(0)), gradient: self.place(bias)? }
-            }
+            Op::BiasBackward { .. } => Action::BiasBackward { dy: self.value(input(0)) },
             Op::NormalizeBackwardSums(norm) => {
                 let (dy, mask) = self.masked(input(0), fusion);
-                Action::NormSums {
-                    dy,
-                    mask,
-                    x: self.value(input(1)),
-                    moments: self.value(input(2)),
-                    weight: self.gradient(norm.weight),
-                    bias: self.gradient(norm.bias),
-                }
+                self.look_at_gradients(&norm, out);
+                Action::NormSums { dy, mask, x: self.value(input(1)), moments: self.value(input(2)) }
             }
             Op::NormalizeBackward(_) => {
                 let (dy, mask) = self.masked(input(0), fusion);
@@ -543,6 +538,18 @@ impl<'a> Lowering<'a> {
         };
         self.push(group, action, multiply_adds);
         Ok(())
+    }
+
+    /// The first two rows of a norm's sums are the gradients of its parameters.
+    fn look_at_gradients(&mut self, norm: &BatchNorm, sums: ValueId) {
+        let layout = MapLayout::new(1, 1, 1, norm.channels, 0);
+        for (row, param) in [norm.bias, norm.weight].into_iter().enumerate() {
+            if self.learned.contains(&param) {
+                let View { storage, channel, .. } = self.views[sums.0];
+                self.gradients.insert(param, ValueId(self.views.len()));
+                self.views.push(View { storage, channel: channel + row * layout.c, layout, grid: None });
+            }
+        }
     }
 
     /// Copies what does not lie in the concatenation's map already.
@@ -752,13 +759,7 @@ impl<'a> Lowering<'a> {
         Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask })
     }
 
-    fn backward_weights(
-        &mut self,
-        shape: &ConvShape,
-        weight: ParamId,
-        x: NodeId,
-        dy: NodeId,
-    ) -> Result<Action, EngineError> {
+    fn backward_weights(&mut self, shape: &ConvShape, x: NodeId, dy: NodeId) -> Action {
         let (x, dy) = (self.value(x), self.value(dy));
         let kernel = ConvBackwardWeights::with_algorithm(
             self.isa,
@@ -768,6 +769,6 @@ impl<'a> Lowering<'a> {
             self.layout(dy),
         );
         self.scratch_len = self.scratch_len.max(kernel.scratch_len());
-        Ok(Action::ConvBackwardWeights { kernel, x, dy, gradient: self.place(weight)? })
+        Action::ConvBackwardWeights { kernel, x, dy }
     }
 }

@@ -32,14 +32,12 @@ pub struct Cost {
 impl Step {
     pub(crate) fn cost(&self, plan: &Plan) -> Cost {
         let floats_of = |value: &ValueId| plan.slot(*value).layout.pixels() * plan.slot(*value).layout.c;
-        let values: usize = self.reads().iter().chain(&self.out).map(floats_of).sum();
+        let values: usize = self.reads().iter().chain([&self.out]).map(floats_of).sum();
         let (multiply_adds, others) = match &self.action {
             Action::Load | Action::LoadSeed => (0, values),
             Action::Conv { kernel, .. } => (kernel.multiply_adds(), kernel.packed_len()),
             Action::ConvBackwardData { kernel, .. } => (kernel.multiply_adds(), kernel.packed_len()),
-            Action::ConvBackwardWeights { kernel, gradient, .. } => {
-                (kernel.multiply_adds(), gradient.len() + 2 * kernel.scratch_len())
-            }
+            Action::ConvBackwardWeights { kernel, .. } => (kernel.multiply_adds(), 2 * kernel.scratch_len()),
             _ => (self.multiply_adds as usize, 0),
         };
         let bytes = size_of::<f32>() * (values + others);

@@ -61,8 +61,6 @@ pub(crate) struct Program {
     arena: AlignedBuffer,
     /// Parameters and constants.
     pub(crate) store: AlignedBuffer,
-    /// Gradients, as the learned parameters lie in the store.
-    pub(crate) gradients: AlignedBuffer,
     /// Filters that never change, packed.
     packed: AlignedBuffer,
     scratch: AlignedBuffer,
@@ -71,13 +69,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Gives every value its place and allocates. The first `learned_len` floats of the store are learned.
-    pub(crate) fn new(engine: &Engine, lowered: Lowered, learned_len: usize) -> Result<Self, EngineError> {
+    /// Gives every value its place and allocates.
+    pub(crate) fn new(engine: &Engine, lowered: Lowered) -> Result<Self, EngineError> {
         let plan = plan(&lowered.storages, &lowered.views);
         let mut store = allocate("the parameters", lowered.store.len())?;
         store.copy_from_slice(&lowered.store);
         let loads = |step: &&Step| matches!(step.action, Action::Load | Action::Int8(Int8::Load));
-        let images = lowered.steps.iter().find(loads).and_then(|step| step.out).unwrap_or(ValueId(0));
+        let images = lowered.steps.iter().find(loads).map_or(ValueId(0), |step| step.out);
         Ok(Self {
             threads: engine.threads().clone(),
             isa: engine.isa(),
@@ -86,7 +84,6 @@ impl Program {
             unshared_bytes: 4 * lowered.storages.iter().map(Storage::floats).sum::<usize>(),
             plan,
             store,
-            gradients: allocate("the gradients", learned_len)?,
             packed: lowered.packed,
             scratch: allocate("the working memory", lowered.scratch_len)?,
             images,
@@ -115,6 +112,16 @@ impl Program {
     pub(crate) fn value(&self, value: ValueId) -> &[f32] {
         let slot = self.plan.slot(value);
         &self.arena[slot.offset..slot.end()]
+    }
+
+    /// The store to write, and the values beside it.
+    pub(crate) fn store_and_values<'a>(&'a mut self) -> (&'a mut [f32], impl Fn(ValueId) -> &'a [f32]) {
+        let Self { store, arena, plan, .. } = self;
+        let arena = &**arena;
+        (store, |value| {
+            let slot = plan.slot(value);
+            &arena[slot.offset..slot.end()]
+        })
     }
 
     /// A copy of a value in PyTorch's order.
@@ -173,7 +180,7 @@ impl Program {
         let layout = self.layout(self.images);
         let wanted = if range.start == 0 { layout.pixels() * layout.c } else { 0 };
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
-        let Self { threads, isa, steps, plan, arena, store, gradients, packed, scratch, gates, .. } = self;
+        let Self { threads, isa, steps, plan, arena, store, packed, scratch, gates, .. } = self;
         let decided = |index: usize| feed.gates.map(|gates| gates[index]);
         let n = layout.n;
         let gates: Vec<Vec<f32>> = gates
@@ -187,7 +194,6 @@ impl Program {
                 plan,
                 arena,
                 store,
-                gradients,
                 packed,
                 scratch,
                 images: feed.images,
@@ -212,9 +218,8 @@ impl Program {
         PlanSummary {
             activations_bytes: 4 * self.arena.len(),
             unshared_bytes: self.unshared_bytes,
-            parameters_bytes: 4 * (self.store.len() + self.gradients.len()),
-            packed_bytes: 4 * self.packed.len()
-                + self.steps.iter().map(Step::packed_bytes).sum::<usize>(),
+            parameters_bytes: 4 * self.store.len(),
+            packed_bytes: 4 * self.packed.len() + self.steps.iter().map(Step::packed_bytes).sum::<usize>(),
             scratch_bytes: 4 * self.scratch.len(),
         }
     }

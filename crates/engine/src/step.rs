@@ -23,7 +23,8 @@ pub(crate) type Place = Range<usize>;
 
 /// Rows of the value that [`Action::Moments`] makes, `c` floats each.
 pub(crate) const MOMENT_ROWS: usize = 5;
-/// Rows of the value that [`Action::NormSums`] makes, `c` floats each.
+/// Rows of the value that [`Action::NormSums`] makes, `c` floats each: the gradients of shift and scale, and three
+/// coefficients.
 pub(crate) const SUM_ROWS: usize = 5;
 
 /// Where a scale and shift per channel come from.
@@ -69,11 +70,9 @@ pub(crate) enum Action {
         kernel: ConvBackwardWeights,
         x: ValueId,
         dy: ValueId,
-        gradient: Place,
     },
     BiasBackward {
         dy: ValueId,
-        gradient: Place,
     },
     Affine {
         x: ValueId,
@@ -90,8 +89,6 @@ pub(crate) enum Action {
         mask: Option<ValueId>,
         x: ValueId,
         moments: ValueId,
-        weight: Option<Place>,
-        bias: Option<Place>,
     },
     NormBackward {
         dy: ValueId,
@@ -198,7 +195,7 @@ pub(crate) enum Action {
 /// What a step does when a branch with stochastic depth is dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WhenClosed {
-    /// Nothing; parameters that it would have made gradients of get zeros.
+    /// Nothing; a gradient of parameters that it would have made is zero.
     Skip,
     /// Everything but its own computation: what is added to it passes.
     ResidualOnly,
@@ -250,12 +247,12 @@ struct FilterMemory<'a> {
     scratch: &'a mut [f32],
 }
 
-/// An action and the value it makes, if any.
+/// An action and the value it makes.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) action: Action,
-    pub(crate) out: Option<ValueId>,
+    pub(crate) out: ValueId,
     pub(crate) multiply_adds: u64,
     pub(crate) gated: Option<Gated>,
 }
@@ -266,7 +263,6 @@ pub(crate) struct Run<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) arena: &'a mut [f32],
     pub(crate) store: &'a mut [f32],
-    pub(crate) gradients: &'a mut [f32],
     pub(crate) packed: &'a [f32],
     pub(crate) scratch: &'a mut [f32],
     pub(crate) images: &'a [f32],
@@ -384,9 +380,7 @@ impl Step {
                 };
                 some(&[Some(*x), moments, *residual])
             }
-            Action::NormSums { dy, mask, x, moments, .. } => {
-                some(&[Some(*dy), *mask, Some(*x), Some(*moments)])
-            }
+            Action::NormSums { dy, mask, x, moments } => some(&[Some(*dy), *mask, Some(*x), Some(*moments)]),
             Action::NormBackward { dy, mask, x, sums, residual } => {
                 some(&[Some(*dy), *mask, Some(*x), Some(*sums), *residual])
             }
@@ -407,7 +401,7 @@ impl Step {
             | Action::Blur { x, .. }
             | Action::SubsamplePad { x, .. } => vec![*x],
             Action::BlurBackward { dy, .. }
-            | Action::BiasBackward { dy, .. }
+            | Action::BiasBackward { dy }
             | Action::AvgPoolBackward { dy, .. }
             | Action::GlobalAvgPoolBackward { dy }
             | Action::SubsamplePadBackward { dy, .. } => vec![*dy],
@@ -425,12 +419,14 @@ impl Step {
     pub(crate) fn run(&self, run: &mut Run<'_>) {
         let closed = self.gated.filter(|gated| run.gates[gated.gate].first() == Some(&0.0));
         let closed = closed.map(|gated| gated.then);
-        if matches!(closed, Some(WhenClosed::Skip)) {
-            return self.clear_gradients(run);
-        }
-        let Some(out) = self.out else { return self.run_for_gradients(run) };
-        let slot = *run.plan.slot(out);
+        let slot = *run.plan.slot(self.out);
         let (others, value) = write(run.arena, &slot);
+        if matches!(closed, Some(WhenClosed::Skip)) {
+            if self.makes_gradients() {
+                value.fill(0.0);
+            }
+            return;
+        }
         let has_residual = !matches!(closed, Some(WhenClosed::WithoutResidual));
         let inputs = Inputs { others, plan: run.plan, has_residual };
         if slot.clears_border {
@@ -464,7 +460,7 @@ impl Step {
                 let (x, layout) = inputs.map(*x);
                 moments(run.isa, x, layout, norm, run.store, run.norm_momentum, value);
             }
-            Action::NormSums { dy, mask, x, moments, weight, bias } => {
+            Action::NormSums { dy, mask, x, moments } => {
                 let sums = Sums {
                     isa: run.isa,
                     dy: inputs.map(*dy),
@@ -472,12 +468,6 @@ impl Step {
                     x: inputs.map(*x),
                 };
                 sums.run(inputs.map(*moments).0, value);
-                let c = slot.layout.c / SUM_ROWS;
-                for (place, row) in [(bias, 0), (weight, 1)] {
-                    if let Some(place) = place {
-                        run.gradients[place.clone()].copy_from_slice(&value[row * c..(row + 1) * c]);
-                    }
-                }
             }
             _ => {
                 let Run { isa, store, packed, scratch, .. } = run;
@@ -487,16 +477,13 @@ impl Step {
         }
     }
 
-    /// The gradients of a branch that was dropped.
-    fn clear_gradients(&self, run: &mut Run<'_>) {
-        let mut clear = |place: &Place| run.gradients[place.clone()].fill(0.0);
-        match &self.action {
-            Action::ConvBackwardWeights { gradient, .. } | Action::BiasBackward { gradient, .. } => {
-                clear(gradient);
-            }
-            Action::NormSums { weight, bias, .. } => weight.iter().chain(bias).for_each(clear),
-            _ => {}
-        }
+    /// Whether the value holds gradients of parameters.
+    fn makes_gradients(&self) -> bool {
+        let action = &self.action;
+        matches!(
+            action,
+            Action::ConvBackwardWeights { .. } | Action::BiasBackward { .. } | Action::NormSums { .. }
+        )
     }
 
     /// What is left of a step whose own computation belongs to a dropped branch.
@@ -526,26 +513,7 @@ impl Step {
         }
     }
 
-    /// Runs a step that makes parameters' gradients and no value.
-    fn run_for_gradients(&self, run: &mut Run<'_>) {
-        let read = |value: ValueId| {
-            let slot = run.plan.slot(value);
-            (&run.arena[slot.offset..slot.end()], slot.layout)
-        };
-        match &self.action {
-            Action::ConvBackwardWeights { kernel, x, dy, gradient } => {
-                let scratch = &mut run.scratch[..kernel.scratch_len()];
-                kernel.run(read(*x).0, read(*dy).0, scratch, &mut run.gradients[gradient.clone()]);
-            }
-            Action::BiasBackward { dy, gradient } => {
-                let (dy, layout) = read(*dy);
-                norm::column_sums(run.isa, dy, layout, &mut run.gradients[gradient.clone()]);
-            }
-            _ => {}
-        }
-    }
-
-    /// Runs a step that only makes its value.
+    /// Runs a step that makes its value of others and of what is stored.
     fn run_for_value(
         &self,
         isa: Isa,
@@ -575,6 +543,14 @@ impl Step {
                 };
                 let filters = filters.pack(memory, kernel.packed_len(), |w, packed| kernel.pack(w, packed));
                 kernel.run(inputs.map(*dy).0, filters, &epilogue, out);
+            }
+            Action::ConvBackwardWeights { kernel, x, dy } => {
+                let scratch = &mut memory.scratch[..kernel.scratch_len()];
+                kernel.run(inputs.map(*x).0, inputs.map(*dy).0, scratch, out);
+            }
+            Action::BiasBackward { dy } => {
+                let (dy, layout) = inputs.map(*dy);
+                norm::column_sums(isa, dy, layout, out);
             }
             Action::Affine { x, coefficients, residual, relu } => {
                 let (x, xl) = inputs.map(*x);

@@ -163,10 +163,10 @@ pub(crate) fn is_ours(named: &NamedTensors) -> bool {
     named.metadata.contains_key("residuum.architecture")
 }
 
-/// All tensors as `f32`, the counters of batches left out.
+/// All tensors as `f32`, where they lie if possible, the counters of batches left out.
 pub(crate) fn weights(named: &NamedTensors) -> residuum_formats::Result<Weights> {
     let tensors = named.iter().filter(|(name, _)| !name.ends_with(COUNTER));
-    tensors.map(|(name, raw)| Ok((name.to_owned(), raw.to_f32()?))).collect()
+    tensors.map(|(name, raw)| Ok((name.to_owned(), raw.share_f32()?))).collect()
 }
 
 fn batches(named: &NamedTensors) -> u64 {

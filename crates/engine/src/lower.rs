@@ -15,7 +15,6 @@ use crate::error::EngineError;
 use crate::fuse::{Fusion, Group, fuse};
 use crate::gates::{Idle, gate_index, gates};
 use crate::geometry::{blur_shape, conv_shape, pool_shape};
-use crate::memory::allocate;
 use crate::plan::{Storage, View};
 use crate::seats::{Seats, slice_of};
 use crate::stages::{Schedule, Stage};
@@ -23,8 +22,10 @@ use crate::step::{
     Action, Coefficients, Filters, Gated, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId, WhenClosed,
 };
 
+mod constants;
 mod int8;
 
+use constants::Constants;
 pub use int8::calibrated;
 
 /// Pixels of a map, those of all images, from which on the statistics of a channel are steady enough that a forward
@@ -44,8 +45,10 @@ pub(crate) struct Lowered {
     pub(crate) store: Vec<f32>,
     /// Where each parameter lies in the store; folded ones are not there.
     pub(crate) places: Vec<Option<Place>>,
-    /// Packed filters; in training they are packed anew before every step.
-    pub(crate) packed: Vec<AlignedBuffer>,
+    /// The gradients of learned parameters; they are there to the end.
+    pub(crate) gradients: HashMap<ParamId, ValueId>,
+    /// Filters that never change, packed.
+    pub(crate) packed: AlignedBuffer,
     /// The most scratch memory that a step wants.
     pub(crate) scratch_len: usize,
     /// The steps in the order in which groups of images run through them.
@@ -93,7 +96,6 @@ pub(crate) fn lower_sensitivity(
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let fusion = fuse(&graph, &stands_for, &kept, false);
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
-    lowering.is_training = true;
     // Transforms spread rounding over a tile; where nothing has an influence the gradient is to be zero.
     if lowering.algorithm == ConvAlgorithm::Auto {
         lowering.algorithm = ConvAlgorithm::Direct;
@@ -119,7 +121,7 @@ pub(crate) fn lower_training(
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
     lowering.idle = idle;
-    lowering.gradients = training.gradients.iter().map(|gradient| gradient.param).collect();
+    lowering.learned = training.gradients.iter().map(|gradient| gradient.param).collect();
     for &param in order {
         let values = lowering.weight(param)?.to_vec();
         lowering.places[param.index()] = Some(lowering.keep(&values));
@@ -144,8 +146,10 @@ struct Lowering<'a> {
     schedule: Schedule,
     extents: Vec<[usize; 2]>,
     kept: &'a HashSet<NodeId>,
+    /// The gradients of learned parameters, as far as there are steps for them.
+    gradients: HashMap<ParamId, ValueId>,
     /// Parameters that are learned.
-    gradients: BTreeSet<ParamId>,
+    learned: BTreeSet<ParamId>,
     /// Border that the readers of a node's value want around it.
     borders: Vec<usize>,
     seats: Seats,
@@ -160,7 +164,7 @@ struct Lowering<'a> {
     moments_of: HashMap<(usize, usize), Vec<(usize, ValueId)>>,
     store: Vec<f32>,
     places: Vec<Option<Place>>,
-    packed: Vec<AlignedBuffer>,
+    constants: Constants<'a>,
     scratch_len: usize,
     /// Whether filters change from step to step.
     is_training: bool,
@@ -188,7 +192,8 @@ impl<'a> Lowering<'a> {
             schedule: Schedule::default(),
             extents: graph.extents(shape.h, shape.w)?,
             kept,
-            gradients: BTreeSet::new(),
+            gradients: HashMap::new(),
+            learned: BTreeSet::new(),
             borders: vec![0; graph.nodes().len()],
             seats: Seats::default(),
             idle: Idle::none(graph),
@@ -200,7 +205,7 @@ impl<'a> Lowering<'a> {
             moments_of: HashMap::new(),
             store: Vec::new(),
             places: vec![None; graph.params().len()],
-            packed: Vec::new(),
+            constants: Constants::default(),
             scratch_len: 0,
             is_training: false,
             int8: None,
@@ -225,6 +230,7 @@ impl<'a> Lowering<'a> {
                 self.value_of.insert(id, value);
             }
         }
+        let packed = self.constants.pack(&self.lowered)?;
         Ok(Lowered {
             gates: gates(self.graph),
             steps: self.lowered,
@@ -233,7 +239,8 @@ impl<'a> Lowering<'a> {
             value_of: self.value_of,
             store: self.store,
             places: self.places,
-            packed: self.packed,
+            gradients: self.gradients,
+            packed,
             scratch_len: self.scratch_len,
             stages: self.stages,
         })
@@ -304,7 +311,7 @@ impl<'a> Lowering<'a> {
         for stage in &self.stages {
             for index in stage.steps.clone() {
                 let step = &self.lowered[index];
-                for value in step.reads().into_iter().chain(step.out) {
+                for value in step.reads().into_iter().chain([step.out]) {
                     let storage = &mut self.storages[self.views[value.0].storage];
                     // What holds more images than the stage sees lives while any of its groups run.
                     let passes = storage.layout.n > stage.images && stage.groups > 1;
@@ -316,10 +323,9 @@ impl<'a> Lowering<'a> {
             }
         }
         let end = self.lowered.len();
-        for node in self.kept {
-            if let Some(value) = self.value_of.get(node) {
-                self.storages[self.views[value.0].storage].last = end;
-            }
+        let kept = self.kept.iter().filter_map(|node| self.value_of.get(node));
+        for value in kept.chain(self.gradients.values()) {
+            self.storages[self.views[value.0].storage].last = end;
         }
     }
 
@@ -356,11 +362,6 @@ impl<'a> Lowering<'a> {
         Ok(place)
     }
 
-    /// The place of the gradient of a learned parameter: gradients lie as the parameters do.
-    fn gradient(&self, id: ParamId) -> Option<Place> {
-        self.gradients.contains(&id).then(|| self.places[id.index()].clone()).flatten()
-    }
-
     /// The value of a node, in floats where it has them.
     fn value(&self, id: NodeId) -> ValueId {
         let floats = self.int8.as_ref().and_then(|plan| plan.floats(id));
@@ -377,7 +378,10 @@ impl<'a> Lowering<'a> {
                     if matches!(self.graph.node(id).op, Op::Moments(_)) { MOMENT_ROWS } else { SUM_ROWS };
                 MapLayout::new(1, 1, 1, rows * channels, 0)
             }
-            Kind::Gradient(_) | Kind::Scalar => MapLayout::new(1, 1, 1, 1, 0),
+            Kind::Gradient(param) => {
+                MapLayout::new(1, 1, 1, self.graph.param(param).shape.iter().product(), 0)
+            }
+            Kind::Scalar => MapLayout::new(1, 1, 1, 1, 0),
         }
     }
 
@@ -442,8 +446,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn push(&mut self, group: &Group, action: Action, multiply_adds: usize) {
-        let makes_value = !matches!(action, Action::ConvBackwardWeights { .. } | Action::BiasBackward { .. });
-        let out = makes_value.then(|| self.value_of[&group.last]);
+        let out = self.value_of[&group.last];
         let name = self.graph.node(group.last).name.clone();
         let gated = self.gated(group);
         let multiply_adds = (multiply_adds * (self.batch / self.n)) as u64;
@@ -480,8 +483,10 @@ impl<'a> Lowering<'a> {
         let step = self.lowered.len();
         let known = self.storage_of.get(&root).copied();
         let storage = known.unwrap_or_else(|| {
-            let n = if self.schedule.is_whole(root) { self.batch } else { self.n };
-            let layout = MapLayout { n, ..self.layout_of(root) };
+            let mut layout = self.layout_of(root);
+            if self.schedule.is_whole(root) {
+                layout.n = self.batch;
+            }
             self.storages.push(Storage { layout, grid: None, first: step, last: step });
             self.storage_of.insert(root, self.storages.len() - 1);
             self.storages.len() - 1
@@ -533,8 +538,9 @@ impl<'a> Lowering<'a> {
             }
             _ => {}
         }
-        if !matches!(node.kind, Kind::Gradient(_)) {
-            self.new_value(group);
+        let out = self.new_value(group);
+        if let Kind::Gradient(param) = node.kind {
+            self.gradients.insert(param, out);
         }
         let input = |index: usize| node.inputs[index];
         let residual = group.residual.map(|id| self.value(id));
@@ -571,26 +577,18 @@ impl<'a> Lowering<'a> {
             Op::ConvBackwardWeights(conv) => {
                 let shape = self.conv_shape(&conv, input(0));
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, conv.weight, input(0), input(1))?
+                self.backward_weights(&shape, input(0), input(1))
             }
             Op::LinearBackwardWeights(linear) => {
                 let shape = self.linear_shape(&linear);
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, linear.weight, input(0), input(1))?
+                self.backward_weights(&shape, input(0), input(1))
             }
-            Op::BiasBackward { bias } => {
-                Action::BiasBackward { dy: self.value(input(0)), gradient: self.place(bias)? }
-            }
+            Op::BiasBackward { .. } => Action::BiasBackward { dy: self.value(input(0)) },
             Op::NormalizeBackwardSums(norm) => {
                 let (dy, mask) = self.masked(input(0), fusion);
-                Action::NormSums {
-                    dy,
-                    mask,
-                    x: self.value(input(1)),
-                    moments: self.value(input(2)),
-                    weight: self.gradient(norm.weight),
-                    bias: self.gradient(norm.bias),
-                }
+                self.look_at_gradients(&norm, out);
+                Action::NormSums { dy, mask, x: self.value(input(1)), moments: self.value(input(2)) }
             }
             Op::NormalizeBackward(_) => {
                 let (dy, mask) = self.masked(input(0), fusion);
@@ -607,6 +605,18 @@ impl<'a> Lowering<'a> {
         };
         self.push(group, action, multiply_adds);
         Ok(())
+    }
+
+    /// The first two rows of a norm's sums are the gradients of its parameters.
+    fn look_at_gradients(&mut self, norm: &BatchNorm, sums: ValueId) {
+        let layout = MapLayout::new(1, 1, 1, norm.channels, 0);
+        for (row, param) in [norm.bias, norm.weight].into_iter().enumerate() {
+            if self.learned.contains(&param) {
+                let View { storage, channel, .. } = self.views[sums.0];
+                self.gradients.insert(param, ValueId(self.views.len()));
+                self.views.push(View { storage, channel: channel + row * layout.c, layout, grid: None });
+            }
+        }
     }
 
     /// Copies what does not lie in the concatenation's map already.
@@ -778,11 +788,7 @@ impl<'a> Lowering<'a> {
             Some(folded) => Some(self.folded_bias(folded, bias)?),
             None => bias.map(|bias| self.place(bias)).transpose()?,
         };
-        let filters = if self.is_training {
-            self.filters(weight, kernel.packed_len())?
-        } else {
-            self.constant_filters(&kernel, folded.map(|(scale, _)| scale), weight)?
-        };
+        let filters = self.filters(weight, folded.map(|(scale, _)| scale), kernel.packed_len())?;
         let residual = group.residual.map(|id| self.value(id));
         Ok(Action::Conv { kernel, x, filters, bias, residual, relu: group.relu })
     }
@@ -800,34 +806,19 @@ impl<'a> Lowering<'a> {
         Ok(self.keep(&folded))
     }
 
-    /// Filters that never change, packed now, with the scale of the norm behind them folded in (rounded once
-    /// from `f64`).
-    fn constant_filters(
+    /// Learned filters, in the store, or constant ones, with the scale of the norm behind them folded in.
+    fn filters(
         &mut self,
-        kernel: &ConvForward,
-        scale: Option<Vec<f64>>,
         weight: ParamId,
+        scale: Option<Vec<f64>>,
+        packed_len: usize,
     ) -> Result<Filters, EngineError> {
-        let mut packed = allocate("the packed filters", kernel.packed_len())?;
-        let filters = self.weight(weight)?;
-        if let Some(scale) = scale {
-            let taps = filters.len() / scale.len();
-            let scaled = |(filter, &scale): (&[f32], &f64)| {
-                filter.iter().map(|&w| (f64::from(w) * scale) as f32).collect::<Vec<f32>>()
-            };
-            let folded: Vec<f32> = filters.chunks(taps).zip(&scale).flat_map(scaled).collect();
-            kernel.pack(&folded, &mut packed);
-        } else {
-            kernel.pack(filters, &mut packed);
+        if self.is_training {
+            self.scratch_len = self.scratch_len.max(packed_len);
+            return Ok(Filters::Stored(self.place(weight)?));
         }
-        self.packed.push(packed);
-        Ok(Filters { place: 0..0, packed: self.packed.len() - 1 })
-    }
-
-    /// Filters in the store, and room for their packed form.
-    fn filters(&mut self, weight: ParamId, packed_len: usize) -> Result<Filters, EngineError> {
-        self.packed.push(allocate("the packed filters", packed_len)?);
-        Ok(Filters { place: self.place(weight)?, packed: self.packed.len() - 1 })
+        let weights = self.weight(weight)?;
+        Ok(Filters::Packed(self.constants.add(self.lowered.len(), weights, scale, packed_len)))
     }
 
     fn backward_data(
@@ -845,18 +836,12 @@ impl<'a> Lowering<'a> {
             self.layout(dy),
             self.layout(out),
         );
-        let filters = self.filters(weight, kernel.packed_len())?;
+        let filters = self.filters(weight, None, kernel.packed_len())?;
         let (residual, mask) = (group.residual.map(|id| self.value(id)), group.mask.map(|id| self.value(id)));
         Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask })
     }
 
-    fn backward_weights(
-        &mut self,
-        shape: &ConvShape,
-        weight: ParamId,
-        x: NodeId,
-        dy: NodeId,
-    ) -> Result<Action, EngineError> {
+    fn backward_weights(&mut self, shape: &ConvShape, x: NodeId, dy: NodeId) -> Action {
         let (x, dy) = (self.value(x), self.value(dy));
         let kernel = ConvBackwardWeights::with_algorithm(
             self.isa,
@@ -866,6 +851,6 @@ impl<'a> Lowering<'a> {
             self.layout(dy),
         );
         self.scratch_len = self.scratch_len.max(kernel.scratch_len());
-        Ok(Action::ConvBackwardWeights { kernel, x, dy, gradient: self.place(weight)? })
+        Action::ConvBackwardWeights { kernel, x, dy }
     }
 }

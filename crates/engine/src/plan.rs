@@ -89,11 +89,11 @@ impl Plan {
 /// Memory that a compiled network holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanSummary {
-    /// Activations and their gradients, each place shared by values whose lifetimes do not meet.
+    /// Activations, their gradients and those of parameters, each place shared by values whose lifetimes do not meet.
     pub activations_bytes: usize,
     /// The same without sharing.
     pub unshared_bytes: usize,
-    /// Parameters, and in training their gradients and velocities.
+    /// Parameters, and in training their velocities.
     pub parameters_bytes: usize,
     /// Filters in the order that the kernels read them in.
     pub packed_bytes: usize,

@@ -3,8 +3,6 @@
 use std::ops::Mul;
 use std::time::Duration;
 
-use residuum_tensor::AlignedBuffer;
-
 use crate::plan::Plan;
 use crate::step::{Action, Step, ValueId};
 
@@ -42,18 +40,14 @@ impl Mul<u64> for Cost {
 
 impl Step {
     /// What the step takes for a group of images.
-    pub(crate) fn cost(&self, plan: &Plan, packed: &[AlignedBuffer]) -> Cost {
+    pub(crate) fn cost(&self, plan: &Plan) -> Cost {
         let floats_of = |value: &ValueId| plan.slot(*value).layout.pixels() * plan.slot(*value).layout.c;
-        let values: usize = self.reads().iter().chain(&self.out).map(floats_of).sum();
+        let values: usize = self.reads().iter().chain([&self.out]).map(floats_of).sum();
         let (multiply_adds, others) = match &self.action {
             Action::Load | Action::LoadSeed => (0, values),
-            Action::Conv { kernel, filters, .. } => (kernel.multiply_adds(), packed[filters.packed].len()),
-            Action::ConvBackwardData { kernel, filters, .. } => {
-                (kernel.multiply_adds(), packed[filters.packed].len())
-            }
-            Action::ConvBackwardWeights { kernel, gradient, .. } => {
-                (kernel.multiply_adds(), gradient.len() + 2 * kernel.scratch_len())
-            }
+            Action::Conv { kernel, .. } => (kernel.multiply_adds(), kernel.packed_len()),
+            Action::ConvBackwardData { kernel, .. } => (kernel.multiply_adds(), kernel.packed_len()),
+            Action::ConvBackwardWeights { kernel, .. } => (kernel.multiply_adds(), 2 * kernel.scratch_len()),
             Action::Int8(_) => (self.multiply_adds as usize, 0),
             _ => (0, 0),
         };

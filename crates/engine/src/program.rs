@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use residuum_graph::DropPath;
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{Draws, Isa, rearrange};
@@ -64,22 +63,21 @@ pub(crate) struct Program {
     arena: AlignedBuffer,
     /// Parameters and constants.
     pub(crate) store: AlignedBuffer,
-    /// Gradients, as the learned parameters lie in the store.
-    pub(crate) gradients: AlignedBuffer,
-    packed: Vec<AlignedBuffer>,
+    /// Filters that never change, packed.
+    packed: AlignedBuffer,
     scratch: AlignedBuffer,
     images: ValueId,
     gates: Vec<DropPath>,
 }
 
 impl Program {
-    /// Gives every value its place and allocates. The first `learned_len` floats of the store are learned.
-    pub(crate) fn new(engine: &Engine, lowered: Lowered, learned_len: usize) -> Result<Self, EngineError> {
+    /// Gives every value its place and allocates.
+    pub(crate) fn new(engine: &Engine, lowered: Lowered) -> Result<Self, EngineError> {
         let plan = plan(&lowered.storages, &lowered.views);
         let mut store = allocate("the parameters", lowered.store.len())?;
         store.copy_from_slice(&lowered.store);
         let loads = |step: &&Step| matches!(step.action, Action::Load | Action::Int8(Int8::Load));
-        let images = lowered.steps.iter().find(loads).and_then(|step| step.out).unwrap_or(ValueId(0));
+        let images = lowered.steps.iter().find(loads).map_or(ValueId(0), |step| step.out);
         Ok(Self {
             threads: engine.threads().clone(),
             isa: engine.isa(),
@@ -89,7 +87,6 @@ impl Program {
             unshared_bytes: 4 * lowered.storages.iter().map(Storage::floats).sum::<usize>(),
             plan,
             store,
-            gradients: allocate("the gradients", learned_len)?,
             packed: lowered.packed,
             scratch: allocate("the working memory", lowered.scratch_len)?,
             images,
@@ -125,6 +122,16 @@ impl Program {
         &self.arena[slot.offset..slot.end()]
     }
 
+    /// The store to write, and the values beside it.
+    pub(crate) fn store_and_values<'a>(&'a mut self) -> (&'a mut [f32], impl Fn(ValueId) -> &'a [f32]) {
+        let Self { store, arena, plan, .. } = self;
+        let arena = &**arena;
+        (store, |value| {
+            let slot = plan.slot(value);
+            &arena[slot.offset..slot.end()]
+        })
+    }
+
     /// A copy of a value in PyTorch's order.
     pub(crate) fn tensor(&self, value: ValueId) -> Tensor {
         let layout = self.layout(value);
@@ -140,28 +147,6 @@ impl Program {
             None => rearrange::from_map(floats, layout, tensor.data_mut()),
         }
         tensor
-    }
-
-    /// Writes the filters in the order that the kernels read them in. Needed after they changed.
-    pub(crate) fn pack_filters(&mut self) {
-        let Self { steps, store, packed, threads, .. } = self;
-        let store = &**store;
-        let mut buffers: Vec<Option<&mut AlignedBuffer>> = packed.iter_mut().map(Some).collect();
-        let mut tasks = Vec::with_capacity(buffers.len());
-        for step in steps.iter() {
-            if let Action::Conv { filters, .. } | Action::ConvBackwardData { filters, .. } = &step.action {
-                tasks.extend(
-                    buffers[filters.packed].take().map(|buffer| (step, filters.place.clone(), buffer)),
-                );
-            }
-        }
-        threads.run(|| {
-            tasks.into_par_iter().for_each(|(step, place, buffer)| match &step.action {
-                Action::Conv { kernel, .. } => kernel.pack(&store[place], buffer),
-                Action::ConvBackwardData { kernel, .. } => kernel.pack(&store[place], buffer),
-                _ => {}
-            });
-        });
     }
 
     /// Runs all steps; mean loss and right answers where there are labels.
@@ -188,7 +173,7 @@ impl Program {
                 name: step.name.clone(),
                 kind: step.kind(),
                 multiply_adds: step.multiply_adds,
-                cost: step.cost(&self.plan, &self.packed) * stage.groups as u64,
+                cost: step.cost(&self.plan) * stage.groups as u64,
                 time: times[index],
             }
         };
@@ -208,9 +193,7 @@ impl Program {
         layout.n = self.batch();
         let wanted = if range.start == 0 { layout.pixels() * layout.c } else { 0 };
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
-        let Self {
-            threads, isa, steps, stages, plan, arena, store, gradients, packed, scratch, gates, ..
-        } = self;
+        let Self { threads, isa, steps, stages, plan, arena, store, packed, scratch, gates, .. } = self;
         let decided = |index: usize| feed.gates.map(|gates| gates[index]);
         let n = layout.n;
         let gates: Vec<Vec<f32>> = gates
@@ -225,7 +208,6 @@ impl Program {
                 group: 0,
                 arena,
                 store,
-                gradients,
                 packed,
                 scratch,
                 images: feed.images,
@@ -254,9 +236,8 @@ impl Program {
         PlanSummary {
             activations_bytes: 4 * self.arena.len(),
             unshared_bytes: self.unshared_bytes,
-            parameters_bytes: 4 * (self.store.len() + self.gradients.len()),
-            packed_bytes: 4 * self.packed.iter().map(|buffer| buffer.len()).sum::<usize>()
-                + self.steps.iter().map(Step::packed_bytes).sum::<usize>(),
+            parameters_bytes: 4 * self.store.len(),
+            packed_bytes: 4 * self.packed.len() + self.steps.iter().map(Step::packed_bytes).sum::<usize>(),
             scratch_bytes: 4 * self.scratch.len(),
         }
     }

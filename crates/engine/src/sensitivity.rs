@@ -69,9 +69,8 @@ impl Sensitivity {
         let gradients = options.to.iter().cloned().zip(gradients).collect();
         let seed = value(&sensitivity.seed);
         let of = value(&of);
-        let seed_step = lowered.steps.iter().position(|step| step.out == Some(seed)).unwrap_or(0);
-        let mut program = Program::new(engine, lowered, 0)?;
-        program.pack_filters();
+        let seed_step = lowered.steps.iter().position(|step| step.out == seed).unwrap_or(0);
+        let program = Program::new(engine, lowered)?;
         Ok(Self { program, shape, of, seed_step, values, gradients })
     }
 

@@ -8,7 +8,7 @@ use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{
     BlurShape, Draws, Isa, PoolShape, elementwise, gate, int8, loss, norm, pool, rearrange,
 };
-use residuum_tensor::{AlignedBuffer, MapLayout, Quantizer, bytes_mut};
+use residuum_tensor::{MapLayout, Quantizer, bytes_mut};
 
 use crate::int8::Int8;
 use crate::memory::{Others, write};
@@ -23,7 +23,8 @@ pub(crate) type Place = Range<usize>;
 
 /// Rows of the value that [`Action::Moments`] makes, `c` floats each.
 pub(crate) const MOMENT_ROWS: usize = 5;
-/// Rows of the value that [`Action::NormSums`] makes, `c` floats each.
+/// Rows of the value that [`Action::NormSums`] makes, `c` floats each: the gradients of shift and scale, and three
+/// coefficients.
 pub(crate) const SUM_ROWS: usize = 5;
 
 /// Where a scale and shift per channel come from.
@@ -69,11 +70,9 @@ pub(crate) enum Action {
         kernel: ConvBackwardWeights,
         x: ValueId,
         dy: ValueId,
-        gradient: Place,
     },
     BiasBackward {
         dy: ValueId,
-        gradient: Place,
     },
     Affine {
         x: ValueId,
@@ -92,8 +91,6 @@ pub(crate) enum Action {
         mask: Option<ValueId>,
         x: ValueId,
         moments: ValueId,
-        weight: Option<Place>,
-        bias: Option<Place>,
     },
     NormBackward {
         dy: ValueId,
@@ -200,7 +197,7 @@ pub(crate) enum Action {
 /// What a step does when a branch with stochastic depth is dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WhenClosed {
-    /// Nothing; parameters that it would have made gradients of get zeros.
+    /// Nothing; a gradient of parameters that it would have made is zero.
     Skip,
     /// Everything but its own computation: what is added to it passes.
     ResidualOnly,
@@ -217,19 +214,47 @@ pub(crate) struct Gated {
     pub(crate) then: WhenClosed,
 }
 
-/// Filters of a convolution: where they are kept, and the buffer with their packed form.
+/// Filters of a convolution.
 #[derive(Clone, Debug)]
-pub(crate) struct Filters {
-    pub(crate) place: Place,
-    pub(crate) packed: usize,
+pub(crate) enum Filters {
+    /// They never change: the place of their packed form.
+    Packed(Place),
+    /// They are learned: their place in the store. They are packed into the working memory where they are used.
+    Stored(Place),
 }
 
-/// An action and the value it makes, if any.
+impl Filters {
+    /// The packed form, made now by `pack` where filters may have changed.
+    fn pack<'a>(
+        &self,
+        memory: &'a mut FilterMemory<'_>,
+        len: usize,
+        pack: impl FnOnce(&[f32], &mut [f32]),
+    ) -> &'a [f32] {
+        match self {
+            Self::Packed(place) => &memory.packed[place.clone()],
+            Self::Stored(place) => {
+                let packed = &mut memory.scratch[..len];
+                pack(&memory.store[place.clone()], packed);
+                packed
+            }
+        }
+    }
+}
+
+/// Where filters lie, packed or not, and where they can be packed.
+struct FilterMemory<'a> {
+    store: &'a [f32],
+    packed: &'a [f32],
+    scratch: &'a mut [f32],
+}
+
+/// An action and the value it makes.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) action: Action,
-    pub(crate) out: Option<ValueId>,
+    pub(crate) out: ValueId,
     pub(crate) multiply_adds: u64,
     pub(crate) gated: Option<Gated>,
 }
@@ -242,8 +267,7 @@ pub(crate) struct Run<'a> {
     pub(crate) group: usize,
     pub(crate) arena: &'a mut [f32],
     pub(crate) store: &'a mut [f32],
-    pub(crate) gradients: &'a mut [f32],
-    pub(crate) packed: &'a [AlignedBuffer],
+    pub(crate) packed: &'a [f32],
     pub(crate) scratch: &'a mut [f32],
     pub(crate) images: &'a [f32],
     pub(crate) seed: &'a [f32],
@@ -361,9 +385,7 @@ impl Step {
                 };
                 some(&[Some(*x), moments, *residual])
             }
-            Action::NormSums { dy, mask, x, moments, .. } => {
-                some(&[Some(*dy), *mask, Some(*x), Some(*moments)])
-            }
+            Action::NormSums { dy, mask, x, moments } => some(&[Some(*dy), *mask, Some(*x), Some(*moments)]),
             Action::NormBackward { dy, mask, x, sums, residual } => {
                 some(&[Some(*dy), *mask, Some(*x), Some(*sums), *residual])
             }
@@ -384,7 +406,7 @@ impl Step {
             | Action::Blur { x, .. }
             | Action::SubsamplePad { x, .. } => vec![*x],
             Action::BlurBackward { dy, .. }
-            | Action::BiasBackward { dy, .. }
+            | Action::BiasBackward { dy }
             | Action::AvgPoolBackward { dy, .. }
             | Action::GlobalAvgPoolBackward { dy }
             | Action::SubsamplePadBackward { dy, .. } => vec![*dy],
@@ -402,12 +424,14 @@ impl Step {
     pub(crate) fn run(&self, run: &mut Run<'_>) {
         let closed = self.gated.filter(|gated| run.gates[gated.gate].first() == Some(&0.0));
         let closed = closed.map(|gated| gated.then);
-        if matches!(closed, Some(WhenClosed::Skip)) {
-            return self.clear_gradients(run);
-        }
-        let Some(out) = self.out else { return self.run_for_gradients(run) };
-        let slot = run.plan.slot_of(out, run.group);
+        let slot = run.plan.slot_of(self.out, run.group);
         let (others, value) = write(run.arena, &slot);
+        if matches!(closed, Some(WhenClosed::Skip)) {
+            if self.makes_gradients() {
+                value.fill(0.0);
+            }
+            return;
+        }
         let has_residual = !matches!(closed, Some(WhenClosed::WithoutResidual));
         let inputs = Inputs { others, plan: run.plan, group: run.group, has_residual };
         if slot.clears_border {
@@ -444,7 +468,7 @@ impl Step {
                 let known = inputs.optional(*known).map(|(rows, layout)| (rows, layout.c / MOMENT_ROWS));
                 moments(run.isa, inputs.map(*x), known, norm, run.store, run.norm_momentum, value);
             }
-            Action::NormSums { dy, mask, x, moments, weight, bias } => {
+            Action::NormSums { dy, mask, x, moments } => {
                 let sums = Sums {
                     isa: run.isa,
                     dy: inputs.map(*dy),
@@ -452,27 +476,22 @@ impl Step {
                     x: inputs.map(*x),
                 };
                 sums.run(inputs.map(*moments).0, value);
-                let c = slot.layout.c / SUM_ROWS;
-                for (place, row) in [(bias, 0), (weight, 1)] {
-                    if let Some(place) = place {
-                        run.gradients[place.clone()].copy_from_slice(&value[row * c..(row + 1) * c]);
-                    }
-                }
             }
-            _ => self.run_for_value(run.isa, run.store, run.packed, inputs, value, slot.layout),
+            _ => {
+                let Run { isa, store, packed, scratch, .. } = run;
+                let mut memory = FilterMemory { store, packed, scratch };
+                self.run_for_value(*isa, &mut memory, inputs, value, slot.layout);
+            }
         }
     }
 
-    /// The gradients of a branch that was dropped.
-    fn clear_gradients(&self, run: &mut Run<'_>) {
-        let mut clear = |place: &Place| run.gradients[place.clone()].fill(0.0);
-        match &self.action {
-            Action::ConvBackwardWeights { gradient, .. } | Action::BiasBackward { gradient, .. } => {
-                clear(gradient);
-            }
-            Action::NormSums { weight, bias, .. } => weight.iter().chain(bias).for_each(clear),
-            _ => {}
-        }
+    /// Whether the value holds gradients of parameters.
+    fn makes_gradients(&self) -> bool {
+        let action = &self.action;
+        matches!(
+            action,
+            Action::ConvBackwardWeights { .. } | Action::BiasBackward { .. } | Action::NormSums { .. }
+        )
     }
 
     /// What is left of a step whose own computation belongs to a dropped branch.
@@ -502,35 +521,16 @@ impl Step {
         }
     }
 
-    /// Runs a step that makes parameters' gradients and no value.
-    fn run_for_gradients(&self, run: &mut Run<'_>) {
-        let read = |value: ValueId| {
-            let slot = run.plan.slot_of(value, run.group);
-            (&run.arena[slot.offset..slot.end()], slot.layout)
-        };
-        match &self.action {
-            Action::ConvBackwardWeights { kernel, x, dy, gradient } => {
-                let scratch = &mut run.scratch[..kernel.scratch_len()];
-                kernel.run(read(*x).0, read(*dy).0, scratch, &mut run.gradients[gradient.clone()]);
-            }
-            Action::BiasBackward { dy, gradient } => {
-                let (dy, layout) = read(*dy);
-                norm::column_sums(run.isa, dy, layout, &mut run.gradients[gradient.clone()]);
-            }
-            _ => {}
-        }
-    }
-
-    /// Runs a step that only makes its value.
+    /// Runs a step that makes its value of others and of what is stored.
     fn run_for_value(
         &self,
         isa: Isa,
-        store: &[f32],
-        packed: &[AlignedBuffer],
+        memory: &mut FilterMemory<'_>,
         inputs: Inputs<'_>,
         out: &mut [f32],
         layout: MapLayout,
     ) {
+        let store = memory.store;
         let at = |place: &Place| &store[place.clone()];
         match &self.action {
             Action::Conv { kernel, x, filters, bias, residual, relu } => {
@@ -540,7 +540,8 @@ impl Step {
                     relu: *relu,
                     ..Epilogue::default()
                 };
-                kernel.run(inputs.map(*x).0, &packed[filters.packed], &epilogue, out);
+                let filters = filters.pack(memory, kernel.packed_len(), |w, packed| kernel.pack(w, packed));
+                kernel.run(inputs.map(*x).0, filters, &epilogue, out);
             }
             Action::ConvBackwardData { kernel, dy, filters, residual, mask } => {
                 let epilogue = Epilogue {
@@ -548,7 +549,16 @@ impl Step {
                     mask: inputs.optional(*mask),
                     ..Epilogue::default()
                 };
-                kernel.run(inputs.map(*dy).0, &packed[filters.packed], &epilogue, out);
+                let filters = filters.pack(memory, kernel.packed_len(), |w, packed| kernel.pack(w, packed));
+                kernel.run(inputs.map(*dy).0, filters, &epilogue, out);
+            }
+            Action::ConvBackwardWeights { kernel, x, dy } => {
+                let scratch = &mut memory.scratch[..kernel.scratch_len()];
+                kernel.run(inputs.map(*x).0, inputs.map(*dy).0, scratch, out);
+            }
+            Action::BiasBackward { dy } => {
+                let (dy, layout) = inputs.map(*dy);
+                norm::column_sums(isa, dy, layout, out);
             }
             Action::Affine { x, coefficients, residual, relu } => {
                 let (x, xl) = inputs.map(*x);

@@ -1,7 +1,6 @@
 //! A network compiled for learning.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
 use rayon::prelude::*;
 use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamId, Role, Weights};
@@ -55,12 +54,12 @@ pub struct TrainingOptions {
 /// Which values are computed again for the backward pass instead of being kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
-    /// Normalised activations, in networks that concatenate: kept, they would grow with the square of the
-    /// depth there.
+    /// Normalised activations, in every network: for a pass over memory for each, a fifth to a quarter of the memory is
+    /// saved, and where networks concatenate, what would grow with the square of the depth.
     #[default]
-    WhereConcatenated,
-    /// Normalised activations, in every network.
     Normalised,
+    /// Normalised activations, in networks that concatenate.
+    WhereConcatenated,
     /// Nothing.
     Nothing,
 }
@@ -111,8 +110,6 @@ pub struct Training {
     velocity: AlignedBuffer,
     /// Running average of the store, where one is kept.
     average: Option<AlignedBuffer>,
-    /// Ranges of the store that are updated alike, and whether they decay.
-    updates: Vec<(Range<usize>, bool)>,
     taps: HashMap<String, Tap>,
     /// Steps done, which the random numbers depend on.
     iteration: u64,
@@ -131,7 +128,10 @@ struct PlacedParam {
     name: String,
     shape: Vec<usize>,
     place: Place,
-    is_learned: bool,
+    /// Where it is learned.
+    gradient: Option<ValueId>,
+    /// Whether weight decay pulls it towards zero.
+    decays: bool,
 }
 
 impl Training {
@@ -146,7 +146,7 @@ impl Training {
         let recomputes = options.recompute.applies_to(graph);
         let training = graph.differentiate(&Differentiation { frozen, recomputes })?;
         let learned: HashSet<ParamId> = training.gradients.iter().map(|gradient| gradient.param).collect();
-        let order = store_order(graph, &learned, options.decay);
+        let order = store_order(graph, &learned);
         // The training graph keeps the layers' names but not their places.
         let in_training = |id: NodeId| training.graph.find(&graph.node(id).name).unwrap_or(id);
         let tapped: Vec<NodeId> = find_taps(graph, &options.taps)?.into_iter().map(in_training).collect();
@@ -168,18 +168,14 @@ impl Training {
                 name: graph.param(id).name.clone(),
                 shape: graph.param(id).shape.clone(),
                 place: lowered.places[id.index()].clone().unwrap_or(0..0),
-                is_learned: learned.contains(&id),
+                gradient: lowered.gradients.get(&id).copied(),
+                decays: decays(graph, id, options.decay),
             })
             .collect();
-        let end = |wanted: &dyn Fn(ParamId) -> bool| {
-            let places = order.iter().zip(&params).filter(|(id, _)| wanted(**id));
-            places.map(|(_, param)| param.place.end).max().unwrap_or(0)
-        };
-        let learned_end = end(&|id| learned.contains(&id));
-        let decayed_end = end(&|id| learned.contains(&id) && decays(graph, id, options.decay));
+        let learned_end =
+            params.iter().rev().find(|param| param.gradient.is_some()).map_or(0, |p| p.place.end);
         let velocity = allocate("the velocities", learned_end)?;
-        let updates = vec![(0..decayed_end, true), (decayed_end..learned_end, false)];
-        let program = Program::new(engine, lowered, learned_end)?;
+        let program = Program::new(engine, lowered)?;
         Ok(Self {
             program,
             options: options.clone(),
@@ -188,7 +184,6 @@ impl Training {
             params,
             velocity,
             average: None,
-            updates,
             taps,
             iteration: 0,
             gates: None,
@@ -225,7 +220,6 @@ impl Training {
     pub fn forward_backward<'a>(&mut self, images: &[f32], targets: impl Into<Targets<'a>>) -> StepResult {
         let targets = targets.into();
         targets.check(self.shape.n);
-        self.program.pack_filters();
         let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, targets);
         let (loss, correct) = self.program.run(&feed);
         self.iteration += 1;
@@ -234,16 +228,26 @@ impl Training {
 
     /// Moves the learned parameters along the gradients of the last batch.
     pub fn update(&mut self, step: &SgdStep) {
-        let Self { program, velocity, updates, .. } = self;
+        let Self { program, velocity, params, .. } = self;
         let (isa, threads) = (program.isa(), program.threads().clone());
-        let (store, gradients) = (&mut program.store, &program.gradients);
+        let (store, value) = program.store_and_values();
+        let (mut weights, mut velocities, mut at) = (store, &mut velocity[..], 0);
+        let mut updates = Vec::with_capacity(params.len());
+        for param in params.iter() {
+            let Some(gradient) = param.gradient else { continue };
+            let (own_weights, own_velocity);
+            (own_weights, weights) = weights.split_at_mut(param.place.end - at);
+            (own_velocity, velocities) = velocities.split_at_mut(param.place.end - at);
+            let start = param.place.start - at;
+            let gradient = &value(gradient)[..param.place.len()];
+            updates.push((&mut own_weights[start..], gradient, &mut own_velocity[start..], param.decays));
+            at = param.place.end;
+        }
         threads.run(|| {
-            for (range, decays) in updates.iter() {
-                let weight_decay = if *decays { step.weight_decay } else { 0.0 };
-                let step = SgdStep { weight_decay, ..*step };
-                let (weights, gradients) = (&mut store[range.clone()], &gradients[range.clone()]);
-                sgd_step(isa, weights, gradients, &mut velocity[range.clone()], &step);
-            }
+            updates.into_par_iter().for_each(|(weights, gradient, velocity, decays)| {
+                let weight_decay = if decays { step.weight_decay } else { 0.0 };
+                sgd_step(isa, weights, gradient, velocity, &SgdStep { weight_decay, ..*step });
+            });
         });
     }
 
@@ -269,8 +273,9 @@ impl Training {
 
     /// Gradient of a learned parameter for the last batch.
     pub fn gradient(&self, name: &str) -> Option<Tensor> {
-        let param = self.params.iter().find(|param| param.is_learned && param.name == name)?;
-        Some(param.tensor(&self.program.gradients))
+        let param = self.params.iter().find(|param| param.name == name)?;
+        let gradient = self.program.value(param.gradient?);
+        Some(Tensor::from_fn(param.shape.clone(), |index| gradient[index]))
     }
 
     /// The value of a tapped layer for the last batch: `[n, c, h, w]`, or `[n, c]` for what is no map. A layer
@@ -286,7 +291,9 @@ impl Training {
 
     /// Euclidean norm of all gradients together.
     pub fn gradient_norm(&self) -> f64 {
-        self.program.gradients.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt()
+        let gradient = |param: &PlacedParam| Some(&self.program.value(param.gradient?)[..param.place.len()]);
+        let all = self.params.iter().filter_map(gradient).flatten();
+        all.map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt()
     }
 
     /// All parameters as they are now, running statistics included.
@@ -296,7 +303,7 @@ impl Training {
 
     /// The optimiser's velocities by the names of the learned parameters.
     pub fn velocity(&self) -> Weights {
-        let learned = self.params.iter().filter(|param| param.is_learned);
+        let learned = self.params.iter().filter(|param| param.gradient.is_some());
         learned.map(|param| (param.name.clone(), param.tensor(&self.velocity))).collect()
     }
 
@@ -305,7 +312,7 @@ impl Training {
     /// # Errors
     /// When one is missing or of another shape.
     pub fn set_velocity(&mut self, velocity: &Weights) -> Result<(), EngineError> {
-        let learned = self.params.iter().filter(|param| param.is_learned);
+        let learned = self.params.iter().filter(|param| param.gradient.is_some());
         put(learned, velocity, &mut self.velocity)
     }
 
@@ -350,7 +357,6 @@ impl Training {
     /// # Panics
     /// As [`Training::forward_backward`].
     pub fn profile(&mut self, images: &[f32], labels: &[u32]) -> Vec<StepTime> {
-        self.program.pack_filters();
         let feed = feed(&self.options, self.iteration, self.gates.as_deref(), images, labels.into());
         self.program.profile(&feed)
     }
@@ -419,9 +425,9 @@ fn decays(graph: &Graph, id: ParamId, decay: Decay) -> bool {
     }
 }
 
-/// Learned parameters that decay, then learned ones that do not, then the rest: an update is two sweeps.
-fn store_order(graph: &Graph, learned: &HashSet<ParamId>, decay: Decay) -> Vec<ParamId> {
+/// Learned parameters first.
+fn store_order(graph: &Graph, learned: &HashSet<ParamId>) -> Vec<ParamId> {
     let mut order: Vec<ParamId> = graph.param_ids().collect();
-    order.sort_by_key(|&id| (!learned.contains(&id), !decays(graph, id, decay), id));
+    order.sort_by_key(|&id| (!learned.contains(&id), id));
     order
 }

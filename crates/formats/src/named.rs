@@ -1,9 +1,10 @@
 //! Tensors as a file holds them, by name, with what the file says about them in words.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use half::{bf16, f16};
-use residuum_tensor::{DType, Tensor, element_count};
+use residuum_tensor::{DType, Tensor, element_count, floats};
 
 use crate::bytes::Bytes;
 use crate::error::{FormatError, Result};
@@ -129,6 +130,20 @@ impl RawTensor {
         }
     }
 
+    /// [`RawTensor::to_f32`] that copies nothing where the elements are `F32` already: the tensor shares these bytes
+    /// then, and where they lie in a mapped file, it stays mapped as long as the tensor is there.
+    ///
+    /// # Errors
+    /// As [`RawTensor::to_f32`].
+    pub fn share_f32(&self) -> Result<Tensor<f32>> {
+        // On other systems a file cannot be replaced while it is mapped.
+        if cfg!(unix) && self.dtype == DType::F32 && floats(&self.data).is_some() {
+            let elements = Arc::new(Floats(self.data.clone()));
+            return Tensor::shared(self.shape.clone(), elements).map_err(mismatch);
+        }
+        self.to_f32()
+    }
+
     /// The elements as `f64`, exact from floats; from the others as [`RawTensor::to_f32`].
     ///
     /// # Errors
@@ -177,7 +192,20 @@ impl RawTensor {
         let no_memory = |_| FormatError::out_of_memory("", chunks.len().saturating_mul(size_of::<T>()));
         elements.try_reserve_exact(chunks.len()).map_err(no_memory)?;
         elements.extend(chunks.iter().map(|&chunk| element(chunk)));
-        Tensor::new(self.shape.clone(), elements).map_err(|e| FormatError::mismatch("", e.to_string()))
+        Tensor::new(self.shape.clone(), elements).map_err(mismatch)
+    }
+}
+
+fn mismatch(error: residuum_tensor::ShapeError) -> FormatError {
+    FormatError::mismatch("", error.to_string())
+}
+
+/// Bytes that are known to be floats.
+struct Floats(Bytes);
+
+impl AsRef<[f32]> for Floats {
+    fn as_ref(&self) -> &[f32] {
+        floats(&self.0).unwrap_or_default()
     }
 }
 

@@ -88,6 +88,12 @@ pub fn bytes(floats: &[f32]) -> &[u8] {
     bytemuck::cast_slice(floats)
 }
 
+/// Little-endian bytes as floats where they lie, or `None` where the machine reads them otherwise: they do not begin
+/// at a multiple of four, their number is none, or the machine is big-endian.
+pub fn floats(bytes: &[u8]) -> Option<&[f32]> {
+    if cfg!(target_endian = "little") { bytemuck::try_cast_slice(bytes).ok() } else { None }
+}
+
 /// The memory of floats as bytes, four each, to write. Whatever is written, floats come of it.
 pub fn bytes_mut(floats: &mut [f32]) -> &mut [u8] {
     bytemuck::cast_slice_mut(floats)

@@ -8,8 +8,8 @@ mod layout;
 mod quantizer;
 mod tensor;
 
-pub use aligned::{AlignedBuffer, bytes, bytes_mut};
+pub use aligned::{AlignedBuffer, bytes, bytes_mut, floats};
 pub use dtype::DType;
 pub use layout::MapLayout;
 pub use quantizer::Quantizer;
-pub use tensor::{ShapeError, Tensor, element_count};
+pub use tensor::{ShapeError, SharedElements, Tensor, element_count};

@@ -94,10 +94,14 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
         output::note(&warning);
     }
     let mut work = Work::new(&engine, &loaded, shape, args.train)?;
+    let name = model.name.clone();
+    // The program has its own weights: what is measured is its memory, not that of its source.
+    drop(loaded);
     let times = measure(&mut work, args.seconds);
     let (steps, summary) = (work.profile(), work.summary());
+    let resident = resident_peak_bytes();
     let limits = engine.threads().run(|| Limits::measure(engine.isa(), summary.peak_bytes()));
-    let report = Report::new(&engine, &model.name, &args, side, &times, &steps, limits, summary);
+    let report = Report::new(&engine, &name, &args, side, &times, &steps, limits, summary, resident);
     if args.json {
         output::json("bench", report)?;
     } else {
@@ -175,6 +179,7 @@ impl Report {
         steps: &[StepTime],
         limits: Limits,
         summary: PlanSummary,
+        resident_peak_bytes: Option<u64>,
     ) -> Self {
         let (median, min) = (times[times.len() / 2], times[0]);
         let multiply_adds = steps.iter().map(|step| step.multiply_adds).sum();
@@ -202,7 +207,7 @@ impl Report {
             limit_share: limit_ms / median,
             planned_bytes: summary.peak_bytes() as u64,
             unshared_activations_bytes: summary.unshared_bytes as u64,
-            resident_peak_bytes: resident_peak_bytes(),
+            resident_peak_bytes,
             layers: args.layers.then(|| steps.iter().map(|step| Layer::new(step, &limits)).collect()),
         }
     }

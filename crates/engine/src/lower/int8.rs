@@ -219,7 +219,7 @@ impl<'a> Lowering<'a> {
     fn convert(&mut self, id: NodeId, action: Int8, out: ValueId) {
         let name = self.graph.node(id).name.clone();
         let action = Action::Int8(action);
-        self.lowered.push(Step { name, action, out: Some(out), multiply_adds: 0, gated: None });
+        self.lowered.push(Step { name, action, out, multiply_adds: 0, gated: None });
     }
 
     /// The step that makes a group's value in bytes.

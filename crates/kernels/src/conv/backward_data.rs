@@ -61,7 +61,7 @@ impl ConvBackwardData {
     pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
         check::length("weights", weights.len(), self.shape.weight_len());
         check::length("packed weights", packed.len(), self.packed_len());
-        self.way.pack(weights, packed);
+        self.way.pack(weights, None, packed);
     }
 
     /// `dx = w^T * dy + residual`; a bias would have one value for each channel of `dx`.

@@ -70,9 +70,20 @@ impl ConvForward {
     /// # Panics
     /// Where a slice has another length than the shape or [`ConvForward::packed_len`] say.
     pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        self.pack_scaled(weights, None, packed);
+    }
+
+    /// [`ConvForward::pack`] with the filter of each output channel multiplied by a scale, rounded once.
+    ///
+    /// # Panics
+    /// As [`ConvForward::pack`]; and where there is not a scale for each output channel.
+    pub fn pack_scaled(&self, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
         check::length("weights", weights.len(), self.shape.weight_len());
         check::length("packed weights", packed.len(), self.packed_len());
-        self.way.pack(weights, packed);
+        if let Some(scales) = scales {
+            check::length("scales", scales.len(), self.shape.c_out);
+        }
+        self.way.pack(weights, scales, packed);
     }
 
     /// `out = relu(w * x + bias + residual)`, each part of the epilogue where it is asked for.

@@ -39,18 +39,18 @@ impl Way {
         }
     }
 
-    /// Packs weights of the shape's length.
-    pub(super) fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+    /// Packs weights of the shape's length, each times the scale of its column where there are scales.
+    pub(super) fn pack(&self, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
         match self {
             Self::Direct(_, gemms) => {
                 let mut rest = packed;
                 for gemm in gemms {
                     let (part, after) = rest.split_at_mut(gemm.packed_len());
-                    gemm.pack(weights, part);
+                    gemm.pack(weights, scales, part);
                     rest = after;
                 }
             }
-            Self::Winograd(winograd) => winograd.pack(weights, packed),
+            Self::Winograd(winograd) => winograd.pack(weights, scales, packed),
         }
     }
 

@@ -59,8 +59,8 @@ impl Packing {
         (FREQUENCIES * block.start + frequency * block.len() + index) * self.panel_len()
     }
 
-    /// Transforms all filters.
-    pub(super) fn run(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
+    /// Transforms all filters, each times the scale of its column where there are scales.
+    pub(super) fn run(&self, isa: Isa, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
         let packed = Sink::new(packed);
         let strips = self.channels.div_ceil(CHANNELS);
         let count = self.panels() * strips;
@@ -68,7 +68,7 @@ impl Packing {
         tasks::for_each(count, min_tasks, |index| {
             let (panel, strip) = (index / strips, index % strips);
             let channels = strip * CHANNELS..self.channels.min((strip + 1) * CHANNELS);
-            isa.run(Task { packing: self, weights, packed, panel, channels });
+            isa.run(Task { packing: self, weights, scales, packed, panel, channels });
         });
     }
 }
@@ -77,6 +77,7 @@ impl Packing {
 struct Task<'a> {
     packing: &'a Packing,
     weights: &'a [f32],
+    scales: Option<&'a [f64]>,
     packed: Sink<'a>,
     panel: usize,
     channels: Range<usize>,
@@ -98,6 +99,9 @@ impl Kernel for Task<'_> {
                 let count = S::LANES.min(packing.columns.saturating_sub(column));
                 let mut taps = [0.0; 9 * MOST_LANES];
                 gather::<S>(packing, self.weights, channel, column, count, &mut taps);
+                if let Some(scales) = self.scales {
+                    scale::<S>(&mut taps, &scales[column.min(scales.len())..][..count]);
+                }
                 let images = transform(simd, &taps);
                 for (frequency, image) in images.into_iter().flatten().enumerate() {
                     let at = start + frequency * stride + channel * width + first;
@@ -124,6 +128,16 @@ fn gather<S: Simd>(
         let filter = &weights[start..start + 9];
         for (place, &tap) in packing.taps.iter().enumerate() {
             taps[place * S::LANES + lane] = filter[tap];
+        }
+    }
+}
+
+/// Multiplies every lane by its scale, rounded once.
+#[inline(always)]
+fn scale<S: Simd>(taps: &mut [f32; 9 * MOST_LANES], scales: &[f64]) {
+    for taps in taps.chunks_exact_mut(S::LANES).take(9) {
+        for (tap, scale) in taps.iter_mut().zip(scales) {
+            *tap = (f64::from(*tap) * scale) as f32;
         }
     }
 }

@@ -97,8 +97,8 @@ impl Winograd {
     }
 
     /// Transforms the filters.
-    pub(in crate::conv) fn pack(&self, weights: &[f32], packed: &mut [f32]) {
-        self.packing.run(self.isa, weights, packed);
+    pub(in crate::conv) fn pack(&self, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
+        self.packing.run(self.isa, weights, scales, packed);
     }
 
     /// The caller has checked that the maps lie inside their buffers.

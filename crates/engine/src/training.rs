@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
-use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamId, Role, Weights};
+use residuum_graph::{Differentiation, Graph, Kind, NodeId, Op, ParamId, Role, Weights};
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{Draws, SgdStep, sgd_step};
 use residuum_tensor::{AlignedBuffer, Tensor};
@@ -51,27 +51,52 @@ pub struct TrainingOptions {
     pub seed: u64,
 }
 
+/// Normalised activations that take no more memory than this are kept.
+const SPARE_BYTES: usize = 100 << 20;
+
 /// Which values are computed again for the backward pass instead of being kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
-    /// Normalised activations, in every network: for a pass over memory for each, a fifth to a quarter of the memory is
-    /// saved, and where networks concatenate, what would grow with the square of the depth.
+    /// Normalised activations, in networks that concatenate, where they would grow with the square of the depth, and
+    /// where all together they would take more than 100 MiB. A pass over memory for each saves a fifth to a quarter of
+    /// the memory.
     #[default]
+    WhereLarge,
+    /// Normalised activations, in every network.
     Normalised,
-    /// Normalised activations, in networks that concatenate.
-    WhereConcatenated,
     /// Nothing.
     Nothing,
 }
 
 impl Recompute {
-    fn applies_to(self, graph: &Graph) -> bool {
-        match self {
-            Self::WhereConcatenated => graph.nodes().iter().any(|node| node.op == Op::Concat),
+    fn applies_to(self, graph: &Graph, shape: InputShape) -> Result<bool, EngineError> {
+        Ok(match self {
+            Self::WhereLarge => {
+                let concatenates = graph.nodes().iter().any(|node| node.op == Op::Concat);
+                concatenates || normalised_bytes(graph, shape)? > SPARE_BYTES
+            }
             Self::Normalised => true,
             Self::Nothing => false,
-        }
+        })
     }
+}
+
+/// Bytes of the activations right behind a norm.
+fn normalised_bytes(graph: &Graph, shape: InputShape) -> Result<usize, EngineError> {
+    let extents = graph.extents(shape.h, shape.w)?;
+    let floats = |id: NodeId| {
+        let node = graph.node(id);
+        let is_normalised =
+            node.op == Op::Relu && matches!(graph.node(node.inputs[0]).op, Op::BatchNorm(_));
+        match node.kind {
+            Kind::Map { channels } if is_normalised => {
+                let [h, w] = extents[id.index()];
+                shape.n * h * w * channels
+            }
+            _ => 0,
+        }
+    };
+    Ok(size_of::<f32>() * graph.ids().map(floats).sum::<usize>())
 }
 
 impl Default for TrainingOptions {
@@ -143,7 +168,7 @@ impl Training {
         options: &TrainingOptions,
     ) -> Result<Self, EngineError> {
         let frozen = options.frozen.iter().filter_map(|name| graph.find_param(name)).collect();
-        let recomputes = options.recompute.applies_to(graph);
+        let recomputes = options.recompute.applies_to(graph, shape)?;
         let training = graph.differentiate(&Differentiation { frozen, recomputes })?;
         let learned: HashSet<ParamId> = training.gradients.iter().map(|gradient| gradient.param).collect();
         let order = store_order(graph, &learned);

@@ -1,18 +1,18 @@
 //! A network compiled for learning.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
 use rayon::prelude::*;
 use residuum_graph::{Differentiation, Graph, NodeId, Op, ParamId, Role, Weights};
 use residuum_kernels::loss::{Loss, Targets};
-use residuum_kernels::{Draws, SgdStep, sgd_step};
+use residuum_kernels::{Draws, Parameter, euclidean_norm};
 use residuum_tensor::{AlignedBuffer, Tensor};
 
 use crate::engine::{Engine, InputShape, find_taps};
 use crate::error::EngineError;
 use crate::lower::lower_training;
 use crate::memory::allocate;
+use crate::optimiser::{Memory, OptimiserKind, OptimiserStep};
 use crate::plan::PlanSummary;
 use crate::profile::StepTime;
 use crate::program::{Feed, Program};
@@ -42,6 +42,8 @@ pub struct TrainingOptions {
     /// Names of parameters that stay as they are. A batch norm with a frozen scale uses its running
     /// statistics and leaves them alone.
     pub frozen: Vec<String>,
+    /// By which rule weights follow gradients.
+    pub optimiser: OptimiserKind,
     /// Which parameters weight decay pulls towards zero.
     pub decay: Decay,
     /// Names of layers whose values, and the loss's gradients with respect to them, can be read.
@@ -82,6 +84,7 @@ impl Default for TrainingOptions {
             label_smoothing: 0.0,
             norm_momentum: 0.1,
             frozen: Vec::new(),
+            optimiser: OptimiserKind::default(),
             decay: Decay::All,
             taps: Vec::new(),
             recompute: Recompute::default(),
@@ -108,13 +111,11 @@ pub struct Training {
     shape: InputShape,
     logits: ValueId,
     params: Vec<PlacedParam>,
-    velocity: AlignedBuffer,
+    memory: Memory,
     /// Running average of the store, where one is kept.
     average: Option<AlignedBuffer>,
-    /// Ranges of the store that are updated alike, and whether they decay.
-    updates: Vec<(Range<usize>, bool)>,
     taps: HashMap<String, Tap>,
-    /// Steps done, which the random numbers depend on.
+    /// Steps done, which random numbers and the optimiser's corrections depend on.
     iteration: u64,
     /// Whether each branch with stochastic depth survives, where that is not drawn.
     gates: Option<Vec<bool>>,
@@ -171,14 +172,15 @@ impl Training {
                 is_learned: learned.contains(&id),
             })
             .collect();
-        let end = |wanted: &dyn Fn(ParamId) -> bool| {
-            let places = order.iter().zip(&params).filter(|(id, _)| wanted(**id));
-            places.map(|(_, param)| param.place.end).max().unwrap_or(0)
-        };
-        let learned_end = end(&|id| learned.contains(&id));
-        let decayed_end = end(&|id| learned.contains(&id) && decays(graph, id, options.decay));
-        let velocity = allocate("the velocities", learned_end)?;
-        let updates = vec![(0..decayed_end, true), (decayed_end..learned_end, false)];
+        let of_learned = order.iter().zip(&params).filter(|(_, param)| param.is_learned);
+        let table: Vec<Parameter> = of_learned
+            .map(|(&id, param)| Parameter {
+                place: param.place.clone(),
+                decays: decays(graph, id, options.decay),
+            })
+            .collect();
+        let learned_end = table.iter().map(|parameter| parameter.place.end).max().unwrap_or(0);
+        let memory = Memory::new(options.optimiser, table, learned_end)?;
         let program = Program::new(engine, lowered, learned_end)?;
         Ok(Self {
             program,
@@ -186,9 +188,8 @@ impl Training {
             shape,
             logits,
             params,
-            velocity,
+            memory,
             average: None,
-            updates,
             taps,
             iteration: 0,
             gates: None,
@@ -200,7 +201,8 @@ impl Training {
         self.shape
     }
 
-    /// Continues at another step: dropout and stochastic depth draw what they would have drawn there.
+    /// Continues at another step: dropout and stochastic depth draw what they would have drawn there, and the
+    /// optimiser corrects its moments as there.
     pub fn set_iteration(&mut self, iteration: u64) {
         self.iteration = iteration;
     }
@@ -233,18 +235,14 @@ impl Training {
     }
 
     /// Moves the learned parameters along the gradients of the last batch.
-    pub fn update(&mut self, step: &SgdStep) {
-        let Self { program, velocity, updates, .. } = self;
-        let (isa, threads) = (program.isa(), program.threads().clone());
+    ///
+    /// # Panics
+    /// When it is the step of another optimiser than [`TrainingOptions::optimiser`].
+    pub fn update(&mut self, step: impl Into<OptimiserStep>) {
+        let Self { program, memory, iteration, .. } = self;
+        let (isa, threads, step) = (program.isa(), program.threads().clone(), step.into());
         let (store, gradients) = (&mut program.store, &program.gradients);
-        threads.run(|| {
-            for (range, decays) in updates.iter() {
-                let weight_decay = if *decays { step.weight_decay } else { 0.0 };
-                let step = SgdStep { weight_decay, ..*step };
-                let (weights, gradients) = (&mut store[range.clone()], &gradients[range.clone()]);
-                sgd_step(isa, weights, gradients, &mut velocity[range.clone()], &step);
-            }
-        });
+        threads.run(|| memory.step(isa, store, gradients, &step, (*iteration).max(1)));
     }
 
     /// [`Training::forward_backward`], then [`Training::update`].
@@ -255,7 +253,7 @@ impl Training {
         &mut self,
         images: &[f32],
         targets: impl Into<Targets<'a>>,
-        step: &SgdStep,
+        step: impl Into<OptimiserStep>,
     ) -> StepResult {
         let result = self.forward_backward(images, targets);
         self.update(step);
@@ -286,7 +284,7 @@ impl Training {
 
     /// Euclidean norm of all gradients together.
     pub fn gradient_norm(&self) -> f64 {
-        self.program.gradients.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt()
+        self.program.threads().run(|| euclidean_norm(self.program.isa(), &self.program.gradients))
     }
 
     /// All parameters as they are now, running statistics included.
@@ -294,19 +292,36 @@ impl Training {
         self.params.iter().map(|param| (param.name.clone(), param.tensor(&self.program.store))).collect()
     }
 
-    /// The optimiser's velocities by the names of the learned parameters.
+    /// The optimiser's velocities, or first moments, by the names of the learned parameters.
     pub fn velocity(&self) -> Weights {
-        let learned = self.params.iter().filter(|param| param.is_learned);
-        learned.map(|param| (param.name.clone(), param.tensor(&self.velocity))).collect()
+        self.of_learned(&self.memory.first)
     }
 
-    /// Sets the optimiser's velocities.
+    /// The second moments, where the optimiser has them.
+    pub fn second_moments(&self) -> Option<Weights> {
+        self.memory.second.as_ref().map(|second| self.of_learned(second))
+    }
+
+    /// Sets the optimiser's velocities, or first moments.
     ///
     /// # Errors
     /// When one is missing or of another shape.
     pub fn set_velocity(&mut self, velocity: &Weights) -> Result<(), EngineError> {
+        put(self.params.iter().filter(|param| param.is_learned), velocity, &mut self.memory.first)
+    }
+
+    /// Sets the second moments; does nothing where the optimiser has none.
+    ///
+    /// # Errors
+    /// As [`Training::set_velocity`].
+    pub fn set_second_moments(&mut self, moments: &Weights) -> Result<(), EngineError> {
+        let Some(second) = &mut self.memory.second else { return Ok(()) };
+        put(self.params.iter().filter(|param| param.is_learned), moments, second)
+    }
+
+    fn of_learned(&self, buffer: &[f32]) -> Weights {
         let learned = self.params.iter().filter(|param| param.is_learned);
-        put(learned, velocity, &mut self.velocity)
+        learned.map(|param| (param.name.clone(), param.tensor(buffer))).collect()
     }
 
     /// Begins a running average of all parameters, running statistics included, with these values.
@@ -359,7 +374,7 @@ impl Training {
     pub fn summary(&self) -> PlanSummary {
         let mut summary = self.program.summary();
         let average = self.average.as_ref().map_or(0, |average| average.len());
-        summary.parameters_bytes += 4 * (self.velocity.len() + average);
+        summary.parameters_bytes += 4 * (self.memory.len() + average);
         summary
     }
 }

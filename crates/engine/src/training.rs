@@ -284,7 +284,8 @@ impl Training {
 
     /// Euclidean norm of all gradients together.
     pub fn gradient_norm(&self) -> f64 {
-        self.program.threads().run(|| euclidean_norm(self.program.isa(), &self.program.gradients))
+        let (isa, gradients): (_, &[f32]) = (self.program.isa(), &self.program.gradients);
+        self.program.threads().run(|| euclidean_norm(isa, gradients))
     }
 
     /// All parameters as they are now, running statistics included.

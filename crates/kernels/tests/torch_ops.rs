@@ -186,8 +186,8 @@ fn three_steps_of_descent() {
 
 #[test]
 fn four_steps_of_lamb() {
-    let parameters = [(0..9, true), (9..14, false), (14..18, true)]
-        .map(|(place, decays)| Parameter { place, decays });
+    let parameters =
+        [(0..9, true), (9..14, false), (14..18, true)].map(|(place, decays)| Parameter { place, decays });
     for case in cases("lamb") {
         let [lr, epsilon, weight_decay] = ["lr", "epsilon", "weight_decay"].map(|name| number(&case, name));
         let max_norm = case["max_norm"].as_f64().unwrap_or(f64::INFINITY);

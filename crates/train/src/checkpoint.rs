@@ -182,7 +182,7 @@ impl Checkpoint {
             tensors.iter().map(|(name, tensor)| Ok((name.to_owned(), tensor.to_f32()?))).collect()
         };
         let (weights, velocity) = (read(WEIGHTS)?, read(VELOCITY)?);
-        let read_if_there = |name| manifest.files.contains_key(name).then(|| read(name)).transpose();
+        let read_if_there = |name: &str| manifest.files.contains_key(name).then(|| read(name)).transpose();
         let (second_moments, average) = (read_if_there(SECOND_MOMENTS)?, read_if_there(AVERAGE)?);
         let mean = read_if_there(MEAN)?.map(|tensors| mean_of(&tensors)).transpose();
         let mean = mean.map_err(|problem| no_checkpoint(&folder.join(MEAN), problem))?;

@@ -9,8 +9,8 @@ use residuum_engine::{Engine, EngineOptions};
 use residuum_graph::rewrite::fold_residual;
 use residuum_train::report::RunReader;
 use residuum_train::{
-    Augmentation, Average, Data, Decayed, EpochRecord, Loss, Method, Observer, Outcome, PaddingValue, Recipe, Result,
-    RunFolder, RunState, Saved, Step, TrainError, Trainer,
+    Augmentation, Average, Data, Decayed, EpochRecord, Loss, Method, Observer, Outcome, PaddingValue, Recipe,
+    Result, RunFolder, RunState, Saved, Step, TrainError, Trainer,
 };
 
 const BATCH: usize = 16;
@@ -308,7 +308,9 @@ fn each_ingredient_changes_the_run() {
     let plain = short(&|_| (), "plain");
     let changes: [Change<'_>; 9] = [
         ("trivial", &|r| r.distortion.trivial_augment = true),
-        ("rand", &|r| r.distortion.rand_augment = Some(RandAugment { operations: 2, magnitude: 7.0, deviation: 0.5 })),
+        ("rand", &|r| {
+            r.distortion.rand_augment = Some(RandAugment { operations: 2, magnitude: 7.0, deviation: 0.5 })
+        }),
         ("lamb", &|r| r.optimiser.method = Method::named("lamb").unwrap()),
         ("drop path", &|r| r.drop_path = 0.5),
         ("jitter", &|r| r.distortion.jitter = 0.4),

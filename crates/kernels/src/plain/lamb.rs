@@ -32,8 +32,7 @@ pub fn lamb_step<T: Real>(
             update.push(correction1 * first[i] / root + weight_decay * weights[i]);
         }
         let weights = &mut weights[parameter.place.clone()];
-        let ratio =
-            if step.adapts(parameter) { trust([squares(weights), squares(&update)]) } else { 1.0 };
+        let ratio = if step.adapts(parameter) { trust([squares(weights), squares(&update)]) } else { 1.0 };
         let rate = T::from_f64(step.lr * ratio);
         for (w, u) in weights.iter_mut().zip(update) {
             *w = *w - rate * u;

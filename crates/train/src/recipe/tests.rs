@@ -156,7 +156,10 @@ fn the_recipes_that_strike_back_have_their_ingredients() {
         let method = Method::named("lamb").unwrap();
         assert_eq!(recipe.optimiser, Optimiser { lr, weight_decay, decay: Decayed::Filters, method });
         assert_eq!(recipe.loss, Loss::BinaryCrossEntropy { threshold: None });
-        assert_eq!((recipe.label_smoothing, recipe.repeats, recipe.drop_path), (smoothing, repeats, drop_path));
+        assert_eq!(
+            (recipe.label_smoothing, recipe.repeats, recipe.drop_path),
+            (smoothing, repeats, drop_path)
+        );
         assert_eq!((recipe.mix.mixup, recipe.mix.cutmix), (mixup, 1.0));
         let expected = RandAugment { operations: 2, magnitude, deviation: 0.5 };
         assert_eq!(recipe.distortion, Distortion { rand_augment: Some(expected), ..Distortion::default() });
@@ -170,7 +173,9 @@ fn the_recipes_that_strike_back_have_their_ingredients() {
 #[test]
 fn an_optimiser_has_its_own_keys_and_no_others() {
     let read = |table: &str| {
-        Recipe::from_toml(&format!("epochs = 1\nbatch_size = 2\n[schedule]\nkind = \"constant\"\n[optimiser]\n{table}"))
+        Recipe::from_toml(&format!(
+            "epochs = 1\nbatch_size = 2\n[schedule]\nkind = \"constant\"\n[optimiser]\n{table}"
+        ))
     };
     let sgd = read("lr = 0.1").unwrap().optimiser;
     assert_eq!(sgd.method, Method::Sgd { momentum: 0.9, nesterov: false });
@@ -240,7 +245,11 @@ fn what_is_unknown_or_wrong_is_named() {
         ("[preprocess]", "[mix]\nmixin = 0.1\n[preprocess]", "mixin"),
         ("[preprocess]", "[average]\ndecay = 1.0\n[preprocess]", "average.decay"),
         ("[preprocess]", "[distortion]\njitter = 2.0\n[preprocess]", "jitter"),
-        ("[preprocess]", "[distortion.rand_augment]\nmagnitude = 11.0\n[preprocess]", "rand_augment.magnitude"),
+        (
+            "[preprocess]",
+            "[distortion.rand_augment]\nmagnitude = 11.0\n[preprocess]",
+            "rand_augment.magnitude",
+        ),
         ("epochs = 4", "epochs = 4\ndrop_path = 1.0", "drop_path"),
         ("kind = \"cosine\"", "kind = \"cosine\"\nmin = 1.0", "schedule.min"),
         ("[preprocess]", "[distortion.erasing]\nprobability = 2.0\n[preprocess]", "erasing"),

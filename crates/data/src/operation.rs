@@ -63,10 +63,10 @@ pub(crate) enum Filter {
 impl Operation {
     /// With the nearest pixels, black outside.
     pub(crate) fn apply(self, image: &RgbImage) -> RgbImage {
-        self.apply_on(image, &Canvas::default())
+        self.apply_on(image, Canvas::default())
     }
 
-    pub(crate) fn apply_on(self, image: &RgbImage, canvas: &Canvas) -> RgbImage {
+    pub(crate) fn apply_on(self, image: &RgbImage, canvas: Canvas) -> RgbImage {
         match self {
             Self::Identity => image.clone(),
             Self::ShearX(level) => affine(image, canvas, [1.0, level, 0.0, 0.0, 1.0, 0.0]),
@@ -101,7 +101,7 @@ fn pixel(image: &RgbImage, x: usize, y: usize) -> [u8; 3] {
 }
 
 /// Pixel (x, y) of the result is the input's at `(a x + b y + c, d x + e y + f)`, all taken at the pixels' centres.
-fn affine(image: &RgbImage, canvas: &Canvas, matrix: [f64; 6]) -> RgbImage {
+fn affine(image: &RgbImage, canvas: Canvas, matrix: [f64; 6]) -> RgbImage {
     let [a, b, c, d, e, f] = matrix;
     let between: fn(&RgbImage, f64, f64) -> [u8; 3] = match canvas.filter {
         Filter::Nearest => return nearest(image, canvas.outside, matrix),
@@ -167,7 +167,7 @@ fn nearest(image: &RgbImage, outside: [u8; 3], [a, b, c, d, e, f]: [f64; 6]) -> 
     })
 }
 
-fn rotate(image: &RgbImage, canvas: &Canvas, degrees: f64) -> RgbImage {
+fn rotate(image: &RgbImage, canvas: Canvas, degrees: f64) -> RgbImage {
     // Fifteen decimals, so that right angles are exact.
     let rounded = |value: f64| (value * 1e15).round_ties_even() / 1e15;
     let angle = -degrees.to_radians();

@@ -65,7 +65,7 @@ impl RandAugment {
         for _ in 0..self.operations {
             let (operation, canvas) = self.draw((image.width(), image.height()), outside, random);
             if let Some(operation) = operation {
-                image = operation.apply_on(&image, &canvas);
+                image = operation.apply_on(&image, canvas);
             }
         }
         image
@@ -182,7 +182,7 @@ mod tests {
             let found = each.iter().map(|&(magnitude, is_reversed, filter)| {
                 let size = (image.width(), image.height());
                 let change = choose(operation, magnitude / LARGEST, is_reversed != is_translation, size);
-                digest(&change.apply_on(&image, &Canvas { filter, outside: [124, 116, 104] }))
+                digest(&change.apply_on(&image, Canvas { filter, outside: [124, 116, 104] }))
             });
             assert_eq!(found.collect::<Vec<_>>(), expected, "operation {operation}");
         }

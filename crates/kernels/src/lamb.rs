@@ -133,9 +133,9 @@ struct Piece<'a> {
 }
 
 fn pieces<'a>(
-    mut weights: &'a mut [f32],
+    weights: &'a mut [f32],
     grads: &'a [f32],
-    [mut first, mut second]: [&'a mut [f32]; 2],
+    [first, second]: [&'a mut [f32]; 2],
     parameters: &[Parameter],
 ) -> Vec<Piece<'a>> {
     for (name, len) in
@@ -144,31 +144,20 @@ fn pieces<'a>(
         check::length(name, len, weights.len());
     }
     let mut pieces = Vec::new();
-    let mut done = 0;
+    let (mut rest, mut done) = ([weights, first, second], 0);
     for (parameter, Parameter { place, decays }) in parameters.iter().enumerate() {
         let gap = place.start.checked_sub(done).expect("places are in order");
         for start in place.clone().step_by(PIECE) {
             let gap = if start == place.start { gap } else { 0 };
             let len = PIECE.min(place.end - start);
-            pieces.push(Piece {
-                parameter,
-                decays: *decays,
-                weights: take(&mut weights, gap, len),
-                grads: &grads[start..start + len],
-                first: take(&mut first, gap, len),
-                second: take(&mut second, gap, len),
-            });
-            done = start + len;
+            let cut = rest.map(|buffer| buffer[gap..].split_at_mut(len));
+            let [(weights, behind_weights), (first, behind_first), (second, behind_second)] = cut;
+            let grads = &grads[start..start + len];
+            pieces.push(Piece { parameter, decays: *decays, weights, grads, first, second });
+            (rest, done) = ([behind_weights, behind_first, behind_second], start + len);
         }
     }
     pieces
-}
-
-/// The `len` floats behind the first `gap`; what is behind them is left.
-fn take<'a>(rest: &mut &'a mut [f32], gap: usize, len: usize) -> &'a mut [f32] {
-    let (part, behind) = std::mem::take(rest)[gap..].split_at_mut(len);
-    *rest = behind;
-    part
 }
 
 /// The numbers of one step.

@@ -7,6 +7,7 @@ use residuum_classify::{LoadOptions, load_model};
 use residuum_data::{Distortion, Erased, Erasing, Mean, Mix, RandAugment, Split};
 use residuum_engine::{Engine, EngineOptions};
 use residuum_graph::rewrite::fold_residual;
+use residuum_tensor::Tensor;
 use residuum_train::report::RunReader;
 use residuum_train::{
     Augmentation, Average, Data, Decayed, EpochRecord, Loss, Method, Observer, Outcome, PaddingValue, Recipe,
@@ -237,7 +238,7 @@ fn lamb_is_the_same_with_any_threads_and_interruptions() {
     assert!(!error.contains("betas") && !error.contains("momentum"), "{error}");
     let other = begin(2, other, &folder.path().join("sgd")).unwrap();
     assert!(other.second_moments().is_none());
-    let learned: usize = second.values().map(|moments| moments.len()).sum();
+    let learned: usize = second.values().map(Tensor::len).sum();
     let more = whole.plan().peak_bytes - other.plan().peak_bytes;
     assert!((4 * learned..4 * learned + 64 * second.len()).contains(&more), "{more} for {learned}");
 }
@@ -309,7 +310,7 @@ fn each_ingredient_changes_the_run() {
     let changes: [Change<'_>; 9] = [
         ("trivial", &|r| r.distortion.trivial_augment = true),
         ("rand", &|r| {
-            r.distortion.rand_augment = Some(RandAugment { operations: 2, magnitude: 7.0, deviation: 0.5 })
+            r.distortion.rand_augment = Some(RandAugment { operations: 2, magnitude: 7.0, deviation: 0.5 });
         }),
         ("lamb", &|r| r.optimiser.method = Method::named("lamb").unwrap()),
         ("drop path", &|r| r.drop_path = 0.5),

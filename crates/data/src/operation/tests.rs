@@ -112,14 +112,17 @@ fn values_go_through_tables() {
     assert_eq!(Operation::Equalise.apply(&image), image);
 }
 
-/// Red values and the sums of green and blue, as Pillow 13 computes them.
+/// Red values and the sums of green and blue.
+type Drawn = (Filter, Operation, [[u8; 7]; 5], [u32; 2]);
+
+/// As Pillow 13 computes it.
 #[test]
 fn geometry_between_pixels_is_pillows() {
     let image = RgbImage::from_fn(7, 5, |x, y| {
         [x * 37 + y * 91, x * x * 11 + y * 17, 255 - (x * 50 + y * 3) % 256].map(|value| value as u8)
     });
     let (shear, shift, turn) = (Operation::ShearX(0.3), Operation::TranslateY(-1.6), Operation::Rotate(21.0));
-    let cases: [(Filter, Operation, [[u8; 7]; 5], [u32; 2]); 6] = [
+    let cases: [Drawn; 6] = [
         (
             Filter::Bilinear,
             shear,
@@ -194,7 +197,7 @@ fn geometry_between_pixels_is_pillows() {
         ),
     ];
     for (filter, operation, expected, sums) in cases {
-        let found = operation.apply_on(&image, &Canvas { filter, outside: [1, 2, 3] });
+        let found = operation.apply_on(&image, Canvas { filter, outside: [1, 2, 3] });
         assert_eq!(red(&found), expected, "{filter:?} {operation:?}");
         let sum =
             |colour: usize| found.pixels()[colour..].iter().step_by(3).map(|&v| u32::from(v)).sum::<u32>();

@@ -1,4 +1,4 @@
-//! LAMB in the engine: which tensor moves how, what is remembered, what it takes.
+//! Optimisers in the engine: which tensor moves how, what is remembered, what it takes.
 
 use residuum_engine::{Decay, Engine, EngineOptions, InputShape, LambStep, OptimiserKind, TrainingOptions};
 use residuum_graph::{Role, Weights};
@@ -7,6 +7,41 @@ use residuum_models::formula;
 
 fn engine(threads: usize) -> Engine {
     Engine::new(&EngineOptions { threads: Some(threads), ..EngineOptions::default() }).unwrap()
+}
+
+/// One step without momentum is `w − lr (g + decay · w)`, without the last term for what does not decay: scales and
+/// shifts of batch norms, and by `Filters` biases too.
+#[test]
+fn decay_pulls_what_it_is_told_to() {
+    let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;
+    let (shape, before) = (InputShape { n: 4, h: 32, w: 32 }, formula::weights(&graph));
+    let (images, labels) = (formula::input("input", &[4, 3, 32, 32]), formula::labels(4, 10));
+    let is_norm = |name: &str| name.contains("bn");
+    let is_bias = |name: &str| name.ends_with(".bias");
+    let pulled: [(Decay, &dyn Fn(&str) -> bool); 3] = [
+        (Decay::All, &|_| true),
+        (Decay::AllButNorms, &|name| !is_norm(name)),
+        (Decay::Filters, &|name| !is_norm(name) && !is_bias(name)),
+    ];
+    let step = SgdStep { lr: 0.5, momentum: 0.0, nesterov: false, weight_decay: 0.25 };
+    for (decay, is_pulled) in pulled {
+        let options = TrainingOptions { decay, ..TrainingOptions::default() };
+        let mut training = engine(2).training(&graph, &before, shape, &options).unwrap();
+        training.step(images.data(), &labels, &step);
+        let after = training.weights();
+        assert!(training.velocity().len() == 23 && training.second_moments().is_none());
+        for name in training.velocity().keys() {
+            let gradient = training.gradient(name).unwrap();
+            let weight_decay = if is_pulled(name) { step.weight_decay } else { 0.0 };
+            for ((&w, &g), &found) in before[name].data().iter().zip(gradient.data()).zip(after[name].data())
+            {
+                let (w, g) = (f64::from(w), f64::from(g));
+                let expected = w - step.lr * (g + weight_decay * w);
+                let close = (f64::from(found) - expected).abs() < 1e-6 * expected.abs().max(1.0);
+                assert!(close, "{decay:?}, {name}: {found}, expected {expected}");
+            }
+        }
+    }
 }
 
 /// A step of LAMB is that of the plain kernel, tensor by tensor, on the gradients that the step found: each tensor by

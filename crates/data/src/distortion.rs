@@ -1,7 +1,8 @@
 //! What else changes a training picture, after its place was drawn.
 //!
 //! ```text
-//! bytes    TrivialAugment; RandAugment; then brightness, contrast and saturation by a factor 1 ± jitter each, in random order
+//! bytes    TrivialAugment; RandAugment; then brightness, contrast and saturation by a factor 1 ± jitter each, in
+//!          random order
 //! planes   AlexNet's colour shift; then random erasing
 //! ```
 

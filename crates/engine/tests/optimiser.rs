@@ -1,6 +1,8 @@
 //! Optimisers in the engine: which tensor moves how, what is remembered, what it takes.
 
-use residuum_engine::{Decay, Engine, EngineOptions, InputShape, LambStep, OptimiserKind, TrainingOptions};
+use residuum_engine::{
+    Decay, Engine, EngineOptions, InputShape, LambStep, OptimiserKind, SgdStep, TrainingOptions,
+};
 use residuum_graph::{Role, Weights};
 use residuum_kernels::{Parameter, plain};
 use residuum_models::formula;
@@ -9,6 +11,9 @@ fn engine(threads: usize) -> Engine {
     Engine::new(&EngineOptions { threads: Some(threads), ..EngineOptions::default() }).unwrap()
 }
 
+/// Whether a parameter of a name is pulled.
+type Pulled = fn(&str) -> bool;
+
 /// One step without momentum is `w − lr (g + decay · w)`, without the last term for what does not decay: scales and
 /// shifts of batch norms, and by `Filters` biases too.
 #[test]
@@ -16,12 +21,10 @@ fn decay_pulls_what_it_is_told_to() {
     let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;
     let (shape, before) = (InputShape { n: 4, h: 32, w: 32 }, formula::weights(&graph));
     let (images, labels) = (formula::input("input", &[4, 3, 32, 32]), formula::labels(4, 10));
-    let is_norm = |name: &str| name.contains("bn");
-    let is_bias = |name: &str| name.ends_with(".bias");
-    let pulled: [(Decay, &dyn Fn(&str) -> bool); 3] = [
-        (Decay::All, &|_| true),
-        (Decay::AllButNorms, &|name| !is_norm(name)),
-        (Decay::Filters, &|name| !is_norm(name) && !is_bias(name)),
+    let pulled: [(Decay, Pulled); 3] = [
+        (Decay::All, |_| true),
+        (Decay::AllButNorms, |name| !name.contains("bn")),
+        (Decay::Filters, |name| !name.contains("bn") && name != "fc.bias"),
     ];
     let step = SgdStep { lr: 0.5, momentum: 0.0, nesterov: false, weight_decay: 0.25 };
     for (decay, is_pulled) in pulled {

@@ -87,6 +87,30 @@ fn a_run_ends_with_its_folder_and_refuses_to_be_mixed() {
 }
 
 #[test]
+fn lamb_is_asked_for_by_flag_and_by_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path());
+    let done = |arguments: &[&str]| {
+        let output = run(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", errors(&output));
+    };
+    done(&train(&["1", "--optimiser", "lamb", "--lr", "0.01", "--output", "run"]));
+    let recipe = String::from_utf8(bytes(&folder.path().join("run"), "recipe.toml")).unwrap();
+    assert!(recipe.contains("kind = \"lamb\"") && recipe.contains("betas = [0.9, 0.999]"), "{recipe}");
+    done(&["train", "--recipe", "run/recipe.toml", "--output", "again"]);
+    let [first, second] = ["run", "again"].map(|run| bytes(&folder.path().join(run), "last.safetensors"));
+    assert!(first == second);
+    done(&["train", "--resume", "run", "--optimiser", "lamb"]);
+    let other = run(folder.path(), &["train", "--resume", "run", "--optimiser", "sgd"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(
+        errors(&other).contains("optimiser.kind: the run has \"lamb\", asked for \"sgd\""),
+        "{}",
+        errors(&other)
+    );
+}
+
+#[test]
 fn folded_and_deepened_networks_are_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     write_data(folder.path());
@@ -121,6 +145,9 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
         (vec!["train", "data", "--recipe", "he2051"], "he2015-cifar"),
         (vec!["train", "data", "--batch-size", "4096"], "batch_size"),
         (vec!["train", "data", "--batch-size", "8", "--freeze", "stem.*"], "stem.*"),
+        (vec!["train", "data", "--optimiser", "lamb"], "--lr"),
+        (vec!["train", "data", "--optimiser", "adam", "--lr", "0.1"], "lamb"),
+        (vec!["train", "data", "--optimiser", "lamb", "--lr", "0.005", "--momentum", "0.9"], "--momentum"),
         (vec!["train", "--resume", "data"], "data"),
     ] {
         let output = run(folder.path(), &arguments);

@@ -106,7 +106,7 @@ impl Augment {
                 let (view, shift) = self.picture(image, preprocess, random);
                 let (width, height) = (view.width(), view.height());
                 let from = |at: usize| shift.from(at % width, at / width, width, height);
-                preprocess.normalise_moved(&distortion.bytes(view, random), from, out);
+                preprocess.normalise_moved(&distortion.bytes(view, &preprocess.mean, random), from, out);
             }
         }
         distortion.planes(preprocess, random, out);
@@ -217,10 +217,7 @@ impl Shift {
     /// The same in bytes; the mean colour is rounded.
     fn picture(&self, view: &RgbImage, preprocess: &Preprocess) -> RgbImage {
         let (width, height) = (view.width(), view.height());
-        let around = match (self.padding, preprocess.mean.colours()) {
-            (Padding::Mean, Some(mean)) => mean.map(|mean| (255.0 * mean).round() as u8),
-            _ => [0; 3],
-        };
+        let around = if self.padding == Padding::Mean { preprocess.mean.bytes() } else { [0; 3] };
         RgbImage::from_fn(width, height, |x, y| {
             self.from(x, y, width, height).map_or(around, |at| {
                 let pixel = &view.pixels()[3 * at..];

@@ -1,7 +1,8 @@
 //! What else changes a training picture, after its place was drawn.
 //!
 //! ```text
-//! bytes    TrivialAugment; then brightness, contrast and saturation by a factor 1 ± jitter each, in random order
+//! bytes    TrivialAugment; RandAugment; then brightness, contrast and saturation by a factor 1 ± jitter each, in
+//!          random order
 //! planes   AlexNet's colour shift; then random erasing
 //! ```
 
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::erasing::Erasing;
 use crate::error::{DataError, Result};
 use crate::image::RgbImage;
+use crate::mean::Mean;
 use crate::operation::Operation;
 use crate::preprocess::Preprocess;
+use crate::rand_augment::RandAugment;
 use crate::random::Stream;
 use crate::trivial;
 
@@ -21,6 +24,9 @@ use crate::trivial;
 pub struct Distortion {
     /// Whether one operation of `TrivialAugment`'s wide space is applied (Müller and Hutter 2021).
     pub trivial_augment: bool,
+    /// `RandAugment` with timm's "increasing" operations (Cubuk et al. 2019).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rand_augment: Option<RandAugment>,
     /// Largest change of brightness, contrast and saturation, each by a factor of its own that is uniform in
     /// `1 ± jitter` (fb.resnet.torch: 0.4); 0 is none.
     pub jitter: f32,
@@ -49,18 +55,23 @@ impl Distortion {
                 return Err(DataError::Settings(format!("{name}: expected 0 to 1, found {value}")));
             }
         }
+        self.rand_augment.map_or(Ok(()), |policy| policy.check())?;
         self.erasing.map_or(Ok(()), |erasing| erasing.check())
     }
 
     /// Whether [`bytes`](Self::bytes) does anything.
     pub(crate) fn is_of_bytes(&self) -> bool {
-        self.trivial_augment || self.jitter > 0.0
+        self.trivial_augment || self.rand_augment.is_some() || self.jitter > 0.0
     }
 
-    /// Changes a picture before it is normalised.
-    pub(crate) fn bytes(&self, mut image: RgbImage, random: &mut Stream) -> RgbImage {
+    /// Changes a picture before it is normalised. What comes from outside of it has the mean colour, where that
+    /// is known, or is black, by the definition of each change.
+    pub(crate) fn bytes(&self, mut image: RgbImage, mean: &Mean, random: &mut Stream) -> RgbImage {
         if self.trivial_augment {
             image = trivial::apply(&image, random);
+        }
+        if let Some(policy) = &self.rand_augment {
+            image = policy.apply(image, mean.bytes(), random);
         }
         if self.jitter > 0.0 {
             let mut order: [fn(f32) -> Operation; 3] =
@@ -144,6 +155,7 @@ mod tests {
     fn everything_together_depends_on_the_stream_alone() {
         let all = Distortion {
             trivial_augment: true,
+            rand_augment: Some(RandAugment { operations: 2, magnitude: 7.0, deviation: 0.5 }),
             jitter: 0.4,
             colour_shift: 0.1,
             erasing: Some(Erasing { probability: 0.5, value: Erased::Noise }),
@@ -162,6 +174,10 @@ mod tests {
         for bad in [
             Distortion { jitter: 1.5, ..all },
             Distortion { colour_shift: f32::NAN, ..all },
+            Distortion {
+                rand_augment: all.rand_augment.map(|p| RandAugment { magnitude: 11.0, ..p }),
+                ..all
+            },
             Distortion { erasing: Some(Erasing { probability: 2.0, value: Erased::Zero }), ..all },
         ] {
             assert!(bad.check().is_err());

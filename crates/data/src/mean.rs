@@ -32,6 +32,11 @@ impl Mean {
         }
     }
 
+    /// The mean colour in bytes; black where it is not known.
+    pub(crate) fn bytes(&self) -> [u8; 3] {
+        self.colours().map_or([0; 3], |mean| mean.map(|mean| (255.0 * mean).round() as u8))
+    }
+
     /// An error where a number is not finite, the image has not the size of the crop, or there is none yet.
     pub(crate) fn check(&self, crop: usize) -> Result<()> {
         let refuse =

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! shear x, y                                  0 .. 0.99
-//! translate x, y                              0 .. 32 pixels
+//! translate x, y                              0 .. 32 whole pixels
 //! rotate                                      0 .. 135 degrees
 //! brightness, colour, contrast, sharpness     factor 1 ± (0 .. 0.99)
 //! posterise                                   8 .. 2 bits
@@ -37,8 +37,8 @@ fn choose(operation: u32, bin: u32, is_reversed: bool) -> Operation {
         0 => Operation::Identity,
         1 => Operation::ShearX(signed(0.99)),
         2 => Operation::ShearY(signed(0.99)),
-        3 => Operation::TranslateX(signed(32.0)),
-        4 => Operation::TranslateY(signed(32.0)),
+        3 => Operation::TranslateX(signed(32.0).trunc()),
+        4 => Operation::TranslateY(signed(32.0).trunc()),
         5 => Operation::Rotate(signed(135.0)),
         6 => Operation::Brightness(factor()),
         7 => Operation::Colour(factor()),

@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use rayon::prelude::*;
 use residuum_graph::{Differentiation, Graph, Kind, NodeId, Op, ParamId, Role, Weights};
 use residuum_kernels::loss::{Loss, Targets};
-use residuum_kernels::{Draws, SgdStep, sgd_step};
+use residuum_kernels::{Draws, Parameter, euclidean_norm};
 use residuum_tensor::{AlignedBuffer, Tensor};
 
 use crate::engine::{Engine, InputShape, find_taps};
 use crate::error::EngineError;
 use crate::lower::lower_training;
 use crate::memory::allocate;
+use crate::optimiser::{Memory, OptimiserKind, OptimiserStep};
 use crate::plan::PlanSummary;
 use crate::profile::StepTime;
 use crate::program::{Feed, Program};
@@ -41,6 +42,8 @@ pub struct TrainingOptions {
     /// Names of parameters that stay as they are. A batch norm with a frozen scale uses its running
     /// statistics and leaves them alone.
     pub frozen: Vec<String>,
+    /// By which rule weights follow gradients.
+    pub optimiser: OptimiserKind,
     /// Which parameters weight decay pulls towards zero.
     pub decay: Decay,
     /// Names of layers whose values, and the loss's gradients with respect to them, can be read.
@@ -106,6 +109,7 @@ impl Default for TrainingOptions {
             label_smoothing: 0.0,
             norm_momentum: 0.1,
             frozen: Vec::new(),
+            optimiser: OptimiserKind::default(),
             decay: Decay::All,
             taps: Vec::new(),
             recompute: Recompute::default(),
@@ -132,11 +136,11 @@ pub struct Training {
     shape: InputShape,
     logits: ValueId,
     params: Vec<PlacedParam>,
-    velocity: AlignedBuffer,
+    memory: Memory,
     /// Running average of the store, where one is kept.
     average: Option<AlignedBuffer>,
     taps: HashMap<String, Tap>,
-    /// Steps done, which the random numbers depend on.
+    /// Steps done, which random numbers and the optimiser's corrections depend on.
     iteration: u64,
     /// Whether each branch with stochastic depth survives, where that is not drawn.
     gates: Option<Vec<bool>>,
@@ -156,7 +160,6 @@ struct PlacedParam {
     /// Where it is learned.
     gradient: Option<ValueId>,
     /// Whether weight decay pulls it towards zero.
-    decays: bool,
 }
 
 impl Training {
@@ -194,12 +197,14 @@ impl Training {
                 shape: graph.param(id).shape.clone(),
                 place: lowered.places[id.index()].clone().unwrap_or(0..0),
                 gradient: lowered.gradients.get(&id).copied(),
-                decays: decays(graph, id, options.decay),
             })
             .collect();
-        let learned_end =
-            params.iter().rev().find(|param| param.gradient.is_some()).map_or(0, |p| p.place.end);
-        let velocity = allocate("the velocities", learned_end)?;
+        let learned = |(param, &id): (&PlacedParam, &ParamId)| {
+            let decays = decays(graph, id, options.decay);
+            param.gradient.is_some().then(|| Parameter { place: param.place.clone(), decays })
+        };
+        let table: Vec<Parameter> = params.iter().zip(&order).filter_map(learned).collect();
+        let memory = Memory::new(options.optimiser, table)?;
         let program = Program::new(engine, lowered)?;
         Ok(Self {
             program,
@@ -207,7 +212,7 @@ impl Training {
             shape,
             logits,
             params,
-            velocity,
+            memory,
             average: None,
             taps,
             iteration: 0,
@@ -220,7 +225,8 @@ impl Training {
         self.shape
     }
 
-    /// Continues at another step: dropout and stochastic depth draw what they would have drawn there.
+    /// Continues at another step: dropout and stochastic depth draw what they would have drawn there, and the
+    /// optimiser corrects its moments as there.
     pub fn set_iteration(&mut self, iteration: u64) {
         self.iteration = iteration;
     }
@@ -252,28 +258,15 @@ impl Training {
     }
 
     /// Moves the learned parameters along the gradients of the last batch.
-    pub fn update(&mut self, step: &SgdStep) {
-        let Self { program, velocity, params, .. } = self;
-        let (isa, threads) = (program.isa(), program.threads().clone());
+    ///
+    /// # Panics
+    /// When it is the step of another optimiser than [`TrainingOptions::optimiser`].
+    pub fn update(&mut self, step: impl Into<OptimiserStep>) {
+        let Self { program, memory, params, iteration, .. } = self;
+        let (isa, threads, step) = (program.isa(), program.threads().clone(), step.into());
         let (store, value) = program.store_and_values();
-        let (mut weights, mut velocities, mut at) = (store, &mut velocity[..], 0);
-        let mut updates = Vec::with_capacity(params.len());
-        for param in params.iter() {
-            let Some(gradient) = param.gradient else { continue };
-            let (own_weights, own_velocity);
-            (own_weights, weights) = weights.split_at_mut(param.place.end - at);
-            (own_velocity, velocities) = velocities.split_at_mut(param.place.end - at);
-            let start = param.place.start - at;
-            let gradient = &value(gradient)[..param.place.len()];
-            updates.push((&mut own_weights[start..], gradient, &mut own_velocity[start..], param.decays));
-            at = param.place.end;
-        }
-        threads.run(|| {
-            updates.into_par_iter().for_each(|(weights, gradient, velocity, decays)| {
-                let weight_decay = if decays { step.weight_decay } else { 0.0 };
-                sgd_step(isa, weights, gradient, velocity, &SgdStep { weight_decay, ..*step });
-            });
-        });
+        let gradients: Vec<&[f32]> = gradients(params, value).collect();
+        threads.run(|| memory.step(isa, store, &gradients, &step, (*iteration).max(1)));
     }
 
     /// [`Training::forward_backward`], then [`Training::update`].
@@ -284,7 +277,7 @@ impl Training {
         &mut self,
         images: &[f32],
         targets: impl Into<Targets<'a>>,
-        step: &SgdStep,
+        step: impl Into<OptimiserStep>,
     ) -> StepResult {
         let result = self.forward_backward(images, targets);
         self.update(step);
@@ -316,9 +309,8 @@ impl Training {
 
     /// Euclidean norm of all gradients together.
     pub fn gradient_norm(&self) -> f64 {
-        let gradient = |param: &PlacedParam| Some(&self.program.value(param.gradient?)[..param.place.len()]);
-        let all = self.params.iter().filter_map(gradient).flatten();
-        all.map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt()
+        let gradients: Vec<&[f32]> = gradients(&self.params, |id| self.program.value(id)).collect();
+        self.program.threads().run(|| euclidean_norm(self.program.isa(), &gradients))
     }
 
     /// All parameters as they are now, running statistics included.
@@ -326,19 +318,35 @@ impl Training {
         self.params.iter().map(|param| (param.name.clone(), param.tensor(&self.program.store))).collect()
     }
 
-    /// The optimiser's velocities by the names of the learned parameters.
+    /// The optimiser's velocities, or first moments, by the names of the learned parameters.
     pub fn velocity(&self) -> Weights {
-        let learned = self.params.iter().filter(|param| param.gradient.is_some());
-        learned.map(|param| (param.name.clone(), param.tensor(&self.velocity))).collect()
+        self.of_learned(&self.memory.first)
     }
 
-    /// Sets the optimiser's velocities.
+    /// The second moments, where the optimiser has them.
+    pub fn second_moments(&self) -> Option<Weights> {
+        self.memory.second.as_ref().map(|second| self.of_learned(second))
+    }
+
+    /// Sets the optimiser's velocities, or first moments.
     ///
     /// # Errors
     /// When one is missing or of another shape.
     pub fn set_velocity(&mut self, velocity: &Weights) -> Result<(), EngineError> {
-        let learned = self.params.iter().filter(|param| param.gradient.is_some());
-        put(learned, velocity, &mut self.velocity)
+        put(learned(&self.params), velocity, &mut self.memory.first)
+    }
+
+    /// Sets the second moments; does nothing where the optimiser has none.
+    ///
+    /// # Errors
+    /// As [`Training::set_velocity`].
+    pub fn set_second_moments(&mut self, moments: &Weights) -> Result<(), EngineError> {
+        let Some(second) = &mut self.memory.second else { return Ok(()) };
+        put(learned(&self.params), moments, second)
+    }
+
+    fn of_learned(&self, buffer: &[f32]) -> Weights {
+        learned(&self.params).map(|param| (param.name.clone(), param.tensor(buffer))).collect()
     }
 
     /// Begins a running average of all parameters, running statistics included, with these values.
@@ -390,7 +398,7 @@ impl Training {
     pub fn summary(&self) -> PlanSummary {
         let mut summary = self.program.summary();
         let average = self.average.as_ref().map_or(0, |average| average.len());
-        summary.parameters_bytes += 4 * (self.velocity.len() + average);
+        summary.parameters_bytes += 4 * (self.memory.len() + average);
         summary
     }
 }
@@ -400,6 +408,18 @@ impl PlacedParam {
         let values = &buffer[self.place.clone()];
         Tensor::from_fn(self.shape.clone(), |index| values[index])
     }
+}
+
+fn learned(params: &[PlacedParam]) -> impl Iterator<Item = &PlacedParam> {
+    params.iter().filter(|param| param.gradient.is_some())
+}
+
+/// The gradients of all learned parameters, in their order.
+fn gradients<'a>(
+    params: &[PlacedParam],
+    value: impl Fn(ValueId) -> &'a [f32],
+) -> impl Iterator<Item = &'a [f32]> {
+    params.iter().filter_map(move |param| Some(&value(param.gradient?)[..param.place.len()]))
 }
 
 /// Copies values to the parameters' places in a buffer.

@@ -6,6 +6,7 @@
 //!
 //! The path through the crate: [`Builder`] makes a graph, [`Graph::extents`] fixes its spatial sizes,
 //! [`Graph::count`] counts it, [`Graph::differentiate`] turns it into the graph of one training step,
+//! [`Graph::with_drop_path`] into a network whose branches are dropped in training,
 //! [`Graph::fully_convolutional`] into one that answers at every position of a large image, and
 //! [`Graph::outline`] finds stages, blocks and shortcuts in it, [`Graph::to_text`] and [`Graph::to_dot`] print it; [`Graph::to_json`] and [`Graph::from_json`] store it, and
 //! [`rewrite`] makes other networks of it.
@@ -14,6 +15,7 @@
 mod builder;
 mod count;
 mod differentiate;
+mod drop_path;
 mod error;
 mod extent;
 mod fully_convolutional;

@@ -19,6 +19,7 @@ pub mod elementwise;
 pub mod gate;
 pub mod int8;
 pub mod isa;
+mod lamb;
 pub mod loss;
 pub mod norm;
 pub mod peak;
@@ -32,6 +33,7 @@ pub mod trial;
 
 pub use conv_shape::ConvShape;
 pub use isa::Isa;
+pub use lamb::{LambStep, Parameter, euclidean_norm, lamb_step};
 pub use pool::{BlurShape, PoolShape};
 pub use random::Draws;
 pub use sgd::{SgdStep, sgd_step};

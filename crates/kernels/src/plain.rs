@@ -8,6 +8,7 @@
 mod conv;
 mod elementwise;
 mod gate;
+mod lamb;
 mod linear;
 mod loss;
 mod norm;
@@ -22,6 +23,7 @@ pub use elementwise::{
 pub use gate::{
     concat, dropout, mul, mul_backward, scale, scale_images, sigmoid, sigmoid_backward, slice_channels,
 };
+pub use lamb::lamb_step;
 pub use linear::{linear, linear_backward_bias, linear_backward_data, linear_backward_weights};
 pub use loss::{softmax_cross_entropy, softmax_cross_entropy_backward};
 pub use norm::{

@@ -7,7 +7,7 @@ mod maps;
 
 use maps::{assert_close, assert_same_bits, values, widen};
 use residuum_kernels::loss::{Loss, Mixed, Targets, cross_entropy, softmax_cross_entropy};
-use residuum_kernels::{Isa, SgdStep, plain, sgd_step};
+use residuum_kernels::{Isa, LambStep, Parameter, SgdStep, euclidean_norm, lamb_step, plain, sgd_step};
 
 #[test]
 fn cross_entropy_agrees_with_plain() {
@@ -108,6 +108,86 @@ fn sgd_agrees_with_plain_over_several_steps() {
             }
         }
     }
+}
+
+/// Parameters of every remainder of a vector, longer than a task, with gaps between them, as a store has them.
+fn parameters() -> (Vec<Parameter>, usize) {
+    let mut end = 0;
+    let place = |(index, len): (usize, usize)| {
+        let start = end;
+        end = (start + len).next_multiple_of(16);
+        Parameter { place: start..start + len, decays: index % 3 != 1 }
+    };
+    let lens = (1..18).chain([1000, 40_000, 16_384, 3]);
+    let parameters: Vec<Parameter> = lens.enumerate().map(place).collect();
+    (parameters, end)
+}
+
+const LAMB: LambStep =
+    LambStep { lr: 0.01, betas: [0.9, 0.999], epsilon: 1e-6, weight_decay: 0.02, max_norm: 1.0 };
+
+/// Three steps; the third weight is 0 throughout before them, and the last parameter has no gradient.
+fn lamb_steps(isa: Isa, step: &LambStep) -> [Vec<f32>; 3] {
+    let (parameters, len) = parameters();
+    let (mut weights, mut first, mut second) = (values(len, 2), vec![0.0; len], vec![0.0; len]);
+    weights[parameters[2].place.clone()].fill(0.0);
+    for number in 1..4 {
+        let mut grads = values(len, 2 + number);
+        grads[parameters.last().unwrap().place.clone()].fill(0.0);
+        let grads: Vec<&[f32]> = parameters.iter().map(|p| &grads[p.place.clone()]).collect();
+        lamb_step(isa, &mut weights, &grads, [&mut first, &mut second], &parameters, step, number);
+    }
+    [weights, first, second]
+}
+
+#[test]
+fn lamb_agrees_with_plain_over_several_steps() {
+    let (parameters, len) = parameters();
+    for step in [LAMB, LambStep { max_norm: f64::INFINITY, ..LAMB }, LambStep { weight_decay: 0.0, ..LAMB }] {
+        let (mut weights, mut first, mut second) = (widen(&values(len, 2)), vec![0.0; len], vec![0.0; len]);
+        weights[parameters[2].place.clone()].fill(0.0);
+        for number in 1..4 {
+            let mut grads = widen(&values(len, 2 + number));
+            grads[parameters.last().unwrap().place.clone()].fill(0.0);
+            let moments = [&mut first[..], &mut second[..]];
+            plain::lamb_step(&mut weights, &grads, moments, &parameters, &step, number);
+        }
+        for isa in Isa::available() {
+            let [w, m, v] = lamb_steps(isa, &step);
+            assert_close(&w, &weights, 5e-7, &format!("weights, {isa}, {step:?}"));
+            assert_close(&m, &first, 5e-7, &format!("first moments, {isa}, {step:?}"));
+            assert_close(&v, &second, 5e-7, &format!("second moments, {isa}, {step:?}"));
+            // What lies between parameters is nobody's.
+            let before = values(len, 2);
+            for gap in parameters.windows(2).map(|pair| pair[0].place.end..pair[1].place.start) {
+                assert_eq!(w[gap.clone()], before[gap]);
+            }
+        }
+    }
+}
+
+#[test]
+fn lamb_and_norms_do_not_depend_on_threads() {
+    for isa in Isa::available() {
+        assert_same_bits(&format!("lamb, {isa}"), || lamb_steps(isa, &LAMB).concat());
+        let values = values(100_003, 5);
+        let expected = widen(&values).iter().map(|x| x * x).sum::<f64>().sqrt();
+        assert!((euclidean_norm(isa, &[&values]) / expected - 1.0).abs() < 1e-12, "{isa}");
+        assert_same_bits(&format!("norm, {isa}"), || {
+            let bits = euclidean_norm(isa, &[&values]).to_bits();
+            vec![f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32)]
+        });
+    }
+    assert!(euclidean_norm(Isa::detect(), &[&[1.0, f32::NAN]]).is_nan());
+    assert_eq!(euclidean_norm(Isa::detect(), &[]), 0.0);
+}
+
+#[test]
+#[should_panic(expected = "places are in order")]
+fn parameters_that_overlap_are_refused() {
+    let parameters = [0..3, 2..4].map(|place| Parameter { place, decays: true });
+    let (mut w, mut m, mut v) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+    lamb_step(Isa::PLAIN, &mut w, &[&[0.0; 3], &[0.0; 2]], [&mut m, &mut v], &parameters, &LAMB, 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The oracles against PyTorch in double precision: `fixtures/torch_ops.json`, made by `torch_ops.py` beside
 //! it from inputs that both sides compute by the same formula.
 
-use residuum_kernels::{ConvShape, PoolShape, SgdStep, plain};
+use residuum_kernels::{ConvShape, LambStep, Parameter, PoolShape, SgdStep, plain};
 use serde_json::Value;
 
 /// The cases of one kind.
@@ -180,6 +180,37 @@ fn three_steps_of_descent() {
         for (index, expected) in steps.iter().enumerate() {
             plain::sgd_step(&mut weights, &input(9, 10 + index), &mut velocity, &step);
             assert_agrees("weights", &case, &weights, expected);
+        }
+    }
+}
+
+#[test]
+fn four_steps_of_lamb() {
+    let parameters =
+        [(0..9, true), (9..14, false), (14..18, true)].map(|(place, decays)| Parameter { place, decays });
+    for case in cases("lamb") {
+        let [lr, epsilon, weight_decay] = ["lr", "epsilon", "weight_decay"].map(|name| number(&case, name));
+        let max_norm = case["max_norm"].as_f64().unwrap_or(f64::INFINITY);
+        let step = LambStep { lr, betas: [0.9, 0.999], epsilon, weight_decay, max_norm };
+        let mut weights = [input(9, 2), input(5, 3), vec![0.0; 4]].concat();
+        let (mut first, mut second) = (vec![0.0; 18], vec![0.0; 18]);
+        let steps = case["steps"].as_array().expect("steps");
+        assert_eq!(steps.len(), 4);
+        for (index, expected) in steps.iter().enumerate() {
+            let of_tensors = [9, 5, 4].into_iter().zip(10 + 3 * index..);
+            let mut grads: Vec<f64> = of_tensors.flat_map(|(len, seed)| input(len, seed)).collect();
+            if index == 3 {
+                grads[14..].fill(0.0);
+            }
+            let (moments, number) = ([&mut first[..], &mut second[..]], index as u64 + 1);
+            plain::lamb_step(&mut weights, &grads, moments, &parameters, &step, number);
+            for (what, found, expected) in [
+                ("weights", &weights, &expected[0]),
+                ("first moments", &first, &expected[1]),
+                ("second moments", &second, &expected[2]),
+            ] {
+                assert_agrees(what, &case, found, expected);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Parameters, multiply-adds, depth and layer shapes against the paper's tables, to the unit.
 
-use residuum_graph::{Counts, Graph, Kind, Node, Op};
+use residuum_graph::{Counts, DropPath, DropRule, Graph, Kind, Node, Op};
 use residuum_models::preact::{self, Layers, Order, Skip, Stem};
 use residuum_models::resnet::{Shortcut, StrideIn, Zeros};
 use residuum_models::stochastic::{Decay, Survival};
@@ -385,6 +385,44 @@ fn every_block_has_its_own_probability_of_survival() {
     assert_eq!(survival("sd_resnet110.uniform"), [0.5; 54]);
     let imagenet = survival("sd_resnet152.imagenet");
     assert_eq!((imagenet.len(), imagenet[0], imagenet[49]), (50, 0.99, 0.5));
+}
+
+/// timm's rule: `rate · i / (n − 1)` of block i is dropped, counted from 0.
+#[test]
+fn any_residual_network_can_drop_its_branches() {
+    for (name, blocks) in [("resnet50", 16), ("cifar_resnet20", 9), ("preact18", 8), ("seresnet50", 16)] {
+        let graph = build(name, None).unwrap().graph;
+        let dropping = graph.with_drop_path(0.05).unwrap();
+        let paths: Vec<(&str, DropPath)> = dropping
+            .nodes()
+            .iter()
+            .filter_map(|node| match node.op {
+                Op::DropPath(path) => Some((node.name.as_str(), path)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(paths.len(), blocks - 1, "{name}");
+        for (index, (name, path)) in paths.iter().enumerate() {
+            let expected = 1.0 - 0.05 * (index + 1) as f64 / (blocks - 1) as f64;
+            assert!((f64::from(path.survival) - expected).abs() < 1e-7, "{name}: {path:?}");
+            assert_eq!(path.rule, DropRule::Sample);
+            assert!(paths[..index].iter().all(|(_, other)| other.stream != path.stream));
+            // Behind the branch, before the addition.
+            let id = dropping.find(name).unwrap();
+            let users: Vec<_> = dropping.users()[id.index()].iter().map(|&id| dropping.node(id).op).collect();
+            assert_eq!(users, [Op::Add], "{name}");
+        }
+        assert_eq!(dropping.params(), graph.params());
+        let (without, _) = dropping.bypass(|node| matches!(node.op, Op::DropPath(_)).then_some(0));
+        let work = |graph: &Graph| graph.count(64, 64).unwrap().multiply_adds;
+        assert_eq!(work(&without), work(&graph));
+        assert_eq!(graph.with_drop_path(0.0).unwrap(), graph);
+        assert!(graph.with_drop_path(1.0).is_err() && dropping.with_drop_path(0.1).is_err());
+    }
+    for name in ["cifar_plain20", "densenet121", "sd_resnet110"] {
+        let error = build(name, None).unwrap().graph.with_drop_path(0.05).unwrap_err();
+        assert!(error.to_string().contains("branches"), "{error}");
+    }
 }
 
 /// Share of a network's multiply-adds that a step of training computes in the mean.

@@ -1,9 +1,9 @@
 //! All that a run needs to go on to the bit, in a folder of which there is always a complete one.
 //!
 //! ```text
-//! checkpoint.new   weights, velocity, their average where there is one, the mean image where there is one, the
-//!                  network where its name is not registered, then the manifest with their lengths and digests;
-//!                  each synced
+//! checkpoint.new   weights, velocity, the optimiser's second moments where it has them, the weights' average where
+//!                  there is one, the mean image where there is one, the network where its name is not registered,
+//!                  then the manifest with their lengths and digests; each synced
 //! checkpoint     → checkpoint.old
 //! checkpoint.new → checkpoint
 //! checkpoint.old   removed
@@ -31,6 +31,7 @@ const OLD: &str = "checkpoint.old";
 const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "weights.safetensors";
 const VELOCITY: &str = "velocity.safetensors";
+const SECOND_MOMENTS: &str = "second-moments.safetensors";
 const AVERAGE: &str = "average.safetensors";
 const MEAN: &str = "mean.safetensors";
 const GRAPH: &str = "graph.json";
@@ -46,8 +47,10 @@ pub(crate) struct Checkpoint {
     pub(crate) graph: Option<Graph>,
     /// All parameters, running statistics among them.
     pub(crate) weights: Weights,
-    /// The optimiser's memory.
+    /// The optimiser's velocities, or first moments.
     pub(crate) velocity: Weights,
+    /// Its second moments, where it has them.
+    pub(crate) second_moments: Option<Weights>,
     /// The running average of all parameters, where the recipe asks for one.
     pub(crate) average: Option<Weights>,
     /// The mean image of the training pictures, where the recipe asks for one and it was taken.
@@ -109,10 +112,10 @@ impl Checkpoint {
             files.insert(name.to_owned(), FileRecord::of(bytes));
             disk::write_bytes(folder.join(name), bytes)
         };
-        let average = self.average.as_ref().map(|average| (AVERAGE, average));
-        for (name, tensors) in
-            [(WEIGHTS, &self.weights), (VELOCITY, &self.velocity)].into_iter().chain(average)
-        {
+        let always = [(WEIGHTS, Some(&self.weights)), (VELOCITY, Some(&self.velocity))];
+        let others = [(SECOND_MOMENTS, self.second_moments.as_ref()), (AVERAGE, self.average.as_ref())];
+        for (name, tensors) in always.into_iter().chain(others) {
+            let Some(tensors) = tensors else { continue };
             put(name, &safetensors::write_to_vec(&named(tensors))?)?;
         }
         if let Some(mean) = &self.mean {
@@ -179,9 +182,9 @@ impl Checkpoint {
             tensors.iter().map(|(name, tensor)| Ok((name.to_owned(), tensor.to_f32()?))).collect()
         };
         let (weights, velocity) = (read(WEIGHTS)?, read(VELOCITY)?);
-        let average = manifest.files.contains_key(AVERAGE).then(|| read(AVERAGE)).transpose()?;
-        let mean = manifest.files.contains_key(MEAN).then(|| read(MEAN)).transpose()?;
-        let mean = mean.map(|tensors| mean_of(&tensors)).transpose();
+        let read_if_there = |name: &str| manifest.files.contains_key(name).then(|| read(name)).transpose();
+        let (second_moments, average) = (read_if_there(SECOND_MOMENTS)?, read_if_there(AVERAGE)?);
+        let mean = read_if_there(MEAN)?.map(|tensors| mean_of(&tensors)).transpose();
         let mean = mean.map_err(|problem| no_checkpoint(&folder.join(MEAN), problem))?;
         let graph = || {
             let wrong = |problem: String| no_checkpoint(&folder.join(GRAPH), problem);
@@ -191,7 +194,7 @@ impl Checkpoint {
         };
         let graph = manifest.files.contains_key(GRAPH).then(graph).transpose()?;
         let Manifest { identity, progress, .. } = manifest;
-        Ok(Self { identity, progress, graph, weights, velocity, average, mean })
+        Ok(Self { identity, progress, graph, weights, velocity, second_moments, average, mean })
     }
 }
 

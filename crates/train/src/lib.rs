@@ -35,7 +35,8 @@ pub use findings::{ClassRecord, EvaluationRecord, Mistake, ResponseRecord};
 pub use observer::{Observer, Plan, Step};
 pub use progress::EpochRecord;
 pub use recipe::{
-    Augmentation, Decayed, Figure, Loss, Optimiser, PaddingValue, Paper, Published, Recipe, SplitSizes,
+    Augmentation, Decayed, Figure, Loss, Method, Optimiser, PaddingValue, Paper, Published, Recipe,
+    SplitSizes,
 };
 pub use run_folder::RunFolder;
 pub use saved::Saved;

@@ -11,8 +11,10 @@ use crate::average::Average;
 use crate::error::{Result, TrainError};
 use crate::schedule::{Schedule, WarmUp, learning_rate};
 
+mod optimiser;
 mod published;
 
+pub use optimiser::{Decayed, Method, Optimiser};
 pub use published::{Figure, Paper, Published, SplitSizes};
 
 const MAX_RECIPE_BYTES: usize = 1 << 20;
@@ -43,6 +45,11 @@ pub struct Recipe {
     /// §5.1; torchvision's `zero_init_residual`, timm's `zero_init_last`). Start values only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub zero_last_norm: bool,
+    /// How often the last residual branch is dropped in training, for each picture anew; the first never, those
+    /// between in a straight line (drop path: Huang et al. 2016 in timm's form). For networks without stochastic
+    /// depth of their own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drop_path: f64,
     /// Share of the target that is spread evenly over all classes.
     #[serde(default)]
     pub label_smoothing: f64,
@@ -129,39 +136,6 @@ impl From<Loss> for residuum_engine::Loss {
     }
 }
 
-/// Stochastic gradient descent with momentum, in PyTorch's form.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Optimiser {
-    /// The full learning rate.
-    pub lr: f64,
-    /// Share of the velocity that survives a step.
-    #[serde(default = "default_momentum")]
-    pub momentum: f64,
-    /// Whether the step looks ahead along the velocity.
-    #[serde(default)]
-    pub nesterov: bool,
-    /// Factor of the L2 penalty's gradient.
-    #[serde(default = "default_weight_decay")]
-    pub weight_decay: f64,
-    /// Which parameters decay.
-    #[serde(default)]
-    pub decay: Decayed,
-}
-
-/// Which parameters decay. The paper decays its convolutions; its best known re-implementations everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decayed {
-    /// All that are learned.
-    #[default]
-    All,
-    /// All but scales and shifts of batch norms.
-    AllButNorms,
-    /// Filters of convolutions and matrices of linear layers, neither biases nor batch norms.
-    Filters,
-}
-
 /// Random change of training pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -221,7 +195,7 @@ impl From<Augmentation> for Augment {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -244,14 +218,6 @@ const fn is_once(repeats: &usize) -> bool {
 
 const fn default_norm_momentum() -> f64 {
     0.1
-}
-
-const fn default_momentum() -> f64 {
-    0.9
-}
-
-const fn default_weight_decay() -> f64 {
-    1e-4
 }
 
 const fn default_augmentation() -> Augmentation {
@@ -347,9 +313,7 @@ impl Recipe {
     /// Names the key, what is expected and what was found.
     pub fn check(&self) -> Result<()> {
         let share = |value: f64| (0.0..1.0).contains(&value);
-        let positive = |value: f64| value.is_finite() && value > 0.0;
         let whole = |value: f64| value.is_finite() && value >= 0.0;
-        let optimiser = &self.optimiser;
         let checks = [
             (self.epochs > 0, "epochs", "at least 1", self.epochs.to_string()),
             (self.iterations != Some(0), "iterations", "at least 1", "0".into()),
@@ -375,14 +339,7 @@ impl Recipe {
                 "above 0, at most 1",
                 self.norm_momentum.to_string(),
             ),
-            (positive(optimiser.lr), "optimiser.lr", "above 0", optimiser.lr.to_string()),
-            (share(optimiser.momentum), "optimiser.momentum", "0 to below 1", optimiser.momentum.to_string()),
-            (
-                whole(optimiser.weight_decay),
-                "optimiser.weight_decay",
-                "0 or more",
-                optimiser.weight_decay.to_string(),
-            ),
+            (share(self.drop_path), "drop_path", "0 to below 1", self.drop_path.to_string()),
             (
                 self.warm_up.as_ref().is_none_or(|warm_up| whole(warm_up.lr)),
                 "warm_up.lr",
@@ -393,7 +350,8 @@ impl Recipe {
         if let Some((_, key, expected, found)) = checks.into_iter().find(|(is_good, ..)| !is_good) {
             return Err(TrainError::Recipe(format!("recipe: {key}: expected {expected}, found {found}")));
         }
-        self.schedule.check()?;
+        self.optimiser.check()?;
+        self.schedule.check(self.optimiser.lr)?;
         self.average.as_ref().map_or(Ok(()), Average::check)?;
         let preprocess = self.train_preprocess();
         for preprocess in [&self.preprocess, &preprocess] {
@@ -408,7 +366,8 @@ impl Recipe {
         Ok(self.mix.check()?)
     }
 
-    /// Keys in which two recipes differ, with both values, but for where the data lies: its digest decides.
+    /// Keys in which two recipes differ, with both values, but for where the data lies: its digest decides. Of tables
+    /// of two kinds, the keys that only one of the kinds has are left out.
     pub(crate) fn differences(&self, asked: &Self) -> Vec<String> {
         let flat = |recipe: &Self| {
             let mut recipe = recipe.clone();
@@ -422,8 +381,14 @@ impl Recipe {
         let (ours, theirs) = (flat(self), flat(asked));
         let keys: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
         let value = |value: Option<&String>| value.cloned().unwrap_or_else(|| "nothing".into());
+        let differs = |key: &String| ours.get(key) != theirs.get(key);
+        let is_of_one_kind = |key: &String| {
+            let kind = key.rsplit_once('.').map(|(table, _)| format!("{table}.kind"));
+            let is_in_both = ours.contains_key(key) && theirs.contains_key(key);
+            !is_in_both && kind.is_some_and(|kind| differs(&kind))
+        };
         keys.into_iter()
-            .filter(|key| ours.get(*key) != theirs.get(*key))
+            .filter(|key| differs(key) && !is_of_one_kind(key))
             .map(|key| {
                 format!("{key}: the run has {}, asked for {}", value(ours.get(key)), value(theirs.get(key)))
             })

@@ -27,14 +27,18 @@ pub enum Schedule {
         /// What the rate is multiplied by.
         factor: f64,
     },
-    /// Half a cosine from the full rate, where the warm-up ends, to nothing at the end of the run
+    /// Half a cosine from the full rate, where the warm-up ends, to `min` at the end of the run
     /// (Loshchilov and Hutter 2017, "SGDR", §3, without restarts).
-    Cosine {},
+    Cosine {
+        /// The rate that the run ends at.
+        #[serde(default, skip_serializing_if = "crate::recipe::is_default")]
+        min: f64,
+    },
 }
 
 impl Schedule {
-    /// Whether the numbers make sense.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Whether the numbers make sense together with the full rate.
+    pub(crate) fn check(&self, lr: f64) -> Result<()> {
         let refuse = |key: &str, expected: &str, found: String| {
             Err(TrainError::Recipe(format!("recipe: schedule.{key}: expected {expected}, found {found}")))
         };
@@ -46,6 +50,9 @@ impl Schedule {
             }
             Self::Shares { at, of, .. } if at.iter().any(|part| part >= of) => {
                 refuse("at", &format!("parts below the {of} of the run"), format!("{at:?}"))
+            }
+            Self::Cosine { min } if !(0.0..=lr).contains(min) => {
+                refuse("min", &format!("0 to the full rate of {lr}"), min.to_string())
             }
             _ => Ok(()),
         }
@@ -99,10 +106,10 @@ pub fn learning_rate(
             let passed = at.iter().filter(|&&part| done >= u128::from(part) * u128::from(total));
             passed.fold(lr, |rate, _| rate * factor)
         }
-        Schedule::Cosine {} => {
+        Schedule::Cosine { min } => {
             let rest = total.saturating_sub(warm).max(1);
             let share = ((iteration - warm) as f64 / rest as f64).min(1.0);
-            lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+            min + (lr - min) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
         }
     }
 }
@@ -143,8 +150,8 @@ mod tests {
         }
         // A tenth of the run keeps the shape.
         assert!(close(learning_rate(&shares, None, 0.1, 2_301, 7_800), 0.02));
-        assert!(Schedule::Shares { at: vec![200], of: 200, factor: 0.2 }.check().is_err());
-        assert!(Schedule::Shares { at: vec![1], of: 200, factor: 0.0 }.check().is_err());
+        assert!(Schedule::Shares { at: vec![200], of: 200, factor: 0.2 }.check(0.1).is_err());
+        assert!(Schedule::Shares { at: vec![1], of: 200, factor: 0.0 }.check(0.1).is_err());
     }
 
     #[test]
@@ -152,8 +159,16 @@ mod tests {
         let warm_up = WarmUp { iterations: 100, lr: 0.0, linear: true };
         let rates = [(0, 0.0), (50, 0.1), (100, 0.2), (550, 0.1), (1000, 0.0)];
         for (iteration, expected) in rates {
-            let found = learning_rate(&Schedule::Cosine {}, Some(&warm_up), 0.2, iteration, 1000);
+            let found = learning_rate(&Schedule::Cosine { min: 0.0 }, Some(&warm_up), 0.2, iteration, 1000);
             assert!(close(found, expected), "{iteration}: {found}");
+        }
+        for (iteration, expected) in [(0, 0.0), (100, 0.2), (550, 0.11), (1000, 0.02)] {
+            let found = learning_rate(&Schedule::Cosine { min: 0.02 }, Some(&warm_up), 0.2, iteration, 1000);
+            assert!(close(found, expected), "{iteration}: {found}");
+        }
+        assert!(Schedule::Cosine { min: 0.2 }.check(0.2).is_ok());
+        for min in [-0.1, 0.3, f64::NAN] {
+            assert!(Schedule::Cosine { min }.check(0.2).is_err());
         }
     }
 
@@ -161,9 +176,9 @@ mod tests {
     fn a_warm_up_takes_a_fifth_of_a_short_run_at_most() {
         let warm_up = WarmUp { iterations: 100, lr: 0.0, linear: true };
         for (iteration, expected) in [(0, 0.0), (1, 0.1), (2, 0.2), (6, 0.1)] {
-            let found = learning_rate(&Schedule::Cosine {}, Some(&warm_up), 0.2, iteration, 10);
+            let found = learning_rate(&Schedule::Cosine { min: 0.0 }, Some(&warm_up), 0.2, iteration, 10);
             assert!(close(found, expected), "{iteration}: {found}");
         }
-        assert!(close(learning_rate(&Schedule::Cosine {}, Some(&warm_up), 0.2, 0, 1), 0.2));
+        assert!(close(learning_rate(&Schedule::Cosine { min: 0.0 }, Some(&warm_up), 0.2, 0, 1), 0.2));
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use residuum_classify::{ClassifyError, ModelFile, ModelInfo};
 use residuum_data::{Batch, Dataset, Loader, LoaderOptions, Mean, MeanImage, Preprocess};
-use residuum_engine::{Engine, InputShape, Mixed, SgdStep, Targets, Training, TrainingOptions};
+use residuum_engine::{Engine, InputShape, Mixed, Targets, Training, TrainingOptions};
 use residuum_formats::disk::{Appender, Lock};
 use residuum_graph::{Graph, Weights};
 use residuum_models::{Model, small_image_warning};
@@ -32,7 +32,7 @@ use crate::evaluate::{Answers, Scores, evaluate};
 use crate::findings::{self, EvaluationRecord};
 use crate::observer::{Observer, Plan, Step};
 use crate::progress::{EpochRecord, Progress, Sums};
-use crate::recipe::{Decayed, Recipe};
+use crate::recipe::Recipe;
 use crate::report;
 use crate::run_folder::{MetricsLine, Phase, RunFolder};
 use crate::saved::Saved;
@@ -127,9 +127,11 @@ impl Trainer {
             test_digest: data.test.digest().into(),
             isa: engine.isa().to_string(),
         };
-        let (velocity, average) = (training.velocity(), training.average());
+        let (velocity, second_moments) = (training.velocity(), training.second_moments());
+        let average = training.average();
         let progress = Progress::default();
-        let first = Checkpoint { identity, progress, graph, weights, velocity, average, mean };
+        let first =
+            Checkpoint { identity, progress, graph, weights, velocity, second_moments, average, mean };
         let lock = folder.create(&first)?;
         Self::assemble(engine, first, model, data, folder, lock, training, notes)
     }
@@ -150,6 +152,9 @@ impl Trainer {
         let model = start::model(&identity.recipe, &data, checkpoint.graph.as_ref())?;
         let mut training = compile(engine, &identity.recipe, &model, &data, &checkpoint.weights)?;
         training.set_velocity(&checkpoint.velocity)?;
+        if let Some(moments) = &checkpoint.second_moments {
+            training.set_second_moments(moments)?;
+        }
         if let Some(average) = &checkpoint.average {
             training.begin_average(average)?;
         }
@@ -287,9 +292,14 @@ impl Trainer {
         self.training.average()
     }
 
-    /// The optimiser's memory as it is now.
+    /// The optimiser's velocities, or first moments, as they are now.
     pub fn velocity(&self) -> Weights {
         self.training.velocity()
+    }
+
+    /// The optimiser's second moments as they are now, where it has them.
+    pub fn second_moments(&self) -> Option<Weights> {
+        self.training.second_moments()
     }
 
     fn epoch_steps(&self) -> u64 {
@@ -364,19 +374,13 @@ impl Trainer {
     fn step(&mut self, batch: &Batch) -> Result<Step> {
         let recipe = &self.identity.recipe;
         let lr = recipe.learning_rate(self.progress.iteration, self.steps());
-        let optimiser = &recipe.optimiser;
-        let sgd = SgdStep {
-            lr,
-            momentum: optimiser.momentum,
-            nesterov: optimiser.nesterov,
-            weight_decay: optimiser.weight_decay,
-        };
+        let descent = recipe.optimiser.step(lr);
         let mixed = batch.mixed.as_ref().map(|mixed| Mixed { labels: &mixed.labels, shares: &mixed.shares });
         let targets = Targets { labels: &batch.labels, mixed };
         let result = self.training.forward_backward(batch.images.data(), targets);
         self.check_finite("the loss", result.loss)?;
         self.check_finite("the gradient's norm", self.training.gradient_norm())?;
-        self.training.update(&sgd);
+        self.training.update(descent);
         self.update_average();
 
         let images = batch.labels.len() as u64;
@@ -551,6 +555,7 @@ impl Trainer {
             graph: self.graph.clone(),
             weights: self.training.weights(),
             velocity: self.training.velocity(),
+            second_moments: self.training.second_moments(),
             average: self.training.average(),
             mean: self.mean.clone(),
         };
@@ -585,16 +590,18 @@ fn compile(
         label_smoothing: recipe.label_smoothing as f32,
         norm_momentum: recipe.norm_momentum as f32,
         frozen: start::frozen(recipe, &model.graph)?,
-        decay: match recipe.optimiser.decay {
-            Decayed::All => residuum_engine::Decay::All,
-            Decayed::AllButNorms => residuum_engine::Decay::AllButNorms,
-            Decayed::Filters => residuum_engine::Decay::Filters,
-        },
+        optimiser: recipe.optimiser.method.kind(),
+        decay: recipe.optimiser.decay.into(),
         seed: recipe.seed,
         ..TrainingOptions::default()
     };
     let shape = InputShape { n: recipe.batch_size, h: side, w: side };
-    Ok(engine.training(&model.graph, weights, shape, &options)?)
+    if recipe.drop_path <= 0.0 {
+        return Ok(engine.training(&model.graph, weights, shape, &options)?);
+    }
+    let graph = model.graph.with_drop_path(recipe.drop_path);
+    let graph = graph.map_err(|error| TrainError::Recipe(format!("recipe: drop_path: {error}")))?;
+    Ok(engine.training(&graph, weights, shape, &options)?)
 }
 
 /// Every step takes a whole batch, so there must be one.

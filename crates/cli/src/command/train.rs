@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use residuum::classify::{Head, LoadOptions, load_model};
 use residuum::engine::Engine;
 use residuum::formats::disk;
 use residuum::models;
 use residuum::train::{
-    Data, EpochRecord, Observer, Outcome, Plan, Recipe, RunFolder, Saved, Step, TrainError, Trainer,
+    Data, EpochRecord, Method, Observer, Outcome, Plan, Recipe, RunFolder, Saved, Step, TrainError, Trainer,
 };
 use residuum_watch::{Door, Server};
 use serde::Serialize;
@@ -43,13 +43,17 @@ pub(crate) struct Args {
     /// Pictures per step
     #[arg(long, short, value_name = "N", value_parser = batch_size)]
     batch_size: Option<usize>,
+    /// By which rule weights follow gradients, with its usual numbers [default: the recipe's]; another than the
+    /// recipe's needs --lr too
+    #[arg(long, value_name = "KIND", value_parser = Method::ALL.map(|(name, _)| name))]
+    optimiser: Option<String>,
     /// Full learning rate
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
-    /// Share of the velocity that survives a step
+    /// Share of the velocity that survives a step of sgd
     #[arg(long, value_name = "SHARE")]
     momentum: Option<f64>,
-    /// Factor of the L2 penalty's gradient
+    /// Factor of the L2 penalty's gradient; with lamb, of the weights in the update
     #[arg(long, value_name = "FACTOR")]
     weight_decay: Option<f64>,
     /// Share of the target that is spread evenly over all classes
@@ -226,14 +230,38 @@ fn change(recipe: &mut Recipe, args: &Args) -> Result<()> {
     set(&mut recipe.batch_size, args.batch_size.as_ref());
     set(&mut recipe.seed, args.seed.as_ref());
     set(&mut recipe.label_smoothing, args.label_smoothing.as_ref());
-    set(&mut recipe.optimiser.lr, args.lr.as_ref());
-    set(&mut recipe.optimiser.momentum, args.momentum.as_ref());
-    set(&mut recipe.optimiser.weight_decay, args.weight_decay.as_ref());
+    change_optimiser(recipe, args)?;
     recipe.replace_head |= args.replace_head;
     if !args.freeze.is_empty() {
         recipe.freeze.clone_from(&args.freeze);
     }
     Ok(recipe.check()?)
+}
+
+fn change_optimiser(recipe: &mut Recipe, args: &Args) -> Result<()> {
+    let optimiser = &mut recipe.optimiser;
+    let ours = optimiser.method.name();
+    if let Some(method) = args.optimiser.as_deref().filter(|name| *name != ours).and_then(Method::named) {
+        let theirs = method.name();
+        // A run that goes on keeps its rule, which is said there.
+        if args.lr.is_none() && args.resume.is_none() {
+            bail!(
+                "--optimiser {theirs}: expected a learning rate for it, found that of the recipe, which is for {ours}; \
+                 give --lr, such as 0.005 for lamb or 0.1 for sgd"
+            );
+        }
+        optimiser.method = method;
+    }
+    match (&mut optimiser.method, args.momentum) {
+        (Method::Sgd { momentum, .. }, asked) => set(momentum, asked.as_ref()),
+        (Method::Lamb { .. }, Some(_)) => {
+            bail!("--momentum: expected the optimiser sgd, found lamb, whose shares are `betas` in a recipe")
+        }
+        (Method::Lamb { .. }, None) => {}
+    }
+    set(&mut optimiser.lr, args.lr.as_ref());
+    set(&mut optimiser.weight_decay, args.weight_decay.as_ref());
+    Ok(())
 }
 
 fn set<T: Clone>(value: &mut T, asked: Option<&T>) {

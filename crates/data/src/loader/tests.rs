@@ -73,6 +73,7 @@ fn every_change_at_once_gives_the_same_bits_from_anywhere() {
         augment: Augment::Crop { pad: 4, padding: Padding::Reflect },
         distortion: Distortion {
             trivial_augment: true,
+            rand_augment: None,
             jitter: 0.4,
             colour_shift: 0.1,
             erasing: Some(Erasing { probability: 0.5, value: Erased::Noise }),

@@ -17,10 +17,10 @@ fn square() -> RgbImage {
 fn geometry_moves_pixels_and_leaves_black() {
     let cases: [(Operation, [[u8; 4]; 4]); 9] = [
         (Operation::Identity, [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]),
-        (Operation::TranslateX(1.9), [[0, 1, 2, 3], [0, 5, 6, 7], [0, 9, 10, 11], [0, 13, 14, 15]]),
+        (Operation::TranslateX(1.0), [[0, 1, 2, 3], [0, 5, 6, 7], [0, 9, 10, 11], [0, 13, 14, 15]]),
         (Operation::TranslateX(-2.0), [[3, 4, 0, 0], [7, 8, 0, 0], [11, 12, 0, 0], [15, 16, 0, 0]]),
         (Operation::TranslateY(1.0), [[0, 0, 0, 0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]),
-        (Operation::TranslateY(-3.2), [[13, 14, 15, 16], [0; 4], [0; 4], [0; 4]]),
+        (Operation::TranslateY(-3.0), [[13, 14, 15, 16], [0; 4], [0; 4], [0; 4]]),
         // Row y is taken from floor(x + 0.5 + 0.5 (y + 0.5)): a quarter, three quarters, 1.25, 1.75 further.
         (Operation::ShearX(0.5), [[1, 2, 3, 4], [6, 7, 8, 0], [10, 11, 12, 0], [15, 16, 0, 0]]),
         (Operation::ShearY(-0.5), [[1, 0, 0, 0], [5, 2, 3, 0], [9, 6, 7, 4], [13, 10, 11, 8]]),
@@ -110,4 +110,105 @@ fn values_go_through_tables() {
     assert_eq!((flat[0], flat[300], flat[511]), (0, 128, 255));
     // Too few pixels for a step: as it is.
     assert_eq!(Operation::Equalise.apply(&image), image);
+}
+
+/// Red values and the sums of green and blue.
+type Drawn = (Filter, Operation, [[u8; 7]; 5], [u32; 2]);
+
+/// As Pillow 13 computes it.
+#[test]
+fn geometry_between_pixels_is_pillows() {
+    let image = RgbImage::from_fn(7, 5, |x, y| {
+        [x * 37 + y * 91, x * x * 11 + y * 17, 255 - (x * 50 + y * 3) % 256].map(|value| value as u8)
+    });
+    let (shear, shift, turn) = (Operation::ShearX(0.3), Operation::TranslateY(-1.6), Operation::Rotate(21.0));
+    let cases: [Drawn; 6] = [
+        (
+            Filter::Bilinear,
+            shear,
+            [
+                [5, 42, 79, 116, 153, 190, 222],
+                [107, 144, 181, 218, 140, 36, 57],
+                [209, 54, 27, 64, 101, 138, 1],
+                [55, 92, 129, 166, 203, 239, 1],
+                [157, 194, 142, 12, 49, 74, 1],
+            ],
+            [3574, 4757],
+        ),
+        (
+            Filter::Bilinear,
+            shift,
+            [
+                [145, 182, 65, 102, 140, 74, 111],
+                [82, 119, 54, 91, 128, 165, 202],
+                [71, 108, 145, 182, 66, 103, 140],
+                [1; 7],
+                [1; 7],
+            ],
+            [2419, 3512],
+        ),
+        (
+            Filter::Bilinear,
+            turn,
+            [
+                [1, 1, 102, 149, 134, 66, 1],
+                [20, 86, 154, 204, 136, 99, 160],
+                [91, 149, 61, 37, 104, 171, 219],
+                [169, 174, 73, 108, 132, 76, 53],
+                [1, 46, 113, 180, 171, 1, 1],
+            ],
+            [3064, 4388],
+        ),
+        (
+            Filter::Bicubic,
+            shear,
+            [
+                [4, 45, 82, 119, 156, 194, 226],
+                [103, 145, 182, 248, 141, 6, 62],
+                [240, 51, 12, 61, 98, 140, 1],
+                [57, 94, 131, 168, 205, 240, 1],
+                [160, 217, 144, 0, 55, 79, 1],
+            ],
+            [3593, 4726],
+        ),
+        (
+            Filter::Bicubic,
+            shift,
+            [
+                [178, 215, 61, 98, 135, 45, 82],
+                [78, 115, 25, 62, 136, 198, 235],
+                [55, 92, 154, 191, 74, 111, 148],
+                [1; 7],
+                [1; 7],
+            ],
+            [2412, 3507],
+        ),
+        (
+            Filter::Bicubic,
+            turn,
+            [
+                [1, 1, 87, 154, 132, 35, 1],
+                [14, 89, 184, 232, 132, 77, 177],
+                [83, 172, 45, 37, 87, 196, 226],
+                [183, 210, 47, 96, 144, 63, 57],
+                [1, 21, 106, 198, 179, 1, 1],
+            ],
+            [3033, 4364],
+        ),
+    ];
+    for (filter, operation, expected, sums) in cases {
+        let found = operation.apply_on(&image, Canvas { filter, outside: [1, 2, 3] });
+        assert_eq!(red(&found), expected, "{filter:?} {operation:?}");
+        let sum =
+            |colour: usize| found.pixels()[colour..].iter().step_by(3).map(|&v| u32::from(v)).sum::<u32>();
+        assert_eq!([1, 2].map(sum), sums, "{filter:?} {operation:?}");
+    }
+}
+
+#[test]
+fn values_are_inverted_and_brightened_below_the_middle() {
+    let image = picture(&[&[0, 100, 127, 128, 255]]);
+    assert_eq!(red(&Operation::Invert.apply(&image)), [[255, 155, 128, 127, 0]]);
+    assert_eq!(red(&Operation::SolariseAdd(110).apply(&image)), [[110, 210, 237, 128, 255]]);
+    assert_eq!(red(&Operation::SolariseAdd(0).apply(&image)), red(&image));
 }

@@ -37,6 +37,8 @@ impl Simd for Plain {
         add(a, b) = a + b;
         sub(a, b) = a - b;
         mul(a, b) = a * b;
+        div(a, b) = a / b;
+        sqrt(a) = a.sqrt();
         fma(a, b, c) = a * b + c;
         max(a, b) = if a > b { a } else { b };
         min(a, b) = if a < b { a } else { b };

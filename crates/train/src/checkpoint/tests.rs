@@ -20,6 +20,7 @@ fn checkpoint(iteration: u64) -> Checkpoint {
         progress,
         weights: Weights::from([("conv1.weight".to_owned(), tensor(1.0))]),
         velocity: Weights::from([("conv1.weight".to_owned(), tensor(-1.0))]),
+        second_moments: (iteration == 5).then(|| Weights::from([("conv1.weight".to_owned(), tensor(0.25))])),
         mean: (iteration == 9)
             .then(|| MeanImage::new(2, vec![[0.1, 0.2, 1.0 / 3.0], [0.0; 3], [1.0; 3], [1e-9; 3]]).unwrap()),
         average: (iteration == 5).then(|| Weights::from([("conv1.weight".to_owned(), tensor(0.5))])),
@@ -87,7 +88,7 @@ fn damage_is_named() {
     let run = tempfile::tempdir().unwrap();
     let error = |run: &Path| Checkpoint::load(run).unwrap_err().to_string();
     assert!(error(run.path()).contains("residuum train"), "{}", error(run.path()));
-    for name in [WEIGHTS, VELOCITY, AVERAGE, MANIFEST] {
+    for name in [WEIGHTS, VELOCITY, SECOND_MOMENTS, AVERAGE, MANIFEST] {
         checkpoint(5).save(run.path()).unwrap();
         let path = run.path().join(FOLDER).join(name);
         let mut bytes = std::fs::read(&path).unwrap();

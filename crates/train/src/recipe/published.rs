@@ -93,7 +93,7 @@ macro_rules! files {
 }
 
 /// Ours first, then by paper.
-const FILES: [(&str, &str); 25] = files![
+const FILES: [(&str, &str); 28] = files![
     "shapes",
     "shapes-imagenet",
     "short",
@@ -119,6 +119,9 @@ const FILES: [(&str, &str); 25] = files![
     "torchvision-v1",
     "torchvision-v2",
     "fb-resnet-imagenet",
+    "strikes-back-a1",
+    "strikes-back-a2",
+    "strikes-back-a3",
 ];
 
 /// Recipes of ours, each with the form that networks for large pictures take.

@@ -1,6 +1,8 @@
 #![allow(clippy::print_stdout, reason = "which names are not registered yet is worth reading")]
 #![allow(clippy::float_cmp, reason = "numbers of a file are exact")]
 
+use residuum_data::RandAugment;
+
 use super::*;
 
 fn presets() -> Vec<Recipe> {
@@ -78,7 +80,7 @@ fn recipes_name_networks_of_the_registry() {
 fn rates_change_where_the_papers_say() {
     /// Name, steps, and the rate at some of them.
     type Case<'a> = (&'a str, u64, &'a [(u64, f64)]);
-    let cases: [Case<'_>; 15] = [
+    let cases: [Case<'_>; 17] = [
         (
             "he2015-cifar-110",
             64_000,
@@ -110,6 +112,12 @@ fn rates_change_where_the_papers_say() {
         ),
         ("resnext-cifar", 300 * 390, &[(150 * 390 - 1, 0.1), (150 * 390, 0.01), (225 * 390, 1e-3)]),
         ("torchvision-v2", 600 * 1251, &[(0, 0.005), (6255, 0.5), (6255 + (600 * 1251 - 6255) / 2, 0.25)]),
+        (
+            "strikes-back-a1",
+            600 * 625,
+            &[(0, 1e-4), (3125, 0.005), (3125 + 595 * 625 / 2, 0.5 * (0.005 + 1e-6)), (600 * 625, 1e-6)],
+        ),
+        ("strikes-back-a3", 100 * 625, &[(0, 1e-4), (3125, 0.008), (100 * 625, 1e-6)]),
     ];
     for (name, total, rates) in cases {
         let recipe = &Recipe::find(name).unwrap().recipe;
@@ -132,6 +140,63 @@ fn the_modern_recipe_has_its_ingredients() {
     assert_eq!((recipe.optimiser.decay, recipe.repeats), (Decayed::AllButNorms, 4));
     let average = recipe.average.as_ref().unwrap();
     assert!((average.keep(recipe.batch_size, recipe.epochs) - 0.99891).abs() < 5e-6);
+}
+
+/// The table of "ResNet strikes back": epochs, sizes, rate, decay, smoothing, mixup, magnitude, repeats, drop path.
+#[test]
+fn the_recipes_that_strike_back_have_their_ingredients() {
+    let rows = [
+        ("strikes-back-a1", 600, None, 5e-3, 0.01, 0.1, 0.2, 7.0, 3, 0.05),
+        ("strikes-back-a2", 300, None, 5e-3, 0.02, 0.0, 0.1, 7.0, 3, 0.05),
+        ("strikes-back-a3", 100, Some(160), 8e-3, 0.02, 0.0, 0.1, 6.0, 1, 0.0),
+    ];
+    for (name, epochs, side, lr, weight_decay, smoothing, mixup, magnitude, repeats, drop_path) in rows {
+        let Published { recipe, .. } = Recipe::find(name).unwrap();
+        assert_eq!((recipe.epochs, recipe.batch_size, recipe.train_crop), (epochs, 2048, side), "{name}");
+        let method = Method::named("lamb").unwrap();
+        assert_eq!(recipe.optimiser, Optimiser { lr, weight_decay, decay: Decayed::Filters, method });
+        assert_eq!(recipe.loss, Loss::BinaryCrossEntropy { threshold: None });
+        assert_eq!(
+            (recipe.label_smoothing, recipe.repeats, recipe.drop_path),
+            (smoothing, repeats, drop_path)
+        );
+        assert_eq!((recipe.mix.mixup, recipe.mix.cutmix), (mixup, 1.0));
+        let expected = RandAugment { operations: 2, magnitude, deviation: 0.5 };
+        assert_eq!(recipe.distortion, Distortion { rand_augment: Some(expected), ..Distortion::default() });
+        assert_eq!(recipe.augmentation, Augmentation::Area { min: 0.08 });
+        assert_eq!(recipe.schedule, Schedule::Cosine { min: 1e-6 });
+        assert_eq!(recipe.warm_up, Some(WarmUp { iterations: 5 * 625, lr: 1e-4, linear: true }));
+        assert_eq!((recipe.preprocess.resize, recipe.preprocess.crop), (Some(236), 224));
+    }
+}
+
+#[test]
+fn an_optimiser_has_its_own_keys_and_no_others() {
+    let read = |table: &str| {
+        Recipe::from_toml(&format!(
+            "epochs = 1\nbatch_size = 2\n[schedule]\nkind = \"constant\"\n[optimiser]\n{table}"
+        ))
+    };
+    let sgd = read("lr = 0.1").unwrap().optimiser;
+    assert_eq!(sgd.method, Method::Sgd { momentum: 0.9, nesterov: false });
+    let lamb = read("kind = \"lamb\"\nlr = 0.1\nbetas = [0.8, 0.9]").unwrap();
+    assert_eq!(lamb.optimiser.method, Method::Lamb { betas: [0.8, 0.9], epsilon: 1e-6, max_norm: 1.0 });
+    assert_eq!(Recipe::from_toml(&lamb.to_toml().unwrap()).unwrap(), lamb);
+    for (table, named) in [
+        ("kind = \"adam\"\nlr = 0.1", "expected sgd or lamb, found `adam`"),
+        ("kind = \"lamb\"\nlr = 0.1\nmomentum = 0.9", "optimiser.momentum"),
+        ("kind = \"lamb\"\nlr = 0.1\nnesterov = false", "optimiser.nesterov"),
+        ("lr = 0.1\nepsilon = 1e-6", "optimiser.epsilon"),
+        ("lr = 0.1\nmomentum = 1.0", "optimiser.momentum"),
+        ("lr = 0.1\nweight_decay = -1.0", "optimiser.weight_decay"),
+        ("lr = 0.0", "optimiser.lr"),
+        ("kind = \"lamb\"\nlr = 0.1\nbetas = [0.9, 1.0]", "optimiser.betas"),
+        ("kind = \"lamb\"\nlr = 0.1\nepsilon = 1e-60", "optimiser.epsilon"),
+        ("kind = \"lamb\"\nlr = 0.1\nmax_norm = inf", "optimiser.max_norm"),
+    ] {
+        let error = read(table).unwrap_err().to_string();
+        assert!(error.contains(named), "{named}: {error}");
+    }
 }
 
 #[test]
@@ -157,7 +222,8 @@ fn the_papers_recipes() {
         ["0.100", "0.100", "0.100", "0.010", "0.001"]
     );
     assert_eq!((shallow.batch_size, shallow.iterations), (128, Some(64_000)));
-    assert_eq!((shallow.optimiser.momentum, shallow.optimiser.weight_decay), (0.9, 1e-4));
+    assert_eq!(shallow.optimiser.method, Method::Sgd { momentum: 0.9, nesterov: false });
+    assert_eq!(shallow.optimiser.weight_decay, 1e-4);
     let deep = Recipe::preset("he2015-cifar-110", "cifar_resnet110").unwrap();
     assert!((deep.learning_rate(399, 64_000) - 0.01).abs() < 1e-15);
     assert!((deep.learning_rate(400, 64_000) - 0.1).abs() < 1e-15);
@@ -179,6 +245,13 @@ fn what_is_unknown_or_wrong_is_named() {
         ("[preprocess]", "[mix]\nmixin = 0.1\n[preprocess]", "mixin"),
         ("[preprocess]", "[average]\ndecay = 1.0\n[preprocess]", "average.decay"),
         ("[preprocess]", "[distortion]\njitter = 2.0\n[preprocess]", "jitter"),
+        (
+            "[preprocess]",
+            "[distortion.rand_augment]\nmagnitude = 11.0\n[preprocess]",
+            "rand_augment.magnitude",
+        ),
+        ("epochs = 4", "epochs = 4\ndrop_path = 1.0", "drop_path"),
+        ("kind = \"cosine\"", "kind = \"cosine\"\nmin = 1.0", "schedule.min"),
         ("[preprocess]", "[distortion.erasing]\nprobability = 2.0\n[preprocess]", "erasing"),
         ("epochs = 4", "epochs = 4\nvalidation = 0", "validation"),
         ("crop = 32", "crop = 0", "crop"),
@@ -212,4 +285,7 @@ fn differences_name_the_key_and_both_values() {
     assert_eq!(differences.len(), 2, "{differences:?}");
     assert!(differences[0].contains("iterations") && differences[0].contains('7'), "{differences:?}");
     assert!(differences[1].contains("optimiser.lr") && differences[1].contains("0.25"), "{differences:?}");
+    let mut theirs = ours.clone();
+    theirs.optimiser.method = Method::named("lamb").unwrap();
+    assert_eq!(ours.differences(&theirs), ["optimiser.kind: the run has \"sgd\", asked for \"lamb\""]);
 }

@@ -89,8 +89,7 @@ fn normalised_bytes(graph: &Graph, shape: InputShape) -> Result<usize, EngineErr
     let extents = graph.extents(shape.h, shape.w)?;
     let floats = |id: NodeId| {
         let node = graph.node(id);
-        let is_normalised =
-            node.op == Op::Relu && matches!(graph.node(node.inputs[0]).op, Op::BatchNorm(_));
+        let is_normalised = node.op == Op::Relu && matches!(graph.node(node.inputs[0]).op, Op::BatchNorm(_));
         match node.kind {
             Kind::Map { channels } if is_normalised => {
                 let [h, w] = extents[id.index()];
@@ -159,7 +158,6 @@ struct PlacedParam {
     place: Place,
     /// Where it is learned.
     gradient: Option<ValueId>,
-    /// Whether weight decay pulls it towards zero.
 }
 
 impl Training {

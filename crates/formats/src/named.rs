@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use residuum_tensor::{DType, Tensor, element_count, floats};
+use residuum_tensor::{DType, ShapeError, Tensor, element_count, floats};
 
 use crate::bytes::Bytes;
 use crate::error::{FormatError, Result};
@@ -139,7 +139,7 @@ impl RawTensor {
         // On other systems a file cannot be replaced while it is mapped.
         if cfg!(unix) && self.dtype == DType::F32 && floats(&self.data).is_some() {
             let elements = Arc::new(Floats(self.data.clone()));
-            return Tensor::shared(self.shape.clone(), elements).map_err(mismatch);
+            return Tensor::shared(self.shape.clone(), elements).map_err(|error| mismatch(&error));
         }
         self.to_f32()
     }
@@ -192,11 +192,11 @@ impl RawTensor {
         let no_memory = |_| FormatError::out_of_memory("", chunks.len().saturating_mul(size_of::<T>()));
         elements.try_reserve_exact(chunks.len()).map_err(no_memory)?;
         elements.extend(chunks.iter().map(|&chunk| element(chunk)));
-        Tensor::new(self.shape.clone(), elements).map_err(mismatch)
+        Tensor::new(self.shape.clone(), elements).map_err(|error| mismatch(&error))
     }
 }
 
-fn mismatch(error: residuum_tensor::ShapeError) -> FormatError {
+fn mismatch(error: &ShapeError) -> FormatError {
     FormatError::mismatch("", error.to_string())
 }
 

@@ -107,7 +107,9 @@ def once(path, write):
 def optional(path, write):
     try:
         once(path, write)
-    except (ImportError, OSError, ValueError, subprocess.CalledProcessError) as error:
+    except subprocess.CalledProcessError as error:
+        print(f"  {path.name}: not written: {Path(error.cmd[0]).name} ended with status {error.returncode}", file=sys.stderr)
+    except (ImportError, OSError, ValueError) as error:
         print(f"  {path.name}: not written: {error}", file=sys.stderr)
 
 

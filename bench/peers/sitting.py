@@ -162,18 +162,29 @@ def measure(row, args):
     wanted, times, errors, counts = {}, {}, {}, {}
     if task != "train":
         wanted["logits"] = np.fromfile(args.work / network / f"answer-{batch}.f32", np.float32)
-    for worker in started:
+
+    def attempt(worker, action):
         try:
-            counts[worker], errors[worker] = warm_up(worker, args), error_of(worker, row, wanted, args)
-            times[worker] = []
+            action(worker)
         except (OSError, RuntimeError, ValueError) as error:
             complain(worker.tool, error, args)
             worker.kill()
+            times.pop(worker, None)
+
+    def begin_with(worker):
+        counts[worker], errors[worker] = warm_up(worker, args), error_of(worker, row, wanted, args)
+        times[worker] = []
+
+    def take_turn(worker):
+        time.sleep(0.03)  # The threads of the one before go to sleep.
+        times[worker] += worker.run(counts[worker])
+
+    for worker in started:
+        attempt(worker, begin_with)
     for turn in range(args.turns):
         turn_begin = time.perf_counter()
-        for worker, found in times.items():
-            time.sleep(0.03)  # The threads of the one before go to sleep.
-            found += worker.run(counts[worker])
+        for worker in list(times):
+            attempt(worker, take_turn)
         now = time.perf_counter()
         if turn and now - begin + (now - turn_begin) > args.row_seconds:
             break

@@ -68,7 +68,8 @@ impl Network {
     fn new(task: &Task) -> Result<Self> {
         let device = if task.is_training { Device::flex().autodiff() } else { Device::flex() };
         let layers = Layers::load(&task.folder, task.is_training)?;
-        let weight = |(name, values): (&String, &_)| (name.clone(), Weight::new(values, &device, task.is_training));
+        let weight =
+            |(name, values): (&String, &_)| (name.clone(), Weight::new(values, &device, task.is_training));
         let weights = layers.weights.iter().map(weight).collect();
         let images = Tensor::from_data(TensorData::new(task.images.clone(), task.shape.to_vec()), &device);
         Ok(Self { layers, weights, images })

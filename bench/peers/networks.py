@@ -1,8 +1,8 @@
 """The networks of the yardstick: definition, weights, and the file that each tool reads.
 
 A network's folder holds `weights.safetensors` (PyTorch, residuum), `model.onnx` (ONNX Runtime, OpenVINO, rten, tract),
-`model.ncnn.*`, `model.mnn`, and `layers.json` with `layers.safetensors` (candle, burn); for each batch
-`images-N.safetensors` and PyTorch's answer `answer-N.f32`.
+`model.ncnn.*`, `model.mnn`, and `layers.json` with `layers.safetensors` (candle, burn), for their training
+`training.json` with `training.safetensors`; for each batch `images-N.safetensors` and PyTorch's answer `answer-N.f32`.
 """
 
 import json
@@ -80,22 +80,37 @@ def load(name, folder):
     return net.eval()
 
 
-def prepare(name, batch, folder):
-    """Writes whatever of the folder is not there yet."""
+def prepare(name, batch, folder, is_training=False):
+    """Writes whatever of the folder is not there yet. What only one peer reads may fail: that peer takes no part."""
     folder.mkdir(parents=True, exist_ok=True)
     once(folder / "weights.safetensors", lambda path: save_file(random_weights(name), path))
-    once(folder / "model.onnx", lambda path: export(name, folder, path))
-    once(folder / "model.ncnn.param", lambda path: to_ncnn(name, folder, path))
-    once(folder / "model.mnn", lambda path: to_mnn(folder, path))
-    once(folder / "layers.json", lambda path: to_layers(folder, path))
     once(folder / f"images-{batch}.safetensors", lambda path: save_file({"images": images(name, batch)}, path))
     once(folder / f"answer-{batch}.f32", lambda path: answer(name, folder, batch).tofile(path))
+    if is_training:
+        optional(folder / "training.json", lambda path: to_training_layers(name, folder, path))
+        return
+    once(folder / "model.onnx", lambda path: export(name, folder, path))
+    optional(folder / "model.ncnn.param", lambda path: to_ncnn(name, folder, path))
+    optional(folder / "model.mnn", lambda path: to_mnn(folder, path))
+    optional(folder / "layers.json", lambda path: to_layers(folder / "model.onnx", folder / "layers.safetensors", path))
 
 
 def once(path, write):
+    """Under another name until it is complete, so that a file which is there is a whole one."""
     if not path.exists():
         print(f"writing {path}", file=sys.stderr)
-        write(path)
+        new = path.with_name("new-" + path.name)
+        write(new)
+        new.replace(path)
+
+
+def optional(path, write):
+    try:
+        once(path, write)
+    except subprocess.CalledProcessError as error:
+        print(f"  {path.name}: not written: {Path(error.cmd[0]).name} ended with status {error.returncode}", file=sys.stderr)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"  {path.name}: not written: {error}", file=sys.stderr)
 
 
 def answer(name, folder, batch):
@@ -103,19 +118,23 @@ def answer(name, folder, batch):
         return load(name, folder)(images(name, batch)).numpy()
 
 
-def export(name, folder, path):
+def export(name, folder, path, is_training=False):
+    """Batch norms are folded into the filters, or all kept for training."""
     import onnxruntime
 
+    mode = torch.onnx.TrainingMode.PRESERVE if is_training else torch.onnx.TrainingMode.EVAL
     axes = {"images": {0: "N"}, "answer": {0: "N"}}
     with tempfile.TemporaryDirectory() as scratch:
         raw = f"{scratch}/raw.onnx"
         torch.onnx.export(load(name, folder), (images(name, 2),), raw, input_names=["images"], output_names=["answer"],
-                          dynamic_axes=axes, opset_version=17, dynamo=False)
+                          dynamic_axes=axes, opset_version=17, dynamo=False, training=mode,
+                          do_constant_folding=not is_training)
         # Constants folded, so that readers with fewer operations find only those of the network.
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+        kept = ["ConvBNFusion", "ConvMulFusion", "ConvAddFusion"] if is_training else []
+        onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"], disabled_optimizers=kept)
 
 
 def to_ncnn(name, folder, path):
@@ -125,8 +144,8 @@ def to_ncnn(name, folder, path):
             torch.jit.trace(load(name, folder), images(name, 1)).save(f"{scratch}/net.pt")
         pnnx = Path(sys.executable).parent / "pnnx"
         quietly([pnnx, "net.pt", f"inputshape=[1,3,{side},{side}]", "fp16=0"], cwd=scratch)
-        for part in ("bin", "param"):
-            path.with_suffix(f".{part}").write_bytes(Path(scratch, f"net.ncnn.{part}").read_bytes())
+        for part, file in (("bin", folder / "model.ncnn.bin"), ("param", path)):
+            file.write_bytes(Path(scratch, f"net.ncnn.{part}").read_bytes())
 
 
 def to_mnn(folder, path):
@@ -139,12 +158,18 @@ def quietly(command, **options):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
 
 
-def to_layers(folder, path):
-    """The ONNX file as a list of layers; the exporter has folded norms behind convolutions already."""
+def to_training_layers(name, folder, path):
+    with tempfile.TemporaryDirectory() as scratch:
+        export(name, folder, Path(scratch, "training.onnx"), is_training=True)
+        to_layers(Path(scratch, "training.onnx"), folder / "training.safetensors", path, is_training=True)
+
+
+def to_layers(model, weights_path, path, is_training=False):
+    """An ONNX file as a list of layers: norms as factors and summands, or in training as such."""
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(folder / "model.onnx").graph
+    graph = onnx.load(model).graph
     known = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
     value, layers, weights = {"images": 0}, [], {}
 
@@ -172,6 +197,9 @@ def to_layers(folder, path):
                 layer["weights"] = [keep(name, known[name]) for name in known_inputs]
             case "Gemm":
                 layer |= {"op": "linear", "weights": [keep(name, known[name]) for name in known_inputs]}
+            case "BatchNormalization" if is_training:
+                layer |= {"op": "norm", "epsilon": has["epsilon"]}
+                layer["weights"] = [keep(name, known[name]) for name in known_inputs[:2]]
             case "BatchNormalization":
                 scale, shift, mean, variance = (known[name] for name in known_inputs)
                 factor = scale / torch.sqrt(variance + has["epsilon"])
@@ -192,5 +220,5 @@ def to_layers(folder, path):
                 raise ValueError(f"{node.name}: no layer for {other}")
         layers.append(layer)
         value[node.output[0]] = len(layers)
-    save_file(weights, folder / "layers.safetensors")
+    save_file(weights, weights_path)
     path.write_text(json.dumps(layers))

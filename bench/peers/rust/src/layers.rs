@@ -13,7 +13,8 @@ use serde::Deserialize;
 pub struct Layer {
     pub op: String,
     pub inputs: Vec<usize>,
-    /// Names of its weights: filters and bias, or scale and shift.
+    /// Names of its weights: filters and bias, or scale and shift, of a channel (`affine`) or behind the normalisation
+    /// by the batch's own moments (`norm`).
     #[serde(default)]
     pub weights: Vec<String>,
     #[serde(default)]
@@ -25,6 +26,9 @@ pub struct Layer {
     /// Zero channels before and after, of a `pad`.
     #[serde(default)]
     pub channels: [usize; 2],
+    /// Of a `norm`.
+    #[serde(default)]
+    pub epsilon: f64,
 }
 
 /// A network as a list of layers; the last one makes the answer.
@@ -35,9 +39,10 @@ pub struct Layers {
 }
 
 impl Layers {
-    pub fn load(folder: &Path) -> Result<Self> {
-        let layers = serde_json::from_str(&fs::read_to_string(folder.join("layers.json"))?)?;
-        let bytes = fs::read(folder.join("layers.safetensors"))?;
+    pub fn load(folder: &Path, is_training: bool) -> Result<Self> {
+        let file = folder.join(if is_training { "training" } else { "layers" });
+        let layers = serde_json::from_str(&fs::read_to_string(file.with_extension("json"))?)?;
+        let bytes = fs::read(file.with_extension("safetensors"))?;
         let tensors = SafeTensors::deserialize(&bytes)?;
         let tensor = |name: &str| -> Result<_> {
             let tensor = tensors.tensor(name)?;

@@ -55,9 +55,21 @@ impl Task {
         Ok(rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?)
     }
 
-    /// Runs once, says so, and then does what standard input asks: `run N`, `answer PATH`, `quit`. The answer is
-    /// that of the last inference, or the losses of all training steps.
-    pub fn serve(&self, mut run: impl FnMut() -> Result<Vec<f32>>) -> Result<()> {
+    /// Labels of a training step: the classes in turn.
+    pub fn labels(&self, classes: usize) -> Vec<u32> {
+        (0..self.shape[0]).map(|i| (i % classes) as u32).collect()
+    }
+
+    /// Answers all requests, and says at the end how much memory that took.
+    pub fn serve(&self, run: impl FnMut() -> Result<Vec<f32>>) -> Result<()> {
+        self.requests(run)?;
+        reply(&json!({"peak_mb": peak_mb()?}));
+        Ok(())
+    }
+
+    /// Runs once, says so, and then does what standard input asks: `run N`, `answer PATH`, until it says `quit`. The
+    /// answer is that of the last inference, or the losses of all training steps.
+    pub fn requests(&self, mut run: impl FnMut() -> Result<Vec<f32>>) -> Result<()> {
         let mut answer = run()?;
         reply(&json!({"ready": true}));
         for line in stdin().lock().lines() {
@@ -80,18 +92,17 @@ impl Task {
                 _ => break,
             }
         }
-        reply(&json!({"peak_mb": peak_mb()?}));
         Ok(())
     }
 }
 
 /// Lines without the mark are whatever else a tool prints.
-fn reply(value: &Value) {
+pub fn reply(value: &Value) {
     println!("@ {value}");
 }
 
 /// The most memory that this process has had, in MB.
-fn peak_mb() -> Result<f64> {
+pub fn peak_mb() -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;

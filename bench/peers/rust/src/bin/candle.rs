@@ -36,7 +36,7 @@ fn step(layer: &Layer, x: &[Tensor], weights: &HashMap<String, Tensor>) -> Resul
 fn main() -> Result<()> {
     let task = Task::from_args()?;
     task.rayon()?;
-    let network = Layers::load(&task.folder)?;
+    let network = Layers::load(&task.folder, false)?;
     let tensor = |(shape, data): &(Vec<usize>, Vec<f32>)| Tensor::from_slice(data, &shape[..], &Device::Cpu);
     let weights = network.weights.iter().map(|(name, values)| Ok((name.clone(), tensor(values)?)));
     let weights = weights.collect::<Result<HashMap<_, _>>>()?;

@@ -1,9 +1,13 @@
 //! This project, through its façade.
 
 use anyhow::Result;
-use peers::Task;
+use peers::{Task, peak_mb, reply};
 use residuum::classify::{LoadOptions, load_model};
-use residuum::engine::{Engine, EngineOptions, InputShape, SgdStep, TrainingOptions};
+use residuum::engine::peak::Limits;
+use residuum::engine::{Engine, EngineOptions, InputShape, SgdStep, StepTime, TrainingOptions};
+use serde_json::json;
+
+const STEP: SgdStep = SgdStep { lr: 0.001, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
 
 fn main() -> Result<()> {
     let task = Task::from_args()?;
@@ -15,13 +19,24 @@ fn main() -> Result<()> {
     let graph = &loaded.model.graph;
     if task.is_training {
         let mut program = engine.training(graph, &loaded.weights, shape, &TrainingOptions::default())?;
-        let classes = loaded.classes();
-        let labels: Vec<u32> = (0..n).map(|i| (i % classes) as u32).collect();
+        let labels = task.labels(loaded.classes());
         drop(loaded);
-        let step = SgdStep { lr: 0.001, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-        return task.serve(|| Ok(vec![program.step(&task.images, &labels, &step).loss as f32]));
+        task.requests(|| Ok(vec![program.step(&task.images, &labels, &STEP).loss as f32]))?;
+        let (peak, bytes) = (peak_mb()?, program.summary().peak_bytes());
+        return end(peak, &engine, bytes, &program.profile(&task.images, &labels));
     }
     let mut program = engine.inference(graph, &loaded.weights, shape, &[])?;
     drop(loaded);
-    task.serve(|| Ok(program.run(&task.images).to_vec()))
+    task.requests(|| Ok(program.run(&task.images).to_vec()))?;
+    let (peak, bytes) = (peak_mb()?, program.summary().peak_bytes());
+    end(peak, &engine, bytes, &program.profile(&task.images))
+}
+
+/// The last reply: memory, and the least time that the chosen algorithms could take, as `residuum bench` has it.
+fn end(peak_mb: f64, engine: &Engine, bytes: usize, steps: &[StepTime]) -> Result<()> {
+    let limits = engine.threads().run(|| Limits::measure(engine.isa(), bytes));
+    let least = |step: &StepTime| limits.least_seconds(step.cost.multiply_adds, step.cost.bytes);
+    let limit_ms = 1000.0 * steps.iter().map(least).sum::<f64>();
+    reply(&json!({"peak_mb": peak_mb, "limit_ms": limit_ms}));
+    Ok(())
 }

@@ -264,7 +264,7 @@ impl<'a> Lowering<'a> {
         self.n = images;
         for id in self.graph.ids() {
             let Some(&value) = self.value_of.get(&id) else { continue };
-            let mut view = self.views[value.0].clone();
+            let mut view = self.views[value.0];
             if self.storages[view.storage].layout.n == self.batch && view.layout.n != images {
                 view.layout.n = images;
                 self.view(id, view);

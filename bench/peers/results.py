@@ -13,6 +13,8 @@ OURS = "residuum"
 SAME = 1e-4
 # A tool this many times slower than the best peer with one batch is not measured with others.
 FAR = 5.0
+# What a tool did in so many rows tells of the others.
+ENOUGH_ROWS = 3
 
 
 def cpu():
@@ -82,3 +84,17 @@ def known_slowness(found, row, tool):
     same = [(abs(r[2] - batch), r[2], ratio) for (r, name), ratio in found.items()
             if name == tool and (r[0], r[1], r[3]) == (task, network, threads)]
     return min(same)[1:] if same else None
+
+
+def is_slow(found, row, tool, within):
+    """Whether a tool was more times slower than the best in that row, or with another batch far too slow, or in the rows
+    where it was measured slower even at its best."""
+    task, _, batch, _ = row
+    if known := known_slowness(found, row, tool):
+        of, ratio = known
+        if of == batch:
+            return ratio > within
+        if ratio > max(within, FAR):
+            return True
+    elsewhere = [ratio for (r, name), ratio in found.items() if (r[0], name) == (task, tool)]
+    return len(elsewhere) >= ENOUGH_ROWS and min(elsewhere) > within

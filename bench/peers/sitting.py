@@ -49,21 +49,29 @@ def parse_row(row):
 
 
 def tools_of(row, args):
-    """Who takes part in a row: not who was too slow in it before, or far too slow with other batches."""
+    """Who takes part in a row: not who was too slow before."""
     task, network, batch = row
     tools = []
     for tool in [*TOOLS[task], results.OURS]:
-        # Several batches in flight are no answer to how long one image takes.
-        if (args.tools and tool not in args.tools) or (batch == 1 and tool == "openvino-throughput"):
+        if args.tools and tool not in args.tools:
             continue
-        known = results.known_slowness(args.slowness, (*row, args.threads), tool)
+        # Several batches in flight are no answer to how long one image takes.
+        if batch == 1 and tool == "openvino-throughput":
+            continue
+        # Its compiler takes minutes, which no measurement waits for.
+        if tool == "torch-compile" and args.measure and not compiled(row, args).exists():
+            continue
         # PyTorch's memory and losses are what the others' are compared with.
-        if known and tool != results.OURS and (task, tool) != ("train", "torch"):
-            of, ratio = known
-            if ratio > (args.within if of == batch else max(args.within, results.FAR)):
-                continue
-        tools.append(tool)
+        needed = tool == results.OURS or (task, tool) == ("train", "torch")
+        if needed or not results.is_slow(args.slowness, (*row, args.threads), tool, args.within):
+            tools.append(tool)
     return tools
+
+
+def compiled(row, args):
+    """Says that the compiler has done its work for a row."""
+    task, network, batch = row
+    return args.work / network / f"compiled-{task}-{batch}"
 
 
 class Worker:
@@ -271,6 +279,7 @@ def prepare(rows, args):
                 print(f"compiling {':'.join(map(str, row))} for {tool}", file=sys.stderr)
                 if worker := start(tool, row, args):
                     worker.end()
+                    compiled(row, args).touch()
 
 
 def seconds_of(row, records, args):

@@ -142,5 +142,5 @@ fn main() -> Result<()> {
         let targets = targets(&task, classes, &network.images.device());
         return task.serve(|| network.train(&targets));
     }
-    task.serve(|| network.run()?.into_data().into_vec::<f32>().map_err(|error| anyhow!("{error:?}")))
+    task.serve(|| network.run()?.into_data().try_into_vec::<f32>().map_err(|error| anyhow!("{error:?}")))
 }

@@ -244,20 +244,21 @@ fn lamb_is_the_same_with_any_threads_and_interruptions() {
 }
 
 /// A scaled-down run of A3 learns: more than how often a class occurs, which gives ten classes a binary
-/// cross-entropy of 0.325.
+/// cross-entropy of 0.325, whatever the changes of the pictures.
 #[test]
 fn a_small_run_of_a3_lowers_the_loss() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = struck_back("cifar_resnet8");
-    (recipe.epochs, recipe.batch_size, recipe.optimiser.lr) = (12, 32, 0.02);
+    (recipe.batch_size, recipe.optimiser.lr) = (32, 0.02);
     (recipe.preprocess.crop, recipe.train_crop) = (16, None);
-    let part = |split, count| residuum_data::shapes(0, split).subset(&(0..count).collect::<Vec<_>>());
-    let data = Data { train: part(Split::Train, 1280), test: part(Split::Test, 200) };
+    recipe.augmentation = Augmentation::Crop { pad: 2, padding: PaddingValue::Mean };
+    let test = residuum_data::shapes(0, Split::Test).subset(&(0..500).collect::<Vec<_>>());
+    let data = Data { train: residuum_data::shapes(0, Split::Train), test };
     let run = Trainer::begin(&engine(2), recipe, data, RunFolder::at(folder.path().join("run"))).unwrap();
     let run = finish(run);
-    let (first, last) = (&run.history()[0], run.history().last().unwrap());
-    assert!(last.train_loss < 0.9 * first.train_loss && last.train_loss < 0.325, "{first:?} {last:?}");
-    assert!(last.eval_loss < first.eval_loss && last.eval_top1 > 15.0, "{first:?} {last:?}");
+    let [first, last] = run.history() else { panic!("{:?}", run.history()) };
+    assert!(last.train_loss < 0.9 * first.train_loss && last.train_loss < 0.32, "{first:?} {last:?}");
+    assert!(last.eval_loss < first.eval_loss && last.eval_top1 > 20.0, "{first:?} {last:?}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ class Row:
         sittings = defaultdict(dict)
         for record in records:
             sittings[record["sitting"]][record["tool"]] = record
+        self.fullest = max(sittings.values(), key=len)
         self.sittings = [s for s in sittings.values() if OURS in s and s[OURS]["commit"] == self.commit]
 
     def name(self):
@@ -41,11 +42,13 @@ class Row:
         peers = [record for tool, record in sitting.items() if tool != OURS and is_peer(record)]
         return min(peers, key=lambda record: record["ms"], default=None)
 
-    def ratios(self, is_peer, field="ms"):
-        """The best peer of the last sitting, and in each sitting the best one's figure over ours."""
-        pairs = [(self.best(s, is_peer), s[OURS]) for s in self.sittings]
-        pairs = [(peer, ours) for peer, ours in pairs if peer]
-        return (pairs[-1][0], [float(peer[field]) / float(ours[field]) for peer, ours in pairs]) if pairs else (None, [])
+    def ratios(self, is_peer):
+        """The best peer of the last sitting, and in each sitting the best one's time over ours. A sitting counts if the
+        peer took part that was the best where most took part: others would flatter us."""
+        wanted = self.best(self.fullest, is_peer)
+        counted = [s for s in self.sittings if wanted and wanted["tool"] in s]
+        pairs = [(self.best(s, is_peer), s[OURS]) for s in counted]
+        return (pairs[-1][0], [peer["ms"] / ours["ms"] for peer, ours in pairs]) if pairs else (None, [])
 
 
 def rows_of(records):
@@ -96,7 +99,7 @@ def ratio_table(rows, task):
             *ratio_cells(*anyone), f"{100 * limit / row.median(OURS):.0f} %" if limit else "–",
             f"{row.last[OURS]['error']:.0e}", f"{row.median(OURS, 'peak_mb'):.0f}",
             memory_cell(row, anyone[0]["tool"]) if anyone[0] else "–", memory_cell(row, "torch") if "torch" in row.last else "–",
-            str(len(row.sittings)), row.commit]))
+            str(len(anyone[1])), row.commit]))
     return lines if len(lines) > 2 else []
 
 
@@ -141,10 +144,11 @@ def markdown(path):
     versions = dict.fromkeys(f"{r['tool'].split('-')[0]} {r['version']}" for r in records)
     intro = [f"# {Path(path).stem}", "",
              "Medians in milliseconds over the sittings of the commit; a ratio is the best peer's time over ours in the same"
-             " sitting, median of the sittings (least to largest). The same answer is PyTorch's within 1e-4 of its largest"
-             " magnitude, or three times what PyTorch's own ways differ by with that network; a star marks others. † was measured in an earlier"
-             " sitting, and its time is not to be compared. The limit is the least time of the algorithms that were chosen;"
-             " memory is the most that the process had, ours as a share of theirs. " + ", ".join(versions) + "."]
+             " sitting, median (least to largest) of the sittings in which the peer took part that was best where most took"
+             " part. The same answer is PyTorch's within 1e-4 of its largest magnitude, or three times what PyTorch's own ways"
+             " differ by with that network; a star marks others. † was measured in an earlier sitting, and its time is not to"
+             " be compared. The limit is the least time of the algorithms that were chosen; memory is the most that the process"
+             " had, ours as a share of theirs. " + ", ".join(versions) + "."]
     sections = {"Inference": ratio_table(rows, "infer"), "Inference, every tool": every_tool(rows, "infer", records),
                 "Training step": ratio_table(rows, "train"),
                 "Training step, every tool": every_tool(rows, "train", records),

@@ -24,6 +24,7 @@ use crate::step::{
 
 mod constants;
 mod int8;
+mod staging;
 
 use constants::Constants;
 pub use int8::calibrated;
@@ -71,6 +72,7 @@ pub(crate) fn lower_inference(
     let fusion = fuse(&graph, &stands_for, &kept, true);
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.int8 = quantization.map(|quantization| int8::Plan::new(&graph, &fusion, quantization));
+    lowering.in_groups = quantization.is_none();
     lowering.run(&fusion, &stands_for)
 }
 
@@ -168,6 +170,8 @@ struct Lowering<'a> {
     scratch_len: usize,
     /// Whether filters change from step to step.
     is_training: bool,
+    /// Whether images may go through the steps in groups, one after the other.
+    in_groups: bool,
     /// Which values are kept in bytes, in a network that is quantised.
     int8: Option<int8::Plan<'a>>,
 }
@@ -208,6 +212,7 @@ impl<'a> Lowering<'a> {
             constants: Constants::default(),
             scratch_len: 0,
             is_training: false,
+            in_groups: false,
             int8: None,
         };
         graph.param_ids().try_for_each(|id| lowering.weight(id).map(|_| ()))?;
@@ -246,39 +251,6 @@ impl<'a> Lowering<'a> {
         })
     }
 
-    /// Inference takes few images at a time through its large maps. What is learned from depends on all images.
-    fn scheduled(&self, fusion: &Fusion) -> Schedule {
-        if self.is_training || self.int8.is_some() {
-            return Schedule::whole_batch(fusion, self.batch);
-        }
-        let floats = |id| MapLayout { n: 1, ..self.layout_of(id) }.len();
-        Schedule::new(self.graph, fusion, &self.seats, self.kept, self.batch, self.threads, floats)
-    }
-
-    /// From here on steps see `images` at a time, and those parts of the values of the whole batch.
-    fn enter_stage(&mut self, images: usize) {
-        if images == self.n {
-            return;
-        }
-        self.end_stage();
-        self.n = images;
-        for id in self.graph.ids() {
-            let Some(&value) = self.value_of.get(&id) else { continue };
-            let mut view = self.views[value.0];
-            if self.storages[view.storage].layout.n == self.batch && view.layout.n != images {
-                view.layout.n = images;
-                self.view(id, view);
-            }
-        }
-    }
-
-    fn end_stage(&mut self) {
-        let steps = self.stages.last().map_or(0, |stage| stage.steps.end)..self.lowered.len();
-        if !steps.is_empty() {
-            self.stages.push(Stage { steps, images: self.n, groups: self.batch / self.n });
-        }
-    }
-
     /// The border around a value is the widest that one of its readers wants.
     fn measure_borders(&mut self, fusion: &Fusion) {
         for group in &fusion.groups {
@@ -303,29 +275,6 @@ impl<'a> Lowering<'a> {
         }
         for (index, &root) in roots.iter().enumerate() {
             self.borders[index] = self.borders[root];
-        }
-    }
-
-    /// A value lives from its step to its last reader; what was asked for lives to the end.
-    fn measure_lifetimes(&mut self) {
-        for stage in &self.stages {
-            for index in stage.steps.clone() {
-                let step = &self.lowered[index];
-                for value in step.reads().into_iter().chain([step.out]) {
-                    let storage = &mut self.storages[self.views[value.0].storage];
-                    // What holds more images than the stage sees lives while any of its groups run.
-                    let passes = storage.layout.n > stage.images && stage.groups > 1;
-                    storage.last = if passes { stage.steps.end - 1 } else { index };
-                    if passes {
-                        storage.first = storage.first.min(stage.steps.start);
-                    }
-                }
-            }
-        }
-        let end = self.lowered.len();
-        let kept = self.kept.iter().filter_map(|node| self.value_of.get(node));
-        for value in kept.chain(self.gradients.values()) {
-            self.storages[self.views[value.0].storage].last = end;
         }
     }
 

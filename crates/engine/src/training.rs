@@ -474,3 +474,23 @@ fn store_order(graph: &Graph, learned: &HashSet<ParamId>) -> Vec<ParamId> {
     order.sort_by_key(|&id| (!learned.contains(&id), id));
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_are_computed_again_where_they_concatenate_or_are_large() {
+        let applies = |recompute: Recompute, name: &str, n: usize, side: usize| {
+            let graph = residuum_models::build(name, None).unwrap().graph;
+            recompute.applies_to(&graph, InputShape { n, h: side, w: side }).unwrap()
+        };
+        // Behind norms ResNet-50 has 3,562,496 numbers an image, so 95 MiB for seven.
+        for (n, large) in [(7, false), (8, true)] {
+            assert_eq!(applies(Recompute::WhereLarge, "resnet50", n, 224), large, "{n} images");
+        }
+        assert!(applies(Recompute::WhereLarge, "densenet_bc_100_12", 1, 32));
+        assert!(applies(Recompute::Normalised, "resnet50", 1, 224));
+        assert!(!applies(Recompute::Nothing, "densenet_bc_100_12", 64, 32));
+    }
+}

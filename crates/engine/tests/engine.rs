@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use residuum_engine::{
-    Decay, Draws, Engine, EngineError, EngineOptions, InputShape, Isa, Mixed, SgdStep, Targets, Training,
-    TrainingOptions, reference,
+    Decay, Draws, Engine, EngineError, EngineOptions, InputShape, Isa, Mixed, SensitivityOptions, SgdStep,
+    Targets, Training, TrainingOptions, reference,
 };
 use residuum_graph::{
     AvgPool, Blur, Builder, ConvSpec, Differentiation, DropRule, Graph, MaxPool, NodeId, Op,
@@ -385,6 +385,36 @@ fn groups_of_images_change_no_bit_and_save_memory() {
             assert!(fewer < bytes, "{fewer} of {bytes} bytes with {threads} threads");
         }
     }
+}
+
+/// The values of all images have to be there when the gradients ask for them, however large they are.
+#[test]
+fn gradients_of_a_large_batch_are_those_of_its_images() {
+    let (n, side) = (8, 96);
+    let mut g = Builder::new("large maps");
+    let x = g.input(3);
+    let x = g.conv("conv1", x, ConvSpec::new(64, 3, 1)).unwrap();
+    let x = g.relu("relu1", x);
+    let x = g.conv("conv2", x, ConvSpec::new(64, 3, 2)).unwrap();
+    let x = g.relu("relu2", x);
+    let x = g.global_avg_pool("pool", x).unwrap();
+    let out = g.linear("fc", x, 5).unwrap();
+    let graph = g.finish(out).unwrap();
+    let weights = formula::weights(&graph);
+    let images = formula::input("input", &[n, 3, side, side]);
+    let seed = formula::input("seed", &[n, 5]);
+    let options = SensitivityOptions { to: vec!["input".into()], ..SensitivityOptions::default() };
+    let gradient = |images: &[f32], seed: &[f32], n: usize| {
+        let shape = InputShape { n, h: side, w: side };
+        let mut program = engine(1, Isa::detect()).sensitivity(&graph, &weights, shape, &options).unwrap();
+        program.forward(images);
+        program.backward(seed);
+        program.gradient("input").unwrap().into_data()
+    };
+    let of_one = images.data().chunks(images.len() / n).zip(seed.data().chunks(5));
+    let expected: Vec<f32> = of_one.flat_map(|(image, seed)| gradient(image, seed, 1)).collect();
+    assert!(expected.iter().any(|&g| g != 0.0));
+    assert!(gradient(images.data(), seed.data(), n) == expected);
 }
 
 #[test]

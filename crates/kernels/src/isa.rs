@@ -51,6 +51,9 @@ pub(crate) use simd::{Kernel, Simd};
 #[cfg(target_arch = "x86_64")]
 use vnni::Vnni;
 
+/// Lanes of the widest vectors.
+pub(crate) const MOST_LANES: usize = 16;
+
 /// Name of the environment variable that forces an instruction set.
 pub const ISA_VARIABLE: &str = "RESIDUUM_ISA";
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::isa::{Kernel, Simd};
+use crate::isa::{Kernel, MOST_LANES, Simd};
 use crate::{Isa, check};
 
 /// What one step does to each parameter `w` with gradient `g` and moments `m` and `v` (You et al. 2020, "Large batch
@@ -78,8 +78,6 @@ pub struct Parameter {
 
 /// Floats that a task works on.
 const PIECE: usize = 1 << 14;
-/// No instruction set has more lanes.
-const MOST_LANES: usize = 16;
 
 /// Step `number`, counted from 1, over all parameters, which come in the order of their places and do not overlap, as
 /// their gradients do; the moments are 0 before the first. Sums of squares are added up in `f64` in a fixed order.

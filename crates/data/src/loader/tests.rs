@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::augment::Padding;
 use crate::erasing::{Erased, Erasing};
+use crate::rand_augment::RandAugment;
 
 const COUNT: usize = 103;
 
@@ -73,7 +74,7 @@ fn every_change_at_once_gives_the_same_bits_from_anywhere() {
         augment: Augment::Crop { pad: 4, padding: Padding::Reflect },
         distortion: Distortion {
             trivial_augment: true,
-            rand_augment: None,
+            rand_augment: Some(RandAugment { operations: 2, magnitude: 7.0, deviation: 0.5 }),
             jitter: 0.4,
             colour_shift: 0.1,
             erasing: Some(Erasing { probability: 0.5, value: Erased::Noise }),

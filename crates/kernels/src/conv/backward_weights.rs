@@ -13,7 +13,7 @@
 //! every panel: packing it would cost more than it saves.
 
 use super::algorithm::ConvAlgorithm;
-use super::choose::{self, OUTER_COLUMNS, OUTER_PIXELS, OUTER_ROWS, Outer, Pass};
+use super::choose::{self, OUTER_COLUMNS, OUTER_PIXELS, OUTER_ROWS, Pass};
 use super::forward::{taps, windows};
 use super::gemm::cut;
 use super::outer::{Corner, Operands, Run, call_outer_tile};
@@ -53,7 +53,10 @@ enum Way {
 struct OuterProducts {
     isa: Isa,
     shape: ConvShape,
-    way: Outer,
+    /// Vectors of a tile.
+    vectors: usize,
+    /// Packs `dy`, instead of reading it where it lies.
+    packs: bool,
     grid: Grid,
     x_walk: Walk,
     dy_walk: Walk,
@@ -147,8 +150,9 @@ impl ConvBackwardWeights {
 
 impl OuterProducts {
     fn new(isa: Isa, shape: &ConvShape, x: &MapLayout, dy: &MapLayout) -> Self {
-        let way = choose::outer(isa, shape.group_out(), dy.pitch);
-        let panel_columns = way.vectors * isa.lanes();
+        let vectors = choose::outer_vectors(isa, shape.group_out());
+        let panel_columns = vectors * isa.lanes();
+        let packs = choose::packs_outer(shape.group_out(), panel_columns, dy.pitch);
         let panels = shape.group_out().div_ceil(panel_columns);
         let tiles = strands(shape, x);
         let blocks = blocks(&tiles, OUTER_ROWS);
@@ -161,7 +165,8 @@ impl OuterProducts {
         Self {
             isa,
             shape,
-            way,
+            vectors,
+            packs,
             grid,
             x_walk,
             dy_walk,
@@ -217,7 +222,7 @@ impl OuterProducts {
     }
 
     fn packed_len(&self) -> usize {
-        if self.way.packs { self.panels.div_ceil(self.panel_blocks) * self.packed_panel() } else { 0 }
+        if self.packs { self.panels.div_ceil(self.panel_blocks) * self.packed_panel() } else { 0 }
     }
 
     fn run_task(&self, index: usize, x: Source<'_>, dy: Source<'_>, packed: Sink<'_>, sums: Sink<'_>) {
@@ -284,7 +289,7 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match self.plan.way.vectors {
+        match self.plan.vectors {
             4 if S::IS_WIDE => self.run_tiled::<S, 4>(simd),
             3 if S::IS_WIDE => self.run_tiled::<S, 3>(simd),
             1 => self.run_tiled::<S, 1>(simd),
@@ -307,7 +312,7 @@ impl Task<'_> {
             task.plan.grid.places(&task.plan.dy_walk, start, &mut dy_places[..count]);
             x_places[..count].iter_mut().for_each(|place| *place += task.x_shift);
             dy_places[..count].iter_mut().for_each(|place| *place += task.dy_shift);
-            if task.plan.way.packs {
+            if task.plan.packs {
                 // SAFETY: the maps have been checked, there is room, and the packed operand is this thread's.
                 unsafe { pack::<S, V>(simd, &task, &dy_places[..count]) };
                 (0..count).for_each(|k| dy_places[k] = k * V * S::LANES);
@@ -323,7 +328,7 @@ impl Task<'_> {
 
     /// From a pixel to the next in both operands.
     fn steps(&self, width: usize) -> [usize; 2] {
-        [self.plan.x_walk.pixel, if self.plan.way.packs { width } else { self.plan.dy_walk.pixel }]
+        [self.plan.x_walk.pixel, if self.plan.packs { width } else { self.plan.dy_walk.pixel }]
     }
 }
 
@@ -335,11 +340,11 @@ impl Task<'_> {
 unsafe fn strip<S: Simd, const V: usize>(simd: S, task: &Task<'_>, runs: &[Run], is_first: bool) {
     let (plan, width) = (task.plan, V * S::LANES);
     let sums_stride = plan.panels * width;
-    let dy = if plan.way.packs { task.packed.source() } else { task.dy };
+    let dy = if plan.packs { task.packed.source() } else { task.dy };
     let operands = Operands { x: task.x, dy, runs, sums: task.sums, sums_stride, is_first };
     let [x_step, dy_step] = task.steps(width);
     for (q, p) in task.panels.clone().enumerate() {
-        let dy = if plan.way.packs { q * plan.packed_panel() } else { p * width };
+        let dy = if plan.packs { q * plan.packed_panel() } else { p * width };
         for tile in task.tiles {
             let sums = task.sums_start + tile.row * sums_stride + p * width;
             let corner = Corner { x: tile.offset, dy, sums, x_step, dy_step };

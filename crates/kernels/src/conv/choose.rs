@@ -23,8 +23,9 @@ const LEAST_MACS: usize = 300_000;
 const FEW_TASKS: usize = 4;
 /// Most pixels that a tile of the gradient of the weights sums in one go: its panel takes the first-level cache.
 pub(super) const OUTER_PIXELS: usize = 128;
-/// Most rows and columns of a block of the gradient of the weights.
+/// Most rows of a block of the gradient of the weights.
 pub(super) const OUTER_ROWS: usize = 192;
+/// Most columns of one.
 pub(super) const OUTER_COLUMNS: usize = 256;
 
 /// Fewest channels, of input and output, for which transforms pay.
@@ -225,23 +226,18 @@ pub(super) fn min_tasks(macs: usize, tasks: usize) -> usize {
     good.max(LEAST_MACS / macs_per_task).max(1)
 }
 
-/// How the gradient of the weights reads the gradient of the output.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Outer {
-    /// Packs it, instead of reading it where it lies.
-    pub(super) packs: bool,
-    /// Vectors of a tile.
-    pub(super) vectors: usize,
-}
-
-/// The way for a map of `columns` output channels whose pixels are `pitch` floats apart: a panel that is the whole map is
-/// packed as it lies.
-pub(super) fn outer(isa: Isa, columns: usize, pitch: usize) -> Outer {
+/// Vectors of a tile of the gradient of the weights: those that waste the fewest columns, more where they are equal.
+pub(super) fn outer_vectors(isa: Isa, columns: usize) -> usize {
     let lanes = isa.lanes();
     let widths: &[usize] = if lanes == 16 { &[4, 3, 2, 1] } else { &[2, 1] };
     let padded = |vectors: &usize| columns.next_multiple_of(vectors * lanes);
-    let vectors = *widths.iter().min_by_key(|vectors| padded(vectors)).expect("the list is not empty");
-    Outer { packs: columns != vectors * lanes || pitch > columns, vectors }
+    *widths.iter().min_by_key(|vectors| padded(vectors)).expect("the list is not empty")
+}
+
+/// Whether panels of `columns` output channels are packed, where pixels are `pitch` floats apart. A panel that is the whole
+/// map lies as it would be packed.
+pub(super) fn packs_outer(columns: usize, panel_columns: usize, pitch: usize) -> bool {
+    columns != panel_columns || pitch > columns
 }
 
 /// In how many parts the sum over `pixels` is cut, where the output has `blocks` blocks.

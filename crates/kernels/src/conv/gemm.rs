@@ -7,14 +7,12 @@ use super::tile::{Finish, Panel, Rows, Segment, call_tile, for_rows};
 use super::walk::{Grid, Phase, Walk};
 use crate::check;
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
-use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 use std::ops::Range;
 
-/// Channels that are packed at a time, a cache line of weights where these lie side by side.
-const PACKED_CHANNELS: usize = 16;
-/// Multiply-adds that take as long as packing one weight.
-const WEIGHT_MACS: usize = 32;
+mod pack;
+
+pub(super) use pack::scale;
 
 /// What is done to a convolution's sum before it is stored: `relu(sum + bias + residual)`, then zero where the
 /// mask is not positive.
@@ -156,77 +154,6 @@ impl Gemm {
 
     fn tasks(&self) -> usize {
         if self.grid.rows() == 0 { 0 } else { self.groups * self.split.row_blocks * self.split.panel_blocks }
-    }
-
-    /// Writes the weights as `[group][chunk][panel][k][column]`, zero where there is no column, each times the scale of
-    /// its column where there are scales.
-    pub(super) fn pack(&self, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
-        if self.group_len() == 0 {
-            return;
-        }
-        let mut panels = Vec::with_capacity(self.groups * self.chunks.len() * self.panels);
-        for (group, mut rest) in packed.chunks_exact_mut(self.group_len()).enumerate() {
-            for chunk in &self.chunks {
-                let block = chunk.len * self.panel_columns;
-                let (blocks, after) = rest.split_at_mut(block * self.panels);
-                rest = after;
-                let blocks = blocks.chunks_exact_mut(block).enumerate();
-                panels.extend(blocks.map(|(panel, packed)| (group, chunk, panel, packed)));
-            }
-        }
-        let min_panels = choose::min_tasks(WEIGHT_MACS * self.packed_len(), panels.len());
-        let panels = panels.into_par_iter().with_min_len(min_panels);
-        panels.for_each(|(group, chunk, panel, packed)| {
-            let weights = &weights[group * self.strides.group..];
-            let scales = scales.map(|scales| &scales[group * self.columns..(group + 1) * self.columns]);
-            self.pack_panel(chunk, panel, weights, scales, packed);
-        });
-    }
-
-    fn pack_panel(
-        &self,
-        chunk: &Chunk,
-        panel: usize,
-        weights: &[f32],
-        scales: Option<&[f64]>,
-        packed: &mut [f32],
-    ) {
-        let first = panel * self.panel_columns;
-        let columns = first..self.columns.min(first + self.panel_columns);
-        let weights = &weights[first * self.strides.column..];
-        let (mut at, mut rest) = (chunk.start, packed);
-        while !rest.is_empty() {
-            let (tap, channel) = (at / self.channels, at % self.channels);
-            let len = PACKED_CHANNELS.min(self.channels - channel).min(chunk.start + chunk.len - at);
-            let (rows, after) = rest.split_at_mut(len * self.panel_columns);
-            let start = channel * self.strides.channel + self.taps[tap].index;
-            self.gather(&weights[start..], columns.len(), rows);
-            for row in rows.chunks_exact_mut(self.panel_columns) {
-                if let Some(scales) = scales {
-                    let scaled = row.iter_mut().zip(&scales[columns.clone()]);
-                    scaled.for_each(|(weight, scale)| *weight = (f64::from(*weight) * scale) as f32);
-                }
-                row[columns.len()..].fill(0.0);
-            }
-            (at, rest) = (at + len, after);
-        }
-    }
-
-    /// Copies weights to rows, one for each channel, in the order in which they lie in memory.
-    fn gather(&self, weights: &[f32], columns: usize, rows: &mut [f32]) {
-        let WeightStrides { column: next_column, channel: next_channel, .. } = self.strides;
-        if next_column < next_channel {
-            for (channel, row) in rows.chunks_exact_mut(self.panel_columns).enumerate() {
-                let sources = weights[channel * next_channel..].iter().step_by(next_column);
-                row[..columns].iter_mut().zip(sources).for_each(|(packed, weight)| *packed = *weight);
-            }
-        } else {
-            for column in 0..columns {
-                let sources = weights[column * next_column..].iter().step_by(next_channel);
-                let packed = rows[column..].iter_mut().step_by(self.panel_columns);
-                packed.zip(sources).for_each(|(packed, weight)| *packed = *weight);
-            }
-        }
     }
 }
 

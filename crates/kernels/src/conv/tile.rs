@@ -176,21 +176,24 @@ struct Outputs<const R: usize, const V: usize> {
     next: usize,
     /// Lines every four steps.
     rate: usize,
+    /// Lines of a row.
+    width: usize,
 }
 
 impl<const R: usize, const V: usize> Outputs<R, V> {
     #[inline(always)]
-    fn new(panel: &Panel<'_>) -> Self {
+    fn new<S: Simd>(panel: &Panel<'_>) -> Self {
         let depth: usize = panel.segments.iter().map(|segment| segment.len).sum();
+        let width = (V * S::LANES).div_ceil(LINE);
         // All of them in the first half of the sum.
-        Self { next: 0, rate: (R * V).div_ceil((depth / 8).max(1)) }
+        Self { next: 0, rate: (R * width).div_ceil((depth / 8).max(1)), width }
     }
 
     #[inline(always)]
     fn fetch<S: Simd>(&mut self, simd: S, panel: &Panel<'_>, rows: &Rows<'_>) {
-        let end = (self.next + self.rate).min(R * V);
+        let end = (self.next + self.rate).min(R * self.width);
         for index in self.next..end {
-            let (r, column) = (index / V, panel.column + index % V * S::LANES);
+            let (r, column) = (index / self.width, panel.column + index % self.width * LINE);
             simd.prefetch_write(panel.dst, rows.dst[r] + column);
             if panel.is_last {
                 if let Some(source) = panel.finish.residual {
@@ -224,7 +227,7 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
     let lines = (4 * width / LINE).div_ceil(2);
     let (mut fetch, fetch_step) =
         if rows.index < 2 { (rows.index * lines * LINE, 2 * lines * LINE) } else { (0, 0) };
-    let mut outputs = Outputs::<R, V>::new(panel);
+    let mut outputs = Outputs::<R, V>::new::<S>(panel);
     for segment in panel.segments {
         let mut a = [panel.src; R];
         for r in 0..R {

@@ -4,11 +4,11 @@
 
 use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use super::tiling::FREQUENCIES;
-use super::transform::{MOST_LANES, POINTS};
+use super::transform::POINTS;
 use crate::conv::choose;
-use crate::conv::gemm::WeightStrides;
+use crate::conv::gemm::{WeightStrides, scale};
 use crate::conv::tasks;
-use crate::isa::{Isa, Kernel, Simd, Sink};
+use crate::isa::{Isa, Kernel, MOST_LANES, Simd, Sink};
 use std::ops::Range;
 
 /// Channels that a task takes of a panel.
@@ -100,7 +100,8 @@ impl Kernel for Task<'_> {
                 let mut taps = [0.0; 9 * MOST_LANES];
                 gather::<S>(packing, self.weights, channel, column, count, &mut taps);
                 if let Some(scales) = self.scales {
-                    scale::<S>(&mut taps, &scales[column.min(scales.len())..][..count]);
+                    let scales = &scales[column.min(scales.len())..][..count];
+                    taps.chunks_exact_mut(S::LANES).for_each(|taps| scale(taps, scales));
                 }
                 let images = transform(simd, &taps);
                 for (frequency, image) in images.into_iter().flatten().enumerate() {
@@ -128,16 +129,6 @@ fn gather<S: Simd>(
         let filter = &weights[start..start + 9];
         for (place, &tap) in packing.taps.iter().enumerate() {
             taps[place * S::LANES + lane] = filter[tap];
-        }
-    }
-}
-
-/// Multiplies every lane by its scale, rounded once.
-#[inline(always)]
-fn scale<S: Simd>(taps: &mut [f32; 9 * MOST_LANES], scales: &[f64]) {
-    for taps in taps.chunks_exact_mut(S::LANES).take(9) {
-        for (tap, scale) in taps.iter_mut().zip(scales) {
-            *tap = (f64::from(*tap) * scale) as f32;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Forward pass, and gradient of the input, which for a stride of 1 is a forward pass with flipped filters.
 //!
 //! ```text
-//! task        = block of about 24 tiles x blocks of output channels       threads share the tasks
+//! task        = block of at most 32 tiles x blocks of output channels       threads share the tasks
 //!   V[36][tile][channel]     = transformed inputs
 //!   block       of at most 128 output channels
 //!     frequency   its tiles x input channels x output channels, by the register tile of the direct way

@@ -5,14 +5,12 @@
 use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use super::tiling::FREQUENCIES;
 use crate::conv::tile::{Finish, LINE, finish, load, store};
-use crate::isa::{Kernel, Simd, Sink, Source};
+use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source};
 
 /// Points along one axis, and inputs of a tile.
 pub(super) const POINTS: usize = 6;
 /// Outputs of a tile along one axis.
 pub(super) const OUTPUTS: usize = 4;
-/// Lanes of the widest vectors.
-pub(super) const MOST_LANES: usize = 16;
 
 /// Additions and multiply-adds of a transform for one channel: those along one axis, as often as it is done.
 pub(super) const INPUT_STEPS: usize = 12 * (POINTS + POINTS);

@@ -53,7 +53,7 @@ impl WinogradWeights {
     pub(in crate::conv) fn new(isa: Isa, shape: &ConvShape, x: &MapLayout, dy: &MapLayout) -> Self {
         let (channels, columns) = (shape.c_in, shape.c_out);
         let tiling = Tiling::new(Phase::ALL.grid(dy));
-        let vectors = choose::outer(isa, columns, columns).vectors;
+        let vectors = choose::outer_vectors(isa, columns);
         let panel_columns = vectors * isa.lanes();
         let cut = choose::winograd_outer(tiling.len(), channels, columns);
         let macs = FREQUENCIES * tiling.len() * channels * columns;

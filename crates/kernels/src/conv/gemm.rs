@@ -337,6 +337,7 @@ impl Task<'_> {
                     residual: &residual[..rows],
                     mask: &mask[..rows],
                     index: 0,
+                    count: 1,
                 };
                 // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
                 unsafe { tiles::<S, R, V>(simd, &panel, places, &mut ()) };
@@ -389,6 +390,7 @@ pub(super) unsafe fn tiles<S: Simd, const R: usize, const V: usize>(
             residual: &rows.residual[part.clone()],
             mask: &rows.mask[part],
             index,
+            count,
         };
         for_rows!(height, R, call_tile::<S, R, V>(simd, panel, places));
         between.turn(simd);

@@ -59,8 +59,10 @@ pub(super) struct Rows<'a> {
     pub(super) dst: &'a [usize],
     pub(super) residual: &'a [usize],
     pub(super) mask: &'a [usize],
-    /// 0 and 1 fetch a half each, later tiles nothing.
+    /// The tile's place among those of the panel.
     pub(super) index: usize,
+    /// How many tiles the panel has; each fetches its part of the next panel.
+    pub(super) count: usize,
 }
 
 /// Floats in a cache line.
@@ -223,10 +225,11 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
 ) -> [[S::V; V]; R] {
     let width = V * S::LANES;
     let mut weight = 0;
-    // Two tiles fetch the next panel: half of the lines that four steps take, every four steps.
-    let lines = (4 * width / LINE).div_ceil(2);
-    let (mut fetch, fetch_step) =
-        if rows.index < 2 { (rows.index * lines * LINE, 2 * lines * LINE) } else { (0, 0) };
+    // The tile's part of the next panel, some lines every four steps. All tiles have a part: memory is not fast enough for
+    // a few of them to bring the panel.
+    let depth: usize = panel.segments.iter().map(|segment| segment.len).sum();
+    let fetch_step = (4 * width / LINE).div_ceil(rows.count.max(1)) * LINE;
+    let mut fetch = (rows.index * (depth / 4) * fetch_step).min(depth * width);
     let mut outputs = Outputs::<R, V>::new::<S>(panel);
     for segment in panel.segments {
         let mut a = [panel.src; R];
@@ -236,8 +239,8 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
         }
         let mut k = 0;
         while k + 4 <= segment.len {
-            for line in 0..lines {
-                simd.prefetch(panel.next, fetch + line * LINE);
+            for line in (0..fetch_step).step_by(LINE) {
+                simd.prefetch(panel.next, fetch + line);
             }
             fetch += fetch_step;
             outputs.fetch(simd, panel, rows);

@@ -275,7 +275,7 @@ impl Task<'_> {
                         is_last: false,
                         finish: Finish::default(),
                     };
-                    let rows = Rows { src: v, next: &[], dst: m, residual: m, mask: m, index: 0 };
+                    let rows = Rows { src: v, next: &[], dst: m, residual: m, mask: m, index: 0, count: 1 };
                     // SAFETY: `V`, `M` and the filters have room for every tile, and the memory is ours.
                     unsafe { tiles::<S, R, V>(simd, &panel, rows, &mut ahead) };
                     start += len;

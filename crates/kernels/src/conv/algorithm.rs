@@ -14,8 +14,8 @@ pub enum ConvAlgorithm {
     Auto,
     /// Sums as they are defined: the least rounding, and filters that take no more memory than they hold.
     Direct,
-    /// Winograd's minimal filtering wherever it is possible: windows of 3 x 3, stride 1. Transformed filters
-    /// take four times the memory.
+    /// Winograd's minimal filtering wherever it is possible: windows of 3 x 3 with stride 1, whose transformed filters
+    /// take four times the memory; forward also windows of 3 x 3 and 7 x 7 with stride 2, nine and four times.
     Winograd,
 }
 
@@ -34,7 +34,7 @@ impl ConvAlgorithm {
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
     pub fn chosen(self, pass: Pass, shape: &ConvShape) -> Self {
-        if choose::is_winograd(self, pass, shape) { Self::Winograd } else { Self::Direct }
+        if choose::winograd(self, pass, shape).is_some() { Self::Winograd } else { Self::Direct }
     }
 
     /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::algorithm::ConvAlgorithm;
-use super::winograd::{self, FREQUENCIES};
+use super::winograd::{FREQUENCIES, Form};
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -32,6 +32,8 @@ pub(super) const OUTER_COLUMNS: usize = 256;
 const WINOGRAD_CHANNELS: usize = 12;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
+/// The same of windows of stride 2, for nine times as many.
+const WINOGRAD_CELL_TILES: usize = 48;
 /// Fewest tiles for which it pays to write and read back four times as many sums.
 const WINOGRAD_OUTER_TILES: usize = 16;
 /// Most tiles of a block.
@@ -73,23 +75,27 @@ impl fmt::Display for Pass {
     }
 }
 
-/// Whether a pass is computed by Winograd's minimal filtering.
-pub(super) fn is_winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> bool {
-    if algorithm == ConvAlgorithm::Direct || !winograd::is_possible(shape) {
-        return false;
+/// The form in which a pass is computed by Winograd's minimal filtering, if it is.
+pub(super) fn winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Option<Form> {
+    if algorithm == ConvAlgorithm::Direct {
+        return None;
     }
-    algorithm == ConvAlgorithm::Winograd || is_winograd_faster(pass, shape)
+    let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass == Pass::Forward)?;
+    (algorithm == ConvAlgorithm::Winograd || is_winograd_faster(form, pass, shape)).then_some(form)
 }
 
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
-fn is_winograd_faster(pass: Pass, shape: &ConvShape) -> bool {
-    let tiles = match pass {
-        Pass::BackwardWeights => WINOGRAD_OUTER_TILES,
-        Pass::Forward | Pass::BackwardData => WINOGRAD_TILES,
+fn is_winograd_faster(form: Form, pass: Pass, shape: &ConvShape) -> bool {
+    let tiles = match (form, pass) {
+        (Form::Pixels, Pass::BackwardWeights) => WINOGRAD_OUTER_TILES,
+        (Form::Pixels, _) => WINOGRAD_TILES,
+        (Form::Cells { .. } | Form::SmallCells { .. }, _) => WINOGRAD_CELL_TILES,
     };
     let found = shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4);
     let smallest = shape.out_h().min(shape.out_w());
-    shape.c_in.min(shape.c_out) >= WINOGRAD_CHANNELS && found >= tiles && smallest >= 4
+    // The phases of a cell are as many channels.
+    let channels = if form == Form::Pixels { shape.c_in } else { 4 * shape.c_in };
+    channels.min(shape.c_out) >= WINOGRAD_CHANNELS && found >= tiles && smallest >= 4
 }
 
 /// Panels of filters that a block of tiles is multiplied by at a time.

@@ -24,8 +24,8 @@ impl Way {
         products: Vec<Product<'_>>,
     ) -> Self {
         match &products[..] {
-            [product] if choose::is_winograd(algorithm, pass, shape) => {
-                Self::Winograd(Box::new(Winograd::new(product)))
+            [product] if let Some(form) = choose::winograd(algorithm, pass, shape) => {
+                Self::Winograd(Box::new(Winograd::new(form, product)))
             }
             _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),
         }
@@ -74,7 +74,7 @@ impl Way {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Direct(isa, gemms) => gemms.first().map_or("nothing", |gemm| gemm.tile().name(*isa)),
-            Self::Winograd(_) => "winograd 4x4",
+            Self::Winograd(winograd) => winograd.name(),
         }
     }
 }

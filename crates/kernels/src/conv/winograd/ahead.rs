@@ -2,7 +2,7 @@
 //! between two register tiles, for as many as there are at once would hold up the loads.
 
 use super::tiling::Block;
-use super::transform::OUTPUTS;
+use super::axis::OUTPUTS;
 use crate::conv::gemm::Between;
 use crate::conv::tile::LINE;
 use crate::conv::walk::Walk;
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Pixels<'a> {
     pub(super) map: Source<'a>,
-    pub(super) walk: &'a Walk,
+    pub(super) walk: Walk,
     pub(super) block: &'a Block,
     /// First channel, and how many.
     pub(super) first: usize,
@@ -28,7 +28,7 @@ impl Pixels<'_> {
     #[inline(always)]
     fn fetch<S: Simd>(&self, simd: S, tile: usize, rows: Range<usize>) {
         let Some(tile) = self.block.tiles().get(tile) else { return };
-        let window = tile.window(self.walk);
+        let window = tile.window(&self.walk);
         for y in rows {
             for x in 0..OUTPUTS {
                 let pixel = window.place + y * window.row + x * window.pixel + self.first;

@@ -160,9 +160,8 @@ impl Run<'_> {
 /// The algorithms that can compute the forward pass of a shape.
 fn algorithms(shape: &ConvShape) -> &'static [ConvAlgorithm] {
     let ConvShape { kernel, stride, dilation, groups, c_in, .. } = *shape;
-    let by_cells = stride == [2; 2]
-        && [[3; 2], [7; 2]].contains(&kernel)
-        && (c_in <= 4 || c_in.is_multiple_of(16));
+    let by_cells =
+        stride == [2; 2] && [[3; 2], [7; 2]].contains(&kernel) && (c_in <= 4 || c_in.is_multiple_of(16));
     if (dilation, groups) == ([1; 2], 1) && (by_cells || (kernel, stride) == ([3; 2], [1; 2])) {
         &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd]
     } else {
@@ -304,9 +303,10 @@ fn winograd_rounds_little() {
             let run = Run { isa, algorithm: ConvAlgorithm::Winograd, case: &case, setup: &s };
             let forward = relative_error(&run.forward(&Epilogue::default()), &forward);
             let weights = relative_error(&run.backward_weights(), &weights);
-            assert!(forward < 2e-6, "forward, {isa}, {case:?}: {forward:e}");
+            // The four phases of a stride make a sum of four times as many terms.
+            let allowed = if case.shape.stride == [1; 2] { 2e-6 } else { 4e-6 };
+            assert!(forward < allowed, "forward, {isa}, {case:?}: {forward:e}");
             assert!(weights < 5e-6, "weights, {isa}, {case:?}: {weights:e}");
-            println!("{isa} {:?}: forward {forward:e}, weights {weights:e}", case.shape);
         }
     }
 }

@@ -32,8 +32,10 @@ pub(super) const OUTER_COLUMNS: usize = 256;
 const WINOGRAD_CHANNELS: usize = 12;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
-/// The same of windows of stride 2, for nine times as many.
-const WINOGRAD_CELL_TILES: usize = 48;
+/// The same of windows of 3 x 3 with stride 2, for nine times as many.
+const WINOGRAD_CELL_TILES: usize = 32;
+/// Fewest channels for which the four phases of such windows pay.
+const WINOGRAD_CELL_CHANNELS: usize = 32;
 /// Fewest tiles for which it pays to write and read back four times as many sums.
 const WINOGRAD_OUTER_TILES: usize = 16;
 /// Most tiles of a block.
@@ -86,15 +88,15 @@ pub(super) fn winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) 
 
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
 fn is_winograd_faster(form: Form, pass: Pass, shape: &ConvShape) -> bool {
-    let tiles = match (form, pass) {
-        (Form::Pixels, Pass::BackwardWeights) => WINOGRAD_OUTER_TILES,
-        (Form::Pixels, _) => WINOGRAD_TILES,
-        (Form::Cells { .. } | Form::SmallCells { .. }, _) => WINOGRAD_CELL_TILES,
+    let (tiles, channels) = match (form, pass) {
+        (Form::Pixels, Pass::BackwardWeights) => (WINOGRAD_OUTER_TILES, shape.c_in),
+        (Form::Pixels, _) => (WINOGRAD_TILES, shape.c_in),
+        (Form::SmallCells { .. }, _) => (WINOGRAD_CELL_TILES, WINOGRAD_CHANNELS),
+        (Form::Cells { .. }, _) if shape.c_in < WINOGRAD_CELL_CHANNELS => return false,
+        (Form::Cells { .. }, _) => (WINOGRAD_CELL_TILES, shape.c_in),
     };
     let found = shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4);
     let smallest = shape.out_h().min(shape.out_w());
-    // The phases of a cell are as many channels.
-    let channels = if form == Form::Pixels { shape.c_in } else { 4 * shape.c_in };
     channels.min(shape.c_out) >= WINOGRAD_CHANNELS && found >= tiles && smallest >= 4
 }
 

@@ -1,8 +1,8 @@
 //! What a block will need from memory, fetched while products keep the caches busy with little else: a few lines
 //! between two register tiles, for as many as there are at once would hold up the loads.
 
-use super::tiling::Block;
 use super::axis::OUTPUTS;
+use super::tiling::Block;
 use crate::conv::gemm::Between;
 use crate::conv::tile::LINE;
 use crate::conv::walk::Walk;

@@ -68,8 +68,15 @@ impl Winograd {
         let order: Vec<usize> = product.taps.iter().map(|tap| tap.index).collect();
         let kernel = order.len().isqrt();
         let block_panels = choose::winograd_block(columns, panel_columns);
-        let packing =
-            Packing::new(&Filters { form, channels, columns, strides, order: &order, panel_columns, block_panels });
+        let packing = Packing::new(&Filters {
+            form,
+            channels,
+            columns,
+            strides,
+            order: &order,
+            panel_columns,
+            block_panels,
+        });
         let tiling = Tiling::new(product.phase.grid(dst));
         let macs = tiling.len() * packing.depth() * columns;
         let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
@@ -92,7 +99,8 @@ impl Winograd {
             tile,
             tiling,
             src,
-            steps: [product.taps[kernel].offset, product.taps[1].offset].map(|offset| offset - product.taps[0].offset),
+            steps: [product.taps[kernel].offset, product.taps[1].offset]
+                .map(|offset| offset - product.taps[0].offset),
             dst: Phase::ALL.walk(dst),
             packing,
             split,
@@ -237,7 +245,13 @@ impl Task<'_> {
         let inputs = |row: usize| {
             let walk = Walk { base: src.base + row * steps[0], ..*src };
             let count = pixels + packing.channels;
-            following.filter(|_| row < rows).map(|block| Pixels { map: self.src, walk, block, first: 0, count })
+            following.filter(|_| row < rows).map(|block| Pixels {
+                map: self.src,
+                walk,
+                block,
+                first: 0,
+                count,
+            })
         };
         [
             Some(outputs(self.dst.source(), *dst)),

@@ -72,7 +72,11 @@ impl Tiling {
     /// that are whole.
     pub(super) fn wanting(&self, frequency: usize, points: usize) -> usize {
         let along = |size: usize, tiles: usize, point: usize| -> usize {
-            if point + 1 < points { tiles } else { (0..tiles).filter(|&i| even(size, tiles, i).len() == OUTPUTS).count() }
+            if point + 1 < points {
+                tiles
+            } else {
+                (0..tiles).filter(|&i| even(size, tiles, i).len() == OUTPUTS).count()
+            }
         };
         let Grid { n, h, w } = self.grid;
         n * along(h, self.rows, frequency / points) * along(w, self.columns, frequency % points)
@@ -161,7 +165,8 @@ mod tests {
         for (h, w) in [(14, 14), (7, 8), (8, 7), (3, 5), (8, 8)] {
             let tiling = Tiling::new(Grid { n: 1, h, w });
             let block = tiling.block(0..tiling.len());
-            let products: usize = (0..FREQUENCIES).map(|frequency| block.wanting(frequency, POINTS).len()).sum();
+            let products: usize =
+                (0..FREQUENCIES).map(|frequency| block.wanting(frequency, POINTS).len()).sum();
             let counted: usize = (0..FREQUENCIES).map(|frequency| tiling.wanting(frequency, POINTS)).sum();
             assert_eq!(counted, products, "{h}x{w}");
             for frequency in 0..FREQUENCIES {

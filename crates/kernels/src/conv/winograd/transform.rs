@@ -302,8 +302,7 @@ where
                     }
                 }
             }
-            let square =
-                Square { place: self.start + column, row: P * self.stride, column: self.stride };
+            let square = Square { place: self.start + column, row: P * self.stride, column: self.stride };
             // SAFETY: the frequencies lie inside, by the contract.
             let columns = unsafe { columns::<S, Output, P, OUTPUTS, 0>(simd, self.src, square) };
             self.write(simd, &columns, at, self.columns - column);

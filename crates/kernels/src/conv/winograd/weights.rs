@@ -14,9 +14,9 @@
 //! Both operands step from tile to tile by their channels, so nothing is packed.
 
 use super::ahead::{Ahead, Pixels, following};
+use super::axis::{GRADIENT_STEPS, OUTPUTS, POINTS, TAPS_STEPS, input_steps};
 use super::frequency_stride;
 use super::tiling::{Block, FREQUENCIES, Tiling};
-use super::axis::{GRADIENT_STEPS, OUTPUTS, POINTS, TAPS_STEPS, input_steps};
 use super::transform::{Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;

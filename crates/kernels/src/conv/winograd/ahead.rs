@@ -47,9 +47,11 @@ pub(super) struct Ahead<'a, const N: usize> {
     rows: usize,
     /// How many such pieces all tiles have.
     pieces: usize,
-    done: usize,
+    /// The piece that is fetched next.
+    piece: usize,
     turns: usize,
-    turn: usize,
+    /// What is due, in parts of a piece, `turns` of which are one.
+    due: usize,
 }
 
 impl<'a, const N: usize> Ahead<'a, N> {
@@ -59,23 +61,23 @@ impl<'a, const N: usize> Ahead<'a, N> {
         let tiles = all().map(|pixels| pixels.block.tiles().len()).max().unwrap_or(0);
         let count = all().map(|pixels| pixels.count).max().unwrap_or(1);
         let rows = (AT_ONCE / count.max(1)).clamp(1, OUTPUTS);
-        Self { pixels, rows, pieces: tiles * OUTPUTS.div_ceil(rows), done: 0, turns: turns.max(1), turn: 0 }
+        Self { pixels, rows, pieces: tiles * OUTPUTS.div_ceil(rows), piece: 0, turns: turns.max(1), due: 0 }
     }
 }
 
 impl<const N: usize> Between for Ahead<'_, N> {
     #[inline(always)]
     fn turn<S: Simd>(&mut self, simd: S) {
-        self.turn += 1;
-        let end = (self.pieces * self.turn / self.turns).min(self.pieces);
-        let per_tile = OUTPUTS.div_ceil(self.rows);
-        for piece in self.done..end {
-            let start = piece % per_tile * self.rows;
+        self.due += self.pieces;
+        while self.due >= self.turns && self.piece < self.pieces {
+            self.due -= self.turns;
+            let per_tile = OUTPUTS.div_ceil(self.rows);
+            let start = self.piece % per_tile * self.rows;
             for pixels in self.pixels.iter().flatten() {
-                pixels.fetch(simd, piece / per_tile, start..(start + self.rows).min(OUTPUTS));
+                pixels.fetch(simd, self.piece / per_tile, start..(start + self.rows).min(OUTPUTS));
             }
+            self.piece += 1;
         }
-        self.done = end;
     }
 }
 

@@ -51,7 +51,8 @@ pub(in crate::conv) struct Winograd {
 /// Where a task keeps what: `V` from 0 on, then `M`.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    /// Floats of a tile in `V`, and from a frequency to the next.
+    /// Floats of a phase of a tile in `V`, of all phases, and from a frequency to the next.
+    phase: usize,
     v_row: usize,
     v_stride: usize,
     /// The same of `M`.
@@ -81,12 +82,16 @@ impl Winograd {
         let macs = tiling.len() * packing.depth() * columns;
         let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
         let most_tiles = tiling.len().div_ceil(split.tile_blocks);
-        let v_row = match form {
-            Form::SmallCells { .. } => CELL,
-            _ => form.phases().len() * channels.next_multiple_of(isa.lanes()),
+        let (phase, v_row) = match form {
+            Form::SmallCells { .. } => (channels, CELL),
+            _ => (
+                channels.next_multiple_of(isa.lanes()),
+                form.phases().len() * channels.next_multiple_of(isa.lanes()),
+            ),
         };
         let m_row = block_panels.min(packing.panels()) * panel_columns;
         let memory = Memory {
+            phase,
             v_row,
             v_stride: frequency_stride(most_tiles * v_row),
             m_row,
@@ -304,22 +309,21 @@ impl Task<'_> {
     ) where
         ToPoints<P>: Axis<P, P>,
     {
-        let Winograd { form, src, steps, packing, memory, .. } = self.plan;
+        let Winograd { src, steps, packing, memory, .. } = self.plan;
         let channels = packing.channels;
-        let [window, next] = tiles.map(|tile| {
-            let Window { place, row, pixel, height, width } = tile.window(src).grown(P - OUTPUTS);
-            let [above, left] = [MISSING / 2, MISSING % 2];
-            let place = place + above * steps[0] + left * steps[1];
-            Window { place, row, pixel, height: height - above, width: width - left }
-        });
+        let [above, left] = [MISSING / 2, MISSING % 2];
+        let first = above * steps[0] + left * steps[1];
+        let window = tiles[0].window(src).grown(P - OUTPUTS).shifted(first);
+        let window = Window { height: window.height - above, width: window.width - left, ..window };
+        let next = tiles[1].window(src).shifted(first);
         simd.call(TransformTile::<P, P, MISSING> {
             src: self.src,
             window,
             next,
             channels,
             dst: self.memory,
-            start: t * memory.v_row + phase * channels,
-            row: memory.v_row / form.phases().len(),
+            start: t * memory.v_row + phase * memory.phase,
+            row: memory.phase,
             stride: memory.v_stride,
         });
     }

@@ -30,9 +30,9 @@ use constants::Constants;
 pub use int8::calibrated;
 
 /// Pixels of a map, those of all images, from which on the statistics of a channel are steady enough that a forward
-/// pass of training may round as Winograd's filtering does. With half as many, ReLUs of deep networks change sides
+/// pass of training may round as Winograd's filtering does. With 256, ReLUs of deep networks change sides
 /// beyond what PyTorch's own rounding explains (`tests/golden.rs`).
-const STEADY_PIXELS: usize = 512;
+const STEADY_PIXELS: usize = 384;
 /// The same where windows have a stride: their filtering rounds two to three times as much.
 const STEADY_STRIDED_PIXELS: usize = 8192;
 

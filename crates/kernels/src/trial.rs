@@ -191,9 +191,9 @@ mod tests {
 
     #[test]
     fn every_pass_has_one_chosen_kernel() {
-        for (kernel, stride, kernels) in [(3, 1, 2), (3, 2, 1), (1, 1, 1)] {
+        for (kernel, stride, kernels) in [(3, 1, [2; 3]), (3, 2, [2, 1, 2]), (1, 1, [1; 3])] {
             let trials = conv_trials(Isa::available()[0], &shape(kernel, stride), Duration::ZERO).unwrap();
-            for pass in Pass::ALL {
+            for (pass, kernels) in Pass::ALL.into_iter().zip(kernels) {
                 let of_pass: Vec<&Trial> = trials.iter().filter(|trial| trial.pass == pass).collect();
                 assert_eq!(of_pass.len(), kernels, "{kernel}x{kernel}/{stride} {pass}");
                 assert_eq!(of_pass.iter().filter(|trial| trial.is_chosen).count(), 1, "{pass}");

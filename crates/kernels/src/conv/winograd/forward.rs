@@ -211,15 +211,15 @@ impl Task<'_> {
             let ahead = self.ahead(&block, is_last.then_some(&following), &panels);
             if S::IS_WIDE {
                 match self.plan.tile {
-                    choose::Tile::R14V1 => self.multiply::<S, P, 14, 1>(simd, &block, &panels, ahead),
-                    choose::Tile::R14V2 => self.multiply::<S, P, 14, 2>(simd, &block, &panels, ahead),
-                    choose::Tile::R9V3 => self.multiply::<S, P, 9, 3>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, P, 6, 4>(simd, &block, &panels, ahead),
+                    choose::Tile::R14V1 => self.multiply::<S, P, 14, 1>(simd, &block, &panels, &ahead),
+                    choose::Tile::R14V2 => self.multiply::<S, P, 14, 2>(simd, &block, &panels, &ahead),
+                    choose::Tile::R9V3 => self.multiply::<S, P, 9, 3>(simd, &block, &panels, &ahead),
+                    _ => self.multiply::<S, P, 6, 4>(simd, &block, &panels, &ahead),
                 }
             } else {
                 match self.plan.tile {
-                    choose::Tile::R12V1 => self.multiply::<S, P, 12, 1>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, P, 6, 2>(simd, &block, &panels, ahead),
+                    choose::Tile::R12V1 => self.multiply::<S, P, 12, 1>(simd, &block, &panels, &ahead),
+                    _ => self.multiply::<S, P, 6, 2>(simd, &block, &panels, &ahead),
                 }
             }
             self.transform_outputs::<S, P>(simd, &block, &panels);
@@ -294,10 +294,10 @@ impl Task<'_> {
         simd: S,
         block: &Block,
         panels: &Range<usize>,
-        ahead: [Option<Pixels<'_>>; 5],
+        ahead: &[Option<Pixels<'_>>; 5],
     ) {
         let turns = P * P * panels.len() * block.tiles().len().div_ceil(R);
-        let mut ahead = Ahead::new(ahead, turns);
+        let mut ahead = Ahead::new(*ahead, turns);
         let (packing, memory) = (&self.plan.packing, &self.plan.memory);
         let width = V * S::LANES;
         let m_start = P * P * memory.v_stride;

@@ -3,10 +3,10 @@
 //!
 //! For slices and shapes the rules of [`elementwise`](crate::elementwise) hold.
 
-use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 
 use crate::check;
+use crate::crew::for_each_chunk;
 
 /// Writes `x` (`[n, c, h, w]`, dense) into a map.
 pub fn to_map(nchw: &[f32], out: &mut [f32], layout: MapLayout) {
@@ -29,7 +29,7 @@ pub fn from_map(x: &[f32], layout: MapLayout, nchw: &mut [f32]) {
     if layout.is_empty() {
         return;
     }
-    nchw.par_chunks_exact_mut(c * h * w).enumerate().for_each(|(n, image)| {
+    for_each_chunk(nchw, c * h * w, |n, image| {
         for y in 0..h {
             let row = &x[layout.offset(n, y, 0)..];
             for channel in 0..c {
@@ -122,7 +122,8 @@ pub(crate) fn par_rows<T: Send>(
         return;
     }
     let (border, rows) = (layout.border, layout.h + 2 * layout.border);
-    out.par_chunks_mut(layout.row_stride()).take(layout.n * rows).enumerate().for_each(|(index, row)| {
+    let end = out.len().min(layout.n * rows * layout.row_stride());
+    for_each_chunk(&mut out[..end], layout.row_stride(), |index, row| {
         let (n, y) = (index / rows, index % rows);
         if (border..border + layout.h).contains(&y) {
             task(n, y - border, &mut row[border * layout.pitch..]);

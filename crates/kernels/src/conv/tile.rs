@@ -274,7 +274,7 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
 /// # Safety
 /// The run of each row has a step `k`, and there is a vector of weights at `weight`.
 #[inline(always)]
-unsafe fn step<S: Simd, const R: usize, const V: usize>(
+pub(super) unsafe fn step<S: Simd, const R: usize, const V: usize>(
     simd: S,
     a: &[Source<'_>; R],
     k: usize,

@@ -21,6 +21,7 @@
 mod ahead;
 mod filter;
 mod forward;
+mod near;
 mod points;
 mod tiling;
 mod transform;

@@ -12,6 +12,7 @@
 use super::ahead::{Ahead, Pixels, following};
 use super::filter::Packing;
 use super::frequency_stride;
+use super::near::{Products, Rows as Places};
 use super::tiling::{Block, FREQUENCIES, Tiling};
 use super::transform::{INPUT_STEPS, OUTPUT_STEPS, OUTPUTS, POINTS, TransformOutput, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradSplit};
@@ -36,6 +37,8 @@ pub(in crate::conv) struct Winograd {
     packing: Packing,
     split: WinogradSplit,
     min_tasks: usize,
+    /// Nothing has to be fetched in time.
+    is_near: bool,
     memory: Memory,
 }
 
@@ -80,6 +83,7 @@ impl Winograd {
             packing,
             split,
             min_tasks: choose::min_tasks(macs, split.tile_blocks * split.column_parts),
+            is_near: choose::winograd_is_near(tiling.len(), channels, columns),
             memory,
         }
     }
@@ -158,7 +162,17 @@ impl Kernel for Task<'_> {
             let is_last = columns + 1 == self.blocks.end;
             let panels = self.plan.packing.block(columns);
             let ahead = self.ahead(&block, is_last.then_some(&following), &panels);
-            if S::IS_WIDE {
+            if self.plan.is_near {
+                match (S::IS_WIDE, self.plan.tile) {
+                    (_, choose::Tile::R14V1 | choose::Tile::R12V1) => {
+                        self.multiply_near::<S, 8, 1>(simd, &block, &panels);
+                    }
+                    (true, choose::Tile::R14V2) => self.multiply_near::<S, 8, 2>(simd, &block, &panels),
+                    (true, choose::Tile::R9V3) => self.multiply_near::<S, 6, 3>(simd, &block, &panels),
+                    (true, _) => self.multiply_near::<S, 6, 4>(simd, &block, &panels),
+                    (false, _) => self.multiply_near::<S, 4, 2>(simd, &block, &panels),
+                }
+            } else if S::IS_WIDE {
                 match self.plan.tile {
                     choose::Tile::R14V1 => self.multiply::<S, 14, 1>(simd, &block, &panels, ahead),
                     choose::Tile::R14V2 => self.multiply::<S, 14, 2>(simd, &block, &panels, ahead),
@@ -226,6 +240,31 @@ impl Task<'_> {
                 stride: memory.v_stride,
             });
         }
+    }
+
+    /// [`Task::multiply`] where nothing has to be fetched in time.
+    #[inline(always)]
+    fn multiply_near<S: Simd, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        block: &Block,
+        panels: &Range<usize>,
+    ) {
+        let Winograd { packing, memory, .. } = self.plan;
+        simd.call(Products::<R, V> {
+            block,
+            memory: self.memory,
+            v: Places { start: 0, row: memory.v_row, stride: memory.v_stride },
+            m: Places {
+                start: FREQUENCIES * memory.v_stride,
+                row: memory.m_row,
+                stride: memory.m_stride,
+            },
+            // SAFETY: the transformed filters hold every panel.
+            filters: unsafe { self.packed.skip(packing.place(panels, 0, 0)) },
+            panels: panels.len(),
+            channels: packing.channels,
+        });
     }
 
     /// The products of all frequencies, in register tiles of at most `R` rows and of `V` vectors.

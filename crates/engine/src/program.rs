@@ -202,7 +202,8 @@ impl Program {
         layout.n = self.batch();
         let wanted = if range.start == 0 { layout.pixels() * layout.c } else { 0 };
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
-        let Self { threads, isa, steps, stages, plan, arena, store, packed, scratch, gates, is_led, .. } = self;
+        let Self { threads, isa, steps, stages, plan, arena, store, packed, scratch, gates, is_led, .. } =
+            self;
         let decided = |index: usize| feed.gates.map(|gates| gates[index]);
         let n = layout.n;
         let gates: Vec<Vec<f32>> = gates

@@ -224,7 +224,8 @@ impl Crew {
             share.0.store(pack((bound(index), bound(index + 1))), Ordering::Relaxed);
         }
         // SAFETY: the reference is used by members inside the loop only, and `close` waits for the last of them.
-        let run = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(run) };
+        let run =
+            unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(run) };
         // SAFETY: the loop is closed and nobody is inside.
         unsafe { *self.current.get() = Some(Loop { run, min_tasks, members }) };
         let helpers = members - 1;
@@ -368,7 +369,8 @@ mod tests {
             let crew = crew(threads);
             for round in 0..200 {
                 crew.lead(|| {
-                    for (count, min_tasks) in [(0, 1), (1, 1), (2, 1), (7, 2), (64, 5), (1000, 1), (round, 3)] {
+                    for (count, min_tasks) in [(0, 1), (1, 1), (2, 1), (7, 2), (64, 5), (1000, 1), (round, 3)]
+                    {
                         assert_eq!(runs(count, min_tasks), vec![1; count], "{threads} threads");
                     }
                 });

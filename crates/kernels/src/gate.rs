@@ -7,11 +7,11 @@
 
 use residuum_tensor::MapLayout;
 
+use crate::crew::for_each_chunk;
 use crate::elementwise::{check_maps, check_optional, optional};
 use crate::isa::{Kernel, Simd, Sink, Source};
 use crate::norm::affine;
 use crate::random::{Draws, channel_step, mix32, threshold};
-use crate::crew::for_each_chunk;
 use crate::rearrange::par_rows;
 use crate::sweep::{Lanes, Reduction, Sums, Sweep, Vectorwise};
 use crate::{Isa, check};

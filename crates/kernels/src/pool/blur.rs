@@ -4,8 +4,8 @@
 
 use residuum_tensor::MapLayout;
 
-use crate::isa::{Kernel, Simd, Sink, Source};
 use crate::crew::for_each;
+use crate::isa::{Kernel, Simd, Sink, Source};
 use crate::rearrange::par_rows;
 use crate::sweep::{All, First, Lanes};
 use crate::{Isa, check};

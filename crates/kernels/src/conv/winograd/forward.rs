@@ -156,34 +156,16 @@ impl Kernel for Task<'_> {
     fn run<S: Simd>(self, simd: S) {
         let tiling = &self.plan.tiling;
         let block = tiling.block(self.tiles.clone());
-        let following = tiling.block(following(&self.tiles, tiling.len()));
+        let following = (!self.plan.is_near).then(|| tiling.block(following(&self.tiles, tiling.len())));
         self.transform_inputs(simd, &block);
         for columns in self.blocks.clone() {
             let is_last = columns + 1 == self.blocks.end;
             let panels = self.plan.packing.block(columns);
-            let ahead = self.ahead(&block, is_last.then_some(&following), &panels);
-            if self.plan.is_near {
-                match (S::IS_WIDE, self.plan.tile) {
-                    (_, choose::Tile::R14V1 | choose::Tile::R12V1) => {
-                        self.multiply_near::<S, 8, 1>(simd, &block, &panels);
-                    }
-                    (true, choose::Tile::R14V2) => self.multiply_near::<S, 8, 2>(simd, &block, &panels),
-                    (true, choose::Tile::R9V3) => self.multiply_near::<S, 6, 3>(simd, &block, &panels),
-                    (true, _) => self.multiply_near::<S, 6, 4>(simd, &block, &panels),
-                    (false, _) => self.multiply_near::<S, 4, 2>(simd, &block, &panels),
-                }
-            } else if S::IS_WIDE {
-                match self.plan.tile {
-                    choose::Tile::R14V1 => self.multiply::<S, 14, 1>(simd, &block, &panels, ahead),
-                    choose::Tile::R14V2 => self.multiply::<S, 14, 2>(simd, &block, &panels, ahead),
-                    choose::Tile::R9V3 => self.multiply::<S, 9, 3>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, 6, 4>(simd, &block, &panels, ahead),
-                }
+            if let Some(following) = &following {
+                let ahead = self.ahead(&block, is_last.then_some(following), &panels);
+                self.multiply_fetching(simd, &block, &panels, ahead);
             } else {
-                match self.plan.tile {
-                    choose::Tile::R12V1 => self.multiply::<S, 12, 1>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, 6, 2>(simd, &block, &panels, ahead),
-                }
+                self.multiply_near(simd, &block, &panels);
             }
             self.transform_outputs(simd, &block, &panels);
         }
@@ -242,9 +224,42 @@ impl Task<'_> {
         }
     }
 
-    /// [`Task::multiply`] where nothing has to be fetched in time.
+    /// The products of all frequencies, while what comes next is fetched.
     #[inline(always)]
-    fn multiply_near<S: Simd, const R: usize, const V: usize>(
+    fn multiply_fetching<S: Simd>(
+        &self,
+        simd: S,
+        block: &Block,
+        panels: &Range<usize>,
+        ahead: [Option<Pixels<'_>>; 4],
+    ) {
+        use choose::Tile::{R9V3, R12V1, R14V1, R14V2};
+        match (S::IS_WIDE, self.plan.tile) {
+            (true, R14V1) => self.multiply::<S, 14, 1>(simd, block, panels, ahead),
+            (true, R14V2) => self.multiply::<S, 14, 2>(simd, block, panels, ahead),
+            (true, R9V3) => self.multiply::<S, 9, 3>(simd, block, panels, ahead),
+            (true, _) => self.multiply::<S, 6, 4>(simd, block, panels, ahead),
+            (false, R12V1) => self.multiply::<S, 12, 1>(simd, block, panels, ahead),
+            (false, _) => self.multiply::<S, 6, 2>(simd, block, panels, ahead),
+        }
+    }
+
+    /// The same where nothing has to be fetched in time.
+    #[inline(always)]
+    fn multiply_near<S: Simd>(&self, simd: S, block: &Block, panels: &Range<usize>) {
+        use choose::Tile::{R9V3, R12V1, R14V1, R14V2};
+        match (S::IS_WIDE, self.plan.tile) {
+            (_, R14V1 | R12V1) => self.call_products::<S, 8, 1>(simd, block, panels),
+            (true, R14V2) => self.call_products::<S, 8, 2>(simd, block, panels),
+            (true, R9V3) => self.call_products::<S, 6, 3>(simd, block, panels),
+            (true, _) => self.call_products::<S, 6, 4>(simd, block, panels),
+            (false, _) => self.call_products::<S, 4, 2>(simd, block, panels),
+        }
+    }
+
+    /// The same in register tiles of at most `R` rows and of `V` vectors.
+    #[inline(always)]
+    fn call_products<S: Simd, const R: usize, const V: usize>(
         &self,
         simd: S,
         block: &Block,
@@ -255,11 +270,7 @@ impl Task<'_> {
             block,
             memory: self.memory,
             v: Places { start: 0, row: memory.v_row, stride: memory.v_stride },
-            m: Places {
-                start: FREQUENCIES * memory.v_stride,
-                row: memory.m_row,
-                stride: memory.m_stride,
-            },
+            m: Places { start: FREQUENCIES * memory.v_stride, row: memory.m_row, stride: memory.m_stride },
             // SAFETY: the transformed filters hold every panel.
             filters: unsafe { self.packed.skip(packing.place(panels, 0, 0)) },
             panels: panels.len(),

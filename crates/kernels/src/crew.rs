@@ -76,13 +76,16 @@ pub(crate) fn for_each(count: usize, min_tasks: usize, run: impl Fn(usize) + Syn
     }
 }
 
-/// Floats, or bytes, below which a piece of a map costs less than handing it over.
-const LEAST_PIECE: usize = 1 << 13;
-
-/// Runs `task(index, chunk)` for the chunks of `len` elements; the last one may be shorter.
-pub(crate) fn for_each_chunk<T: Send>(all: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+/// Runs `task(index, chunk)` for the chunks of `len` elements, the last of which may be shorter; a thread takes at least
+/// `min_tasks` neighbours at a time.
+pub(crate) fn for_each_chunk<T: Send>(
+    all: &mut [T],
+    len: usize,
+    min_tasks: usize,
+    task: impl Fn(usize, &mut [T]) + Sync,
+) {
     let (count, total, first) = (all.len().div_ceil(len), all.len(), Address(all.as_mut_ptr()));
-    for_each(count, (LEAST_PIECE / len).max(1), |index| {
+    for_each(count, min_tasks, |index| {
         let start = index * len;
         // SAFETY: the chunk lies inside, and no other task has it.
         let chunk = unsafe { std::slice::from_raw_parts_mut(first.at(start), len.min(total - start)) };

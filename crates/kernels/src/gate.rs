@@ -153,7 +153,7 @@ fn for_each_image(out: &mut [f32], layout: &MapLayout, task: impl Fn(usize, &mut
     }
     let one = MapLayout { n: 1, ..*layout };
     let end = out.len().min(layout.n * layout.image_stride());
-    for_each_chunk(&mut out[..end], layout.image_stride(), |n, image| task(n, image, one));
+    for_each_chunk(&mut out[..end], layout.image_stride(), 1, |n, image| task(n, image, one));
 }
 
 #[derive(Clone, Copy)]

@@ -92,9 +92,9 @@ fn denormals_are_zero_inside_only() {
 
 #[test]
 fn chunks_cover_a_slice_once() {
-    let mut numbers = vec![0; 3 * LEAST_PIECE + 5];
+    let mut numbers = vec![0; 25_003];
     crew(3).lead(|| {
-        for_each_chunk(&mut numbers, 1000, |index, chunk| chunk.iter_mut().for_each(|x| *x += index));
+        for_each_chunk(&mut numbers, 1000, 2, |index, chunk| chunk.iter_mut().for_each(|x| *x += index));
     });
     assert!(numbers.iter().enumerate().all(|(at, &index)| index == at / 1000));
 }

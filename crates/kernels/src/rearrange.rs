@@ -125,11 +125,7 @@ pub(crate) fn par_rows<T: Send>(
 }
 
 /// The same for a task that only moves a row: a thread takes as many as are worth handing over.
-fn par_moved_rows<T: Send>(
-    out: &mut [T],
-    layout: &MapLayout,
-    task: impl Fn(usize, usize, &mut [T]) + Sync,
-) {
+fn par_moved_rows<T: Send>(out: &mut [T], layout: &MapLayout, task: impl Fn(usize, usize, &mut [T]) + Sync) {
     par_rows_by(out, layout, LEAST_MOVED / layout.row_stride().max(1), task);
 }
 

@@ -42,6 +42,7 @@ impl<const R: usize, const V: usize> Kernel for Products<'_, R, V> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one of them is done")]
     fn run<S: Simd>(self, simd: S) {
         let width = V * S::LANES;
         let panel_len = self.channels * width;

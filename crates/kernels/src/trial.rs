@@ -191,9 +191,10 @@ mod tests {
 
     #[test]
     fn every_pass_has_one_chosen_kernel() {
-        for (kernel, stride, kernels) in [(3, 1, 2), (3, 2, 1), (1, 1, 1)] {
+        // Of the forward pass, the gradient of the input and that of the weights, which transforms no filters.
+        for (kernel, stride, kernels) in [(3, 1, [3, 3, 2]), (3, 2, [1; 3]), (1, 1, [1; 3])] {
             let trials = conv_trials(Isa::available()[0], &shape(kernel, stride), Duration::ZERO).unwrap();
-            for pass in Pass::ALL {
+            for (pass, kernels) in Pass::ALL.into_iter().zip(kernels) {
                 let of_pass: Vec<&Trial> = trials.iter().filter(|trial| trial.pass == pass).collect();
                 assert_eq!(of_pass.len(), kernels, "{kernel}x{kernel}/{stride} {pass}");
                 assert_eq!(of_pass.iter().filter(|trial| trial.is_chosen).count(), 1, "{pass}");
@@ -204,11 +205,13 @@ mod tests {
     #[test]
     fn winograd_multiplies_less_and_reads_more() {
         let trials = conv_trials(Isa::available()[0], &shape(3, 1), Duration::ZERO).unwrap();
-        let [direct, winograd] = [&trials[0], &trials[1]];
+        let [direct, winograd, on_the_fly] = [&trials[0], &trials[1], &trials[2]];
         assert_eq!(direct.multiply_adds, shape(3, 1).macs());
         // 36 products instead of 144 for a tile, and the transforms.
         assert!(4 * winograd.multiply_adds > direct.multiply_adds);
         assert!(winograd.multiply_adds < direct.multiply_adds);
         assert!(winograd.bytes > direct.bytes);
+        assert!(on_the_fly.multiply_adds > winograd.multiply_adds);
+        assert_eq!(on_the_fly.bytes, direct.bytes);
     }
 }

@@ -122,8 +122,8 @@ impl Run<'_> {
         for (i, &found) in found.iter().enumerate() {
             let error = (f64::from(found) - expected[i]).abs();
             let allowed = match self.algorithm {
-                ConvAlgorithm::Winograd => 6e-6 * largest + 1e-7,
-                _ => 2e-6 * magnitude[i] + 1e-7,
+                ConvAlgorithm::Direct => 2e-6 * magnitude[i] + 1e-7,
+                _ => 6e-6 * largest + 1e-7,
             };
             assert!(error <= allowed, "{what}, element {i}: found {found}, expected {}", expected[i]);
         }
@@ -132,7 +132,12 @@ impl Run<'_> {
     fn forward(&self, epilogue: &Epilogue<'_>) -> Vec<f32> {
         let s = self.setup;
         let conv = ConvForward::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.x, s.y);
-        assert_eq!(conv.algorithm() == "winograd 4x4", self.algorithm == ConvAlgorithm::Winograd);
+        let found = match conv.algorithm() {
+            "winograd 4x4" => ConvAlgorithm::Winograd,
+            "winograd 4x4, filters on the fly" => ConvAlgorithm::WinogradOnTheFly,
+            _ => ConvAlgorithm::Direct,
+        };
+        assert_eq!(found, self.algorithm);
         let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
         conv.pack(&s.weights, &mut packed);
         conv.run(&bordered(&s.x_values, s.x), &packed, epilogue, &mut out);
@@ -161,7 +166,7 @@ impl Run<'_> {
 fn algorithms(shape: &ConvShape) -> &'static [ConvAlgorithm] {
     let ConvShape { kernel, stride, dilation, groups, .. } = *shape;
     if (kernel, stride, dilation, groups) == ([3; 2], [1; 2], [1; 2], 1) {
-        &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd]
+        &ConvAlgorithm::FORCED
     } else {
         &[ConvAlgorithm::Direct]
     }
@@ -276,11 +281,13 @@ fn winograd_rounds_little() {
             plain::conv2d_backward_weights(x, dy, shape, dw);
         });
         for isa in Isa::available() {
-            let run = Run { isa, algorithm: ConvAlgorithm::Winograd, case: &case, setup: &s };
-            let forward = relative_error(&run.forward(&Epilogue::default()), &forward);
-            let weights = relative_error(&run.backward_weights(), &weights);
-            assert!(forward < 2e-6, "forward, {isa}, {case:?}: {forward:e}");
-            assert!(weights < 5e-6, "weights, {isa}, {case:?}: {weights:e}");
+            for algorithm in [ConvAlgorithm::Winograd, ConvAlgorithm::WinogradOnTheFly] {
+                let run = Run { isa, algorithm, case: &case, setup: &s };
+                let forward = relative_error(&run.forward(&Epilogue::default()), &forward);
+                let weights = relative_error(&run.backward_weights(), &weights);
+                assert!(forward < 2e-6, "forward, {algorithm:?}, {isa}, {case:?}: {forward:e}");
+                assert!(weights < 5e-6, "weights, {algorithm:?}, {isa}, {case:?}: {weights:e}");
+            }
         }
     }
 }
@@ -292,6 +299,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
         case([2, 14, 14], [256, 256, 1], [3, 3], 2, [1, 1]),
         case([64, 16, 16], [16, 16, 1], [3, 3], 1, [1, 1]),
         case([2, 7, 7], [64, 512, 1], [1, 1], 1, [0, 0]),
+        case([1, 7, 7], [512, 512, 1], [3, 3], 1, [1, 1]),
+        case([1, 14, 14], [256, 256, 1], [3, 3], 1, [1, 1]),
     ];
     for case in large {
         let s = setup(&case);

@@ -17,6 +17,8 @@ pub enum ConvAlgorithm {
     /// Winograd's minimal filtering wherever it is possible: windows of 3 x 3, stride 1. Transformed filters
     /// take four times the memory.
     Winograd,
+    /// The same with filters that take no more memory than they hold, and are transformed in every run: for few tiles.
+    WinogradOnTheFly,
 }
 
 /// Why an algorithm that was asked for by name is not to be had.
@@ -29,12 +31,12 @@ pub struct UnknownAlgorithm {
 
 impl ConvAlgorithm {
     /// Those that leave no choice.
-    pub const FORCED: [Self; 2] = [Self::Direct, Self::Winograd];
+    pub const FORCED: [Self; 3] = [Self::Direct, Self::Winograd, Self::WinogradOnTheFly];
 
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
     pub fn chosen(self, pass: Pass, shape: &ConvShape) -> Self {
-        if choose::is_winograd(self, pass, shape) { Self::Winograd } else { Self::Direct }
+        choose::algorithm(self, pass, shape)
     }
 
     /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].

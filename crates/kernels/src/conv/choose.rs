@@ -32,6 +32,16 @@ pub(super) const OUTER_COLUMNS: usize = 256;
 const WINOGRAD_CHANNELS: usize = 12;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
+/// The same in a forward pass of so many tiles or less, and of so many filters: those are transformed on the fly.
+const FLY_TILES: usize = 4;
+/// See [`FLY_TILES`].
+const FLY_MOST_TILES: usize = 16;
+/// See [`FLY_TILES`].
+const FLY_FILTERS: usize = 1 << 16;
+/// Input channels times columns whose filters are transformed at a time.
+const FLY_CHUNK: usize = 2048;
+/// Output channels of a task.
+const FLY_COLUMNS: usize = 64;
 /// Fewest tiles for which it pays to write and read back four times as many sums.
 const WINOGRAD_OUTER_TILES: usize = 16;
 /// Most tiles of a block.
@@ -73,23 +83,48 @@ impl fmt::Display for Pass {
     }
 }
 
-/// Whether a pass is computed by Winograd's minimal filtering.
-pub(super) fn is_winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> bool {
-    if algorithm == ConvAlgorithm::Direct || !winograd::is_possible(shape) {
-        return false;
+/// The algorithm that computes a pass: one of [`ConvAlgorithm::FORCED`].
+pub(super) fn algorithm(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> ConvAlgorithm {
+    if !winograd::is_possible(shape) {
+        return ConvAlgorithm::Direct;
     }
-    algorithm == ConvAlgorithm::Winograd || is_winograd_faster(pass, shape)
+    match (algorithm, pass) {
+        (ConvAlgorithm::Auto, _) => fastest(pass, shape),
+        // It has no filters to transform.
+        (ConvAlgorithm::WinogradOnTheFly, Pass::BackwardWeights) => ConvAlgorithm::Winograd,
+        (forced, _) => forced,
+    }
 }
 
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
-fn is_winograd_faster(pass: Pass, shape: &ConvShape) -> bool {
-    let tiles = match pass {
-        Pass::BackwardWeights => WINOGRAD_OUTER_TILES,
-        Pass::Forward | Pass::BackwardData => WINOGRAD_TILES,
-    };
-    let found = shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4);
+fn fastest(pass: Pass, shape: &ConvShape) -> ConvAlgorithm {
     let smallest = shape.out_h().min(shape.out_w());
-    shape.c_in.min(shape.c_out) >= WINOGRAD_CHANNELS && found >= tiles && smallest >= 4
+    if shape.c_in.min(shape.c_out) < WINOGRAD_CHANNELS || smallest < 4 {
+        return ConvAlgorithm::Direct;
+    }
+    let tiles = shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4);
+    let (fewest, few) = match pass {
+        Pass::Forward => (FLY_TILES, FLY_MOST_TILES),
+        Pass::BackwardData => (WINOGRAD_TILES, 0),
+        Pass::BackwardWeights => (WINOGRAD_OUTER_TILES, 0),
+    };
+    if tiles < fewest {
+        ConvAlgorithm::Direct
+    } else if tiles <= few && shape.c_in * shape.c_out >= FLY_FILTERS {
+        ConvAlgorithm::WinogradOnTheFly
+    } else {
+        ConvAlgorithm::Winograd
+    }
+}
+
+/// Input channels whose transformed filters, times a panel of columns, stay in the second-level cache.
+pub(super) fn winograd_chunk(panel_columns: usize) -> usize {
+    FLY_CHUNK / panel_columns
+}
+
+/// In how many parts output channels are cut where filters are transformed on the fly.
+pub(super) fn winograd_parts(columns: usize, panel_columns: usize) -> usize {
+    columns.div_ceil(panel_columns.max(FLY_COLUMNS)).max(1)
 }
 
 /// Panels of filters that a block of tiles is multiplied by at a time.

@@ -1,9 +1,9 @@
-//! The two ways to compute a forward pass or a gradient of the input.
+//! The ways to compute a forward pass or a gradient of the input.
 
 use super::algorithm::ConvAlgorithm;
-use super::choose::{self, Pass};
+use super::choose::Pass;
 use super::gemm::{self, Epilogue, Gemm, Product};
-use super::winograd::Winograd;
+use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -12,6 +12,7 @@ use crate::isa::Isa;
 pub(super) enum Way {
     Direct(Isa, Vec<Gemm>),
     Winograd(Box<Winograd>),
+    OnTheFly(Box<OnTheFly>),
 }
 
 impl Way {
@@ -23,10 +24,9 @@ impl Way {
         shape: &ConvShape,
         products: Vec<Product<'_>>,
     ) -> Self {
-        match &products[..] {
-            [product] if choose::is_winograd(algorithm, pass, shape) => {
-                Self::Winograd(Box::new(Winograd::new(product)))
-            }
+        match (algorithm.chosen(pass, shape), &products[..]) {
+            (ConvAlgorithm::Winograd, [product]) => Self::Winograd(Box::new(Winograd::new(product))),
+            (ConvAlgorithm::WinogradOnTheFly, [product]) => Self::OnTheFly(Box::new(OnTheFly::new(product))),
             _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),
         }
     }
@@ -36,6 +36,7 @@ impl Way {
         match self {
             Self::Direct(_, gemms) => gemms.iter().map(Gemm::packed_len).sum(),
             Self::Winograd(winograd) => winograd.packed_len(),
+            Self::OnTheFly(winograd) => winograd.packed_len(),
         }
     }
 
@@ -51,6 +52,7 @@ impl Way {
                 }
             }
             Self::Winograd(winograd) => winograd.pack(weights, scales, packed),
+            Self::OnTheFly(winograd) => winograd.pack(weights, scales, packed),
         }
     }
 
@@ -59,6 +61,7 @@ impl Way {
         match self {
             Self::Direct(isa, gemms) => gemm::run(*isa, gemms, src, packed, epilogue, dst),
             Self::Winograd(winograd) => winograd.run(src, packed, epilogue, dst),
+            Self::OnTheFly(winograd) => winograd.run(src, packed, epilogue, dst),
         }
     }
 
@@ -67,6 +70,7 @@ impl Way {
         match self {
             Self::Direct(..) => macs,
             Self::Winograd(winograd) => winograd.multiply_adds(),
+            Self::OnTheFly(winograd) => winograd.multiply_adds(),
         }
     }
 
@@ -75,6 +79,7 @@ impl Way {
         match self {
             Self::Direct(isa, gemms) => gemms.first().map_or("nothing", |gemm| gemm.tile().name(*isa)),
             Self::Winograd(_) => "winograd 4x4",
+            Self::OnTheFly(_) => "winograd 4x4, filters on the fly",
         }
     }
 }

@@ -20,12 +20,14 @@
 
 mod ahead;
 mod filter;
+mod fly;
 mod forward;
 mod points;
 mod tiling;
 mod transform;
 mod weights;
 
+pub(super) use fly::OnTheFly;
 pub(super) use forward::Winograd;
 pub(super) use tiling::FREQUENCIES;
 pub(super) use weights::WinogradWeights;

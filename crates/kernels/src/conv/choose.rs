@@ -39,7 +39,7 @@ const FLY_MOST_TILES: usize = 16;
 /// See [`FLY_TILES`].
 const FLY_FILTERS: usize = 1 << 16;
 /// Input channels times columns whose filters are transformed at a time.
-const FLY_CHUNK: usize = 2048;
+const FLY_CHUNK: usize = 512;
 /// Output channels of a task.
 const FLY_COLUMNS: usize = 64;
 /// Fewest tiles for which it pays to write and read back four times as many sums.
@@ -119,7 +119,7 @@ fn fastest(pass: Pass, shape: &ConvShape) -> ConvAlgorithm {
 
 /// Input channels whose transformed filters, times a panel of columns, stay in the second-level cache.
 pub(super) fn winograd_chunk(panel_columns: usize) -> usize {
-    FLY_CHUNK / panel_columns
+    std::env::var("FC").ok().and_then(|x| x.parse().ok()).unwrap_or(FLY_CHUNK) / panel_columns
 }
 
 /// In how many parts output channels are cut where filters are transformed on the fly.

@@ -16,24 +16,24 @@
 //! ```
 
 mod filter;
+mod product;
 
 use super::frequency_stride;
 use super::tiling::{Block, FREQUENCIES, Tiling};
 use super::transform::{INPUT_STEPS, OUTPUT_STEPS, OUTPUTS, POINTS, TransformOutput, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK};
-use crate::conv::gemm::{Between, Epilogue, Product, tiles};
+use crate::conv::gemm::{Epilogue, Product};
 use crate::conv::tasks;
-use crate::conv::tile::{Finish, LINE, Panel, Rows, Segment};
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
-use filter::{FILTER_STEPS, Filters, TransformFilters};
+use filter::{FILTER_STEPS, Filters};
+use product::{GROUP, NARROW_GROUP, Products, ROW_LEN, STRIP, STRIP_LEN};
 use std::ops::Range;
 
 /// A convolution of stride 1 by windows of 3 x 3, prepared for its maps.
 #[derive(Clone, Debug)]
 pub(in crate::conv) struct OnTheFly {
     isa: Isa,
-    tile: choose::Tile,
     tiling: Tiling,
     src: Walk,
     dst: Walk,
@@ -45,15 +45,12 @@ pub(in crate::conv) struct OnTheFly {
     memory: Memory,
 }
 
-/// What lies where: `V` in the shared memory, `U` from 0 on and then `M` in that of a task.
+/// What lies where: `V` in the shared memory, `M` in that of a task.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    /// Floats of a tile in `V`, and from a frequency to the next.
-    v_row: usize,
-    v_stride: usize,
-    /// From a frequency to the next in `U`, whose channels have a panel's columns each.
-    u_stride: usize,
-    /// The same in `M`, whose tiles have a panel's columns each.
+    /// Floats of a group of tiles in `V`.
+    group: usize,
+    /// From a frequency to the next in `M`, whose tiles have a panel's columns each.
     m_stride: usize,
     /// Channels of a chunk.
     chunk: usize,
@@ -62,23 +59,17 @@ struct Memory {
 impl OnTheFly {
     pub(in crate::conv) fn new(product: &Product<'_>) -> Self {
         let Product { isa, src, dst, channels, columns, .. } = *product;
-        let tile = choose::tile(isa, columns);
-        let filters = Filters::new(product, tile.columns(isa));
+        let filters = Filters::new(product, isa.lanes());
         let tiling = Tiling::new(product.phase.grid(dst));
         let tile_blocks = tiling.len().div_ceil(WINOGRAD_BLOCK).max(1);
         let most_tiles = tiling.len().div_ceil(tile_blocks);
-        let v_row = channels.next_multiple_of(isa.lanes());
-        let chunk = choose::winograd_chunk(filters.panel_columns).min(channels);
         let memory = Memory {
-            v_row,
-            v_stride: frequency_stride(most_tiles * v_row),
-            u_stride: frequency_stride(chunk * filters.panel_columns),
+            group: channels.div_ceil(STRIP) * STRIP_LEN,
             m_stride: frequency_stride(most_tiles * filters.panel_columns),
-            chunk,
+            chunk: choose::winograd_chunk(filters.panel_columns).next_multiple_of(STRIP),
         };
         Self {
             isa,
-            tile,
             tiling,
             src,
             dst: Phase::ALL.walk(dst),
@@ -115,7 +106,8 @@ impl OnTheFly {
         let dst = Sink::new(dst);
         for index in 0..self.tile_blocks {
             let block = self.tiling.block(tasks::part(self.tiling.len(), index, self.tile_blocks));
-            tasks::with_shared_memory(FREQUENCIES * self.memory.v_stride, |v| {
+            let len = block.tiles().len().div_ceil(GROUP) * self.memory.group;
+            tasks::with_shared_memory(len, |v| {
                 self.transform_inputs(src, &block, v);
                 self.multiply(&block, v.source(), packed, epilogue, dst);
             });
@@ -131,7 +123,7 @@ impl OnTheFly {
     }
 
     fn multiply(&self, block: &Block, v: Source<'_>, packed: &[f32], epilogue: &Epilogue<'_>, dst: Sink<'_>) {
-        let memory_len = FREQUENCIES * (self.memory.u_stride + self.memory.m_stride);
+        let memory_len = FREQUENCIES * self.memory.m_stride;
         let Filters { channels, columns, .. } = self.filters;
         let macs = FREQUENCIES * block.tiles().len() * channels * columns;
         tasks::for_each(self.column_parts, choose::min_tasks(macs, self.column_parts), |index| {
@@ -170,17 +162,21 @@ impl Kernel for Inputs<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let OnTheFly { src, filters, memory, .. } = self.plan;
-        simd.call(TransformTile::<POINTS> {
-            src: self.src,
-            // What the outputs of the tile need, and no more: it lies inside the map and its border.
-            window: self.block.tiles()[self.tile].window(src).grown(POINTS - OUTPUTS),
-            next: self.block.next(self.tile).window(src),
-            channels: filters.channels,
-            dst: self.v,
-            start: self.tile * memory.v_row,
-            row: memory.v_row,
-            stride: memory.v_stride,
-        });
+        let (group, slot) = (self.tile / GROUP, self.tile % GROUP);
+        // What the outputs of the tile need, and no more: it lies inside the map and its border.
+        let window = self.block.tiles()[self.tile].window(src).grown(POINTS - OUTPUTS);
+        for (strip, channel) in (0..filters.channels).step_by(STRIP).enumerate() {
+            simd.call(TransformTile::<POINTS> {
+                src: self.src,
+                window: window.shifted(channel),
+                next: window.shifted(channel + STRIP),
+                channels: filters.channels - channel,
+                dst: self.v,
+                start: group * memory.group + strip * STRIP_LEN + slot * STRIP,
+                row: STRIP,
+                stride: GROUP * STRIP,
+            });
+        }
     }
 }
 
@@ -208,20 +204,12 @@ impl Kernel for Task<'_> {
         for panel in self.panels.clone() {
             for start in (0..channels).step_by(chunk) {
                 let chunk = start..channels.min(start + chunk);
-                self.transform_filters(simd, panel, &chunk);
-                if S::IS_WIDE {
-                    match self.plan.tile {
-                        choose::Tile::R14V1 => self.multiply::<S, 14, 1>(simd, panel, &chunk),
-                        choose::Tile::R14V2 => self.multiply::<S, 14, 2>(simd, panel, &chunk),
-                        choose::Tile::R9V3 => self.multiply::<S, 9, 3>(simd, panel, &chunk),
-                        _ => self.multiply::<S, 6, 4>(simd, panel, &chunk),
-                    }
-                } else {
-                    match self.plan.tile {
-                        choose::Tile::R12V1 => self.multiply::<S, 12, 1>(simd, panel, &chunk),
-                        _ => self.multiply::<S, 6, 2>(simd, panel, &chunk),
-                    }
-                }
+                self.multiply::<S, 0>(simd, panel, &chunk);
+                self.multiply::<S, 1>(simd, panel, &chunk);
+                self.multiply::<S, 2>(simd, panel, &chunk);
+                self.multiply::<S, 3>(simd, panel, &chunk);
+                self.multiply::<S, 4>(simd, panel, &chunk);
+                self.multiply::<S, 5>(simd, panel, &chunk);
             }
             self.transform_outputs(simd, panel);
         }
@@ -229,67 +217,47 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
+    /// Adds the products of a row of frequencies over a chunk of the channels.
     #[inline(always)]
-    fn transform_filters<S: Simd>(&self, simd: S, panel: usize, chunk: &Range<usize>) {
-        let OnTheFly { filters, memory, .. } = self.plan;
-        simd.call(TransformFilters {
-            src: self.packed,
-            start: filters.place(panel, chunk.start),
-            channels: chunk.len(),
-            columns: filters.panel_columns,
-            dst: self.memory,
-            stride: memory.u_stride,
-        });
+    fn multiply<S: Simd, const ROW: usize>(&self, simd: S, panel: usize, chunk: &Range<usize>) {
+        let wanting = self.block.wanting(ROW * POINTS);
+        let most = if S::IS_WIDE { GROUP } else { NARROW_GROUP };
+        let mut first = wanting.start;
+        while first < wanting.end {
+            let last = wanting.end.min(first / most * most + most);
+            match last - first {
+                1 => self.multiply_tiles::<S, ROW, 1>(simd, panel, chunk, first),
+                2 => self.multiply_tiles::<S, ROW, 2>(simd, panel, chunk, first),
+                3 => self.multiply_tiles::<S, ROW, 3>(simd, panel, chunk, first),
+                _ => self.multiply_tiles::<S, ROW, 4>(simd, panel, chunk, first),
+            }
+            first = last;
+        }
     }
 
-    /// Adds the products of all frequencies over a chunk of the channels, in register tiles of at most `R` rows and of
-    /// `V` vectors.
+    /// The same of `R` tiles of a group.
     #[inline(always)]
-    fn multiply<S: Simd, const R: usize, const V: usize>(
+    fn multiply_tiles<S: Simd, const ROW: usize, const R: usize>(
         &self,
         simd: S,
         panel: usize,
         chunk: &Range<usize>,
+        first: usize,
     ) {
         let OnTheFly { filters, memory, .. } = self.plan;
-        let width = V * S::LANES;
-        let turns = FREQUENCIES * self.block.tiles().len().div_ceil(R);
-        let mut ahead = NextFilters {
-            src: self.packed,
-            at: filters.place(panel, chunk.end),
-            step: (filters.place(0, memory.chunk)).div_ceil(turns).next_multiple_of(LINE),
-        };
-        let (mut v_places, mut m_places) = ([0; WINOGRAD_BLOCK], [0; WINOGRAD_BLOCK]);
-        for t in 0..WINOGRAD_BLOCK {
-            v_places[t] = t * memory.v_row;
-            m_places[t] = t * width;
-        }
-        let m_start = FREQUENCIES * memory.u_stride;
-        for frequency in 0..FREQUENCIES {
-            let wanting = self.block.wanting(frequency);
-            if wanting.is_empty() {
-                continue;
-            }
-            let (v, m) = (&v_places[wanting.clone()], &m_places[wanting]);
-            let panel = Panel {
-                // SAFETY: the shared memory holds every frequency.
-                src: unsafe { self.v.skip(frequency * memory.v_stride) },
-                dst: self.memory,
-                segments: &[Segment { offset: chunk.start, len: chunk.len() }],
-                // SAFETY: the memory holds every frequency.
-                weights: unsafe { self.memory.source().skip(frequency * memory.u_stride) },
-                // SAFETY: at most where `M` begins.
-                next: unsafe { self.memory.source().skip((frequency + 1) * memory.u_stride) },
-                column: m_start + frequency * memory.m_stride,
-                columns: width,
-                is_first: chunk.start == 0,
-                is_last: false,
-                finish: Finish::default(),
-            };
-            let rows = Rows { src: v, next: &[], dst: m, residual: m, mask: m, index: 0, count: 1 };
-            // SAFETY: `V`, `U` and `M` have room for every tile and channel, and the memory is ours.
-            unsafe { tiles::<S, R, V>(simd, &panel, rows, &mut ahead) };
-        }
+        let v = first / GROUP * memory.group + ROW * ROW_LEN + first % GROUP * STRIP;
+        let after = filters.place(0, chunk.end) + ROW * filters.place(0, chunk.len()) / POINTS;
+        simd.call(Products::<ROW, R> {
+            // SAFETY: the shared memory holds every group.
+            v: unsafe { self.v.skip(v) },
+            // SAFETY: the packed filters hold every panel.
+            filters: unsafe { self.packed.skip(filters.place(panel, 0)) },
+            channels: chunk.clone(),
+            ahead: after,
+            sums: self.memory,
+            start: ROW * POINTS * memory.m_stride + first * S::LANES,
+            stride: memory.m_stride,
+        });
     }
 
     #[inline(always)]
@@ -306,7 +274,7 @@ impl Task<'_> {
             }
             simd.call(TransformOutput {
                 src: self.memory.source(),
-                start: FREQUENCIES * memory.u_stride + t * filters.panel_columns,
+                start: t * filters.panel_columns,
                 stride: memory.m_stride,
                 first,
                 columns: filters.panel_columns.min(filters.columns - first),
@@ -319,23 +287,5 @@ impl Task<'_> {
                 next: self.block.next(t).window(dst),
             });
         }
-    }
-}
-
-/// The filters of the chunk that follows, fetched between register tiles.
-struct NextFilters<'a> {
-    src: Source<'a>,
-    at: usize,
-    /// Floats that are fetched at once.
-    step: usize,
-}
-
-impl Between for NextFilters<'_> {
-    #[inline(always)]
-    fn turn<S: Simd>(&mut self, simd: S) {
-        for line in (0..self.step).step_by(LINE) {
-            simd.prefetch_early(self.src, self.at + line);
-        }
-        self.at += self.step;
     }
 }

@@ -4,12 +4,14 @@ use crate::conv::choose;
 use crate::conv::gemm::{Product, WeightStrides, scale};
 use crate::conv::winograd::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use crate::conv::winograd::transform::POINTS;
-use crate::isa::{Kernel, Simd, Sink, Source};
+use crate::isa::{Simd, Source};
 use rayon::prelude::*;
 
 /// Multiplications and additions of the transform of a filter: those along one axis, as often as it is done.
 pub(super) const FILTER_STEPS: usize = 11 * (3 + POINTS);
 
+/// Taps of a filter.
+pub(super) const TAPS: usize = 9;
 /// Channels of a panel that are packed at a time, a few cache lines of each filter.
 const STRIP: usize = 16;
 /// Multiply-adds that take as long as packing one filter.
@@ -23,13 +25,13 @@ pub(super) struct Filters {
     pub(super) panel_columns: usize,
     strides: WeightStrides,
     /// Places of the nine taps in a filter, in the order of the source's pixels.
-    taps: [usize; 9],
+    taps: [usize; TAPS],
 }
 
 impl Filters {
     pub(super) fn new(product: &Product<'_>, panel_columns: usize) -> Self {
         let Product { channels, columns, strides, .. } = *product;
-        let mut taps = [0; 9];
+        let mut taps = [0; TAPS];
         taps.iter_mut().zip(&product.taps).for_each(|(to, tap)| *to = tap.index);
         Self { channels, columns, panel_columns, strides, taps }
     }
@@ -46,7 +48,7 @@ impl Filters {
     /// Where a channel of a panel begins.
     #[inline(always)]
     pub(super) fn place(&self, panel: usize, channel: usize) -> usize {
-        (panel * self.channels + channel) * 9 * self.panel_columns
+        (panel * self.channels + channel) * TAPS * self.panel_columns
     }
 
     /// Packs all filters, each times the scale of its column where there are scales.
@@ -78,8 +80,8 @@ impl Filters {
         let count = self.panel_columns.min(self.columns - start);
         for column in 0..count {
             let filters = &weights[(start + column) * self.strides.column + first * self.strides.channel..];
-            for (channel, packed) in packed.chunks_exact_mut(9 * self.panel_columns).enumerate() {
-                let filter = &filters[channel * self.strides.channel..][..9];
+            for (channel, packed) in packed.chunks_exact_mut(TAPS * self.panel_columns).enumerate() {
+                let filter = &filters[channel * self.strides.channel..][..TAPS];
                 for (row, &tap) in packed.chunks_exact_mut(self.panel_columns).zip(&self.taps) {
                     row[column] = filter[tap];
                 }
@@ -94,61 +96,41 @@ impl Filters {
     }
 }
 
-/// `U = G g Gt` of some channels of a panel, in `f32`.
+/// A row of `U = G g Gt`, six frequencies, of a vector of columns whose nine taps lie at `first`, in `f32`.
 ///
-/// Whoever makes one answers for this: the filters lie inside `src`, all frequencies lie inside `dst`, and no other
-/// thread touches them.
-pub(super) struct TransformFilters<'a> {
-    pub(super) src: Source<'a>,
-    /// Where the first channel begins.
-    pub(super) start: usize,
-    pub(super) channels: usize,
-    /// Columns of the panel, whole vectors.
-    pub(super) columns: usize,
-    pub(super) dst: Sink<'a>,
-    /// Floats from a frequency to the next, each `[channel][column]`.
-    pub(super) stride: usize,
+/// # Safety
+/// The taps lie inside.
+#[inline(always)]
+pub(super) unsafe fn points_of_row<S: Simd, const ROW: usize>(
+    simd: S,
+    filters: Source<'_>,
+    first: usize,
+) -> [S::V; POINTS] {
+    let mut taps = [simd.zero(); 3];
+    for x in 0..3 {
+        let mut column = [simd.zero(); 3];
+        for y in 0..3 {
+            // SAFETY: by the contract.
+            column[y] = unsafe { simd.load_at(filters, first + (3 * y + x) * S::LANES) };
+        }
+        taps[x] = match ROW {
+            0 => simd.mul(simd.splat(SCALE_ZERO as f32), column[0]),
+            1 => at_point(simd, SCALE_A, A, column),
+            2 => at_point(simd, SCALE_A, -A, column),
+            3 => at_point(simd, SCALE_B, B, column),
+            4 => at_point(simd, SCALE_B, -B, column),
+            _ => column[2],
+        };
+    }
+    at_points(simd, taps)
 }
 
-impl Kernel for TransformFilters<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        for channel in 0..self.channels {
-            for column in (0..self.columns).step_by(S::LANES) {
-                self.transform(simd, channel, column);
-            }
-        }
-    }
-}
-
-impl TransformFilters<'_> {
-    /// A vector of columns.
-    #[inline(always)]
-    fn transform<S: Simd>(&self, simd: S, channel: usize, column: usize) {
-        let first = self.start + channel * 9 * self.columns + column;
-        let mut columns = [[simd.zero(); 3]; POINTS];
-        for x in 0..3 {
-            let mut taps = [simd.zero(); 3];
-            for y in 0..3 {
-                // SAFETY: the filters lie inside, by the contract of the type.
-                taps[y] = unsafe { simd.load_at(self.src, first + (3 * y + x) * self.columns) };
-            }
-            let points = at_points(simd, taps);
-            for y in 0..POINTS {
-                columns[y][x] = points[y];
-            }
-        }
-        for y in 0..POINTS {
-            let row = at_points(simd, columns[y]);
-            for x in 0..POINTS {
-                let at = (y * POINTS + x) * self.stride + channel * self.columns + column;
-                // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
-                unsafe { simd.store_at(row[x], self.dst, at) };
-            }
-        }
-    }
+/// `scale * g(point)`
+#[inline(always)]
+fn at_point<S: Simd>(simd: S, scale: f64, point: f64, [g0, g1, g2]: [S::V; 3]) -> S::V {
+    let even = simd.mul(simd.splat(scale as f32), g0);
+    let even = simd.fma(simd.splat((scale * point * point) as f32), g2, even);
+    simd.fma(simd.splat((scale * point) as f32), g1, even)
 }
 
 /// `G g`: a filter of three taps at the six points, each with its scale.

@@ -30,9 +30,11 @@ use constants::Constants;
 pub use int8::calibrated;
 
 /// Pixels of a map, those of all images, from which on the statistics of a channel are steady enough that a forward
-/// pass of training may round as Winograd's filtering does. With half as many, ReLUs of deep networks change sides
+/// pass of training may round as Winograd's filtering does. With 256, ReLUs of deep networks change sides
 /// beyond what PyTorch's own rounding explains (`tests/golden.rs`).
-const STEADY_PIXELS: usize = 512;
+const STEADY_PIXELS: usize = 384;
+/// The same where windows have a stride: their filtering rounds two to three times as much.
+const STEADY_STRIDED_PIXELS: usize = 8192;
 
 /// A network as steps, before its values have places.
 pub(crate) struct Lowered {
@@ -725,10 +727,11 @@ impl<'a> Lowering<'a> {
         let (x, out) = (self.value(x), self.value(group.last));
         // Norms by the statistics of few values amplify what rounding does to a forward pass, layer by layer;
         // gradients only pass it on.
-        let is_steady = self.layout(out).pixels() >= STEADY_PIXELS;
+        let least = if shape.stride == [1; 2] { STEADY_PIXELS } else { STEADY_STRIDED_PIXELS };
+        let is_steady = self.layout(out).pixels() >= least;
         let algorithm = match self.algorithm {
             ConvAlgorithm::Auto if self.is_training && !is_steady => ConvAlgorithm::Direct,
-            algorithm => algorithm.chosen(Pass::Forward, &ConvShape { n: self.batch, ..*shape }),
+            algorithm => algorithm.chosen(self.isa, Pass::Forward, &ConvShape { n: self.batch, ..*shape }),
         };
         let kernel =
             ConvForward::with_algorithm(self.isa, algorithm, shape, self.layout(x), self.layout(out));

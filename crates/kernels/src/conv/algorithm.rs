@@ -2,6 +2,7 @@
 
 use super::choose::{self, Pass};
 use crate::conv_shape::ConvShape;
+use crate::isa::Isa;
 
 /// Name of the environment variable that forces an algorithm.
 pub const CONV_VARIABLE: &str = "RESIDUUM_CONV";
@@ -14,10 +15,11 @@ pub enum ConvAlgorithm {
     Auto,
     /// Sums as they are defined: the least rounding, and filters that take no more memory than they hold.
     Direct,
-    /// Winograd's minimal filtering wherever it is possible: windows of 3 x 3, stride 1. Transformed filters
-    /// take four times the memory.
+    /// Winograd's minimal filtering wherever it is possible: windows of 3 x 3 with stride 1, whose transformed filters
+    /// take four times the memory; forward also windows of 3 x 3 and 7 x 7 with stride 2, nine and four times.
     Winograd,
-    /// The same with filters that take no more memory than they hold, and are transformed in every run: for few tiles.
+    /// The same for windows of 3 x 3 with stride 1, but the filters take no more memory than they hold: every run
+    /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
     WinogradOnTheFly,
 }
 
@@ -35,8 +37,14 @@ impl ConvAlgorithm {
 
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
-    pub fn chosen(self, pass: Pass, shape: &ConvShape) -> Self {
-        choose::algorithm(self, pass, shape)
+    pub fn chosen(self, isa: Isa, pass: Pass, shape: &ConvShape) -> Self {
+        if choose::is_on_the_fly(isa, self, pass, shape) {
+            Self::WinogradOnTheFly
+        } else if choose::winograd(self, pass, shape).is_some() {
+            Self::Winograd
+        } else {
+            Self::Direct
+        }
     }
 
     /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].

@@ -99,7 +99,7 @@ impl ConvBackwardWeights {
         dy: MapLayout,
     ) -> Self {
         shape.check(&x, shape.input_border(), &dy, 0);
-        let way = if algorithm.chosen(Pass::BackwardWeights, shape) == ConvAlgorithm::Winograd {
+        let way = if choose::winograd(algorithm, Pass::BackwardWeights, shape).is_some() {
             Way::Winograd(Box::new(WinogradWeights::new(isa, shape, &x, &dy)))
         } else {
             Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))

@@ -1,7 +1,7 @@
 //! The ways to compute a forward pass or a gradient of the input.
 
 use super::algorithm::ConvAlgorithm;
-use super::choose::Pass;
+use super::choose::{self, Pass};
 use super::gemm::{self, Epilogue, Gemm, Product};
 use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
@@ -24,9 +24,13 @@ impl Way {
         shape: &ConvShape,
         products: Vec<Product<'_>>,
     ) -> Self {
-        match (algorithm.chosen(pass, shape), &products[..]) {
-            (ConvAlgorithm::Winograd, [product]) => Self::Winograd(Box::new(Winograd::new(product))),
-            (ConvAlgorithm::WinogradOnTheFly, [product]) => Self::OnTheFly(Box::new(OnTheFly::new(product))),
+        match &products[..] {
+            [product] if choose::is_on_the_fly(isa, algorithm, pass, shape) => {
+                Self::OnTheFly(Box::new(OnTheFly::new(product)))
+            }
+            [product] if let Some(form) = choose::winograd(algorithm, pass, shape) => {
+                Self::Winograd(Box::new(Winograd::new(form, product)))
+            }
             _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),
         }
     }
@@ -78,8 +82,8 @@ impl Way {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Direct(isa, gemms) => gemms.first().map_or("nothing", |gemm| gemm.tile().name(*isa)),
-            Self::Winograd(_) => "winograd 4x4",
-            Self::OnTheFly(_) => "winograd 4x4, filters on the fly",
+            Self::Winograd(winograd) => winograd.name(),
+            Self::OnTheFly(_) => "winograd 4x4 on the fly",
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Convolution by windows of 3 x 3 with fewer multiplications: Winograd's minimal filtering (*Arithmetic
-//! Complexity of Computations*, 1980), in the form for networks of Lavin & Gray (*Fast Algorithms for
-//! Convolutional Neural Networks*, 2016): stride 1, one group, tiles of 4 x 4 outputs.
+//! Convolution with fewer multiplications: Winograd's minimal filtering (*Arithmetic Complexity of Computations*,
+//! 1980), in the form for networks of Lavin & Gray (*Fast Algorithms for Convolutional Neural Networks*, 2016): one
+//! group, tiles of 4 x 4 outputs, windows of 3 x 3 with stride 1; and, in the forward pass, windows of stride 2 as
+//! windows over cells of pixels, see [`form`].
 //!
 //! Along one axis, four outputs of a filter of three taps are the coefficients of a product of polynomials.
 //! Evaluated at six points, the product takes six multiplications instead of twelve, and in two dimensions 36
@@ -19,8 +20,10 @@
 //! products of the frequencies at infinity leave clipped tiles out.
 
 mod ahead;
+mod axis;
 mod filter;
 mod fly;
+mod form;
 mod forward;
 mod points;
 mod tiling;
@@ -28,17 +31,10 @@ mod transform;
 mod weights;
 
 pub(super) use fly::OnTheFly;
+pub(super) use form::Form;
 pub(super) use forward::Winograd;
 pub(super) use tiling::FREQUENCIES;
 pub(super) use weights::WinogradWeights;
-
-use crate::conv_shape::ConvShape;
-
-/// Whether the algorithm can compute a convolution at all; whether it should is for `choose` to say.
-pub(super) fn is_possible(shape: &ConvShape) -> bool {
-    let ConvShape { kernel, stride, dilation, groups, .. } = *shape;
-    (kernel, stride, dilation, groups) == ([3; 2], [1; 2], [1; 2], 1)
-}
 
 /// Floats from a frequency to the next where each has `len`: whole cache lines, an odd number of them. A power
 /// of two would put all frequencies of a tile into the same set of the first-level cache.

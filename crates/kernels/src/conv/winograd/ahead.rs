@@ -1,8 +1,8 @@
 //! What a block will need from memory, fetched while products keep the caches busy with little else: a few lines
 //! between two register tiles, for as many as there are at once would hold up the loads.
 
+use super::axis::OUTPUTS;
 use super::tiling::Block;
-use super::transform::OUTPUTS;
 use crate::conv::gemm::Between;
 use crate::conv::tile::LINE;
 use crate::conv::walk::Walk;
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Pixels<'a> {
     pub(super) map: Source<'a>,
-    pub(super) walk: &'a Walk,
+    pub(super) walk: Walk,
     pub(super) block: &'a Block,
     /// First channel, and how many.
     pub(super) first: usize,
@@ -28,7 +28,7 @@ impl Pixels<'_> {
     #[inline(always)]
     fn fetch<S: Simd>(&self, simd: S, tile: usize, rows: Range<usize>) {
         let Some(tile) = self.block.tiles().get(tile) else { return };
-        let window = tile.window(self.walk);
+        let window = tile.window(&self.walk);
         for y in rows {
             for x in 0..OUTPUTS {
                 let pixel = window.place + y * window.row + x * window.pixel + self.first;
@@ -47,9 +47,11 @@ pub(super) struct Ahead<'a, const N: usize> {
     rows: usize,
     /// How many such pieces all tiles have.
     pieces: usize,
-    done: usize,
+    /// The piece that is fetched next.
+    piece: usize,
     turns: usize,
-    turn: usize,
+    /// What is due, in parts of a piece, `turns` of which are one.
+    due: usize,
 }
 
 impl<'a, const N: usize> Ahead<'a, N> {
@@ -59,23 +61,23 @@ impl<'a, const N: usize> Ahead<'a, N> {
         let tiles = all().map(|pixels| pixels.block.tiles().len()).max().unwrap_or(0);
         let count = all().map(|pixels| pixels.count).max().unwrap_or(1);
         let rows = (AT_ONCE / count.max(1)).clamp(1, OUTPUTS);
-        Self { pixels, rows, pieces: tiles * OUTPUTS.div_ceil(rows), done: 0, turns: turns.max(1), turn: 0 }
+        Self { pixels, rows, pieces: tiles * OUTPUTS.div_ceil(rows), piece: 0, turns: turns.max(1), due: 0 }
     }
 }
 
 impl<const N: usize> Between for Ahead<'_, N> {
     #[inline(always)]
     fn turn<S: Simd>(&mut self, simd: S) {
-        self.turn += 1;
-        let end = (self.pieces * self.turn / self.turns).min(self.pieces);
-        let per_tile = OUTPUTS.div_ceil(self.rows);
-        for piece in self.done..end {
-            let start = piece % per_tile * self.rows;
+        self.due += self.pieces;
+        while self.due >= self.turns && self.piece < self.pieces {
+            self.due -= self.turns;
+            let per_tile = OUTPUTS.div_ceil(self.rows);
+            let start = self.piece % per_tile * self.rows;
             for pixels in self.pixels.iter().flatten() {
-                pixels.fetch(simd, piece / per_tile, start..(start + self.rows).min(OUTPUTS));
+                pixels.fetch(simd, self.piece / per_tile, start..(start + self.rows).min(OUTPUTS));
             }
+            self.piece += 1;
         }
-        self.done = end;
     }
 }
 

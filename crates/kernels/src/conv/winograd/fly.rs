@@ -18,17 +18,21 @@
 mod filter;
 mod product;
 
+use super::axis::{OUTPUTS, POINTS, input_steps, output_steps};
 use super::frequency_stride;
-use super::tiling::{Block, FREQUENCIES, Tiling};
-use super::transform::{INPUT_STEPS, OUTPUT_STEPS, OUTPUTS, POINTS, TransformOutput, TransformTile};
+use super::tiling::{Block, Tiling};
+use super::transform::{TransformOutput, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK};
 use crate::conv::gemm::{Epilogue, Product};
 use crate::conv::tasks;
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use filter::{FILTER_STEPS, Filters};
-use product::{GROUP, NARROW_GROUP, Products, ROW_LEN, STRIP, STRIP_LEN};
+use product::{GROUP, HALF, Products, ROW_LEN, STRIP, STRIP_LEN};
 use std::ops::Range;
+
+/// Products of a tile.
+const FREQUENCIES: usize = POINTS * POINTS;
 
 /// A convolution of stride 1 by windows of 3 x 3, prepared for its maps.
 #[derive(Clone, Debug)]
@@ -66,14 +70,14 @@ impl OnTheFly {
         let memory = Memory {
             group: channels.div_ceil(STRIP) * STRIP_LEN,
             m_stride: frequency_stride(most_tiles * filters.panel_columns),
-            chunk: choose::winograd_chunk(filters.panel_columns).next_multiple_of(STRIP),
+            chunk: choose::fly_chunk(filters.panel_columns).next_multiple_of(STRIP),
         };
         Self {
             isa,
             tiling,
             src,
             dst: Phase::ALL.walk(dst),
-            column_parts: choose::winograd_parts(columns, filters.panel_columns),
+            column_parts: choose::fly_parts(columns, filters.panel_columns),
             filters,
             tile_blocks,
             memory,
@@ -85,12 +89,14 @@ impl OnTheFly {
         self.filters.len()
     }
 
-    /// Multiply-adds of the products and of the transforms; every block of tiles transforms the filters anew.
+    /// Multiply-adds of the products and of the transforms; every group of tiles transforms the filters anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Filters { channels, columns, .. } = self.filters;
-        let filters = self.tile_blocks * FILTER_STEPS * channels * columns;
-        let maps = self.tiling.len() * (INPUT_STEPS * channels + OUTPUT_STEPS * columns);
-        self.tiling.products() * channels * columns + filters + maps
+        let tiles = self.tiling.len();
+        let products: usize = (0..POINTS).map(|row| POINTS * self.tiling.wanting(row * POINTS, POINTS)).sum();
+        let filters = tiles.div_ceil(GROUP) * FILTER_STEPS;
+        let maps = tiles * (input_steps(POINTS) * channels + output_steps(POINTS) * columns);
+        (products + filters) * channels * columns + maps
     }
 
     /// Packs the filters.
@@ -116,7 +122,7 @@ impl OnTheFly {
 
     fn transform_inputs(&self, src: &[f32], block: &Block, v: Sink<'_>) {
         let count = block.tiles().len();
-        let macs = FREQUENCIES * INPUT_STEPS * count * self.filters.channels;
+        let macs = input_steps(POINTS) * count * self.filters.channels;
         tasks::for_each(count, choose::min_tasks(macs, count), |tile| {
             self.isa.run(Inputs { plan: self, src: Source::new(src), block, v, tile });
         });
@@ -166,7 +172,7 @@ impl Kernel for Inputs<'_> {
         // What the outputs of the tile need, and no more: it lies inside the map and its border.
         let window = self.block.tiles()[self.tile].window(src).grown(POINTS - OUTPUTS);
         for (strip, channel) in (0..filters.channels).step_by(STRIP).enumerate() {
-            simd.call(TransformTile::<POINTS> {
+            simd.call(TransformTile::<POINTS, POINTS, 0> {
                 src: self.src,
                 window: window.shifted(channel),
                 next: window.shifted(channel + STRIP),
@@ -217,27 +223,42 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Adds the products of a row of frequencies over a chunk of the channels.
+    /// Adds the products of a row of frequencies over a chunk of the channels, group by group.
     #[inline(always)]
     fn multiply<S: Simd, const ROW: usize>(&self, simd: S, panel: usize, chunk: &Range<usize>) {
-        let wanting = self.block.wanting(ROW * POINTS);
-        let most = if S::IS_WIDE { GROUP } else { NARROW_GROUP };
+        let wanting = self.block.wanting(ROW * POINTS, POINTS);
         let mut first = wanting.start;
         while first < wanting.end {
-            let last = wanting.end.min(first / most * most + most);
-            match last - first {
-                1 => self.multiply_tiles::<S, ROW, 1>(simd, panel, chunk, first),
-                2 => self.multiply_tiles::<S, ROW, 2>(simd, panel, chunk, first),
-                3 => self.multiply_tiles::<S, ROW, 3>(simd, panel, chunk, first),
-                _ => self.multiply_tiles::<S, ROW, 4>(simd, panel, chunk, first),
+            let last = wanting.end.min((first / GROUP + 1) * GROUP);
+            if S::IS_WIDE {
+                self.multiply_group::<S, ROW, 0, POINTS>(simd, panel, chunk, first..last);
+            } else {
+                self.multiply_group::<S, ROW, 0, HALF>(simd, panel, chunk, first..last);
+                self.multiply_group::<S, ROW, HALF, HALF>(simd, panel, chunk, first..last);
             }
             first = last;
         }
     }
 
-    /// The same of `R` tiles of a group.
     #[inline(always)]
-    fn multiply_tiles<S: Simd, const ROW: usize, const R: usize>(
+    fn multiply_group<S: Simd, const ROW: usize, const FIRST: usize, const COUNT: usize>(
+        &self,
+        simd: S,
+        panel: usize,
+        chunk: &Range<usize>,
+        tiles: Range<usize>,
+    ) {
+        match tiles.len() {
+            1 => self.multiply_tiles::<S, ROW, FIRST, COUNT, 1>(simd, panel, chunk, tiles.start),
+            2 => self.multiply_tiles::<S, ROW, FIRST, COUNT, 2>(simd, panel, chunk, tiles.start),
+            3 => self.multiply_tiles::<S, ROW, FIRST, COUNT, 3>(simd, panel, chunk, tiles.start),
+            _ => self.multiply_tiles::<S, ROW, FIRST, COUNT, GROUP>(simd, panel, chunk, tiles.start),
+        }
+    }
+
+    /// The same of `R` tiles.
+    #[inline(always)]
+    fn multiply_tiles<S: Simd, const ROW: usize, const FIRST: usize, const COUNT: usize, const R: usize>(
         &self,
         simd: S,
         panel: usize,
@@ -246,14 +267,13 @@ impl Task<'_> {
     ) {
         let OnTheFly { filters, memory, .. } = self.plan;
         let v = first / GROUP * memory.group + ROW * ROW_LEN + first % GROUP * STRIP;
-        let after = filters.place(0, chunk.end) + ROW * filters.place(0, chunk.len()) / POINTS;
-        simd.call(Products::<ROW, R> {
+        simd.call(Products::<ROW, FIRST, COUNT, R> {
             // SAFETY: the shared memory holds every group.
             v: unsafe { self.v.skip(v) },
             // SAFETY: the packed filters hold every panel.
             filters: unsafe { self.packed.skip(filters.place(panel, 0)) },
             channels: chunk.clone(),
-            ahead: after,
+            ahead: filters.place(0, chunk.end) + ROW * filters.place(0, chunk.len()) / POINTS,
             sums: self.memory,
             start: ROW * POINTS * memory.m_stride + first * S::LANES,
             stride: memory.m_stride,
@@ -272,7 +292,7 @@ impl Task<'_> {
             if let Some((map, walk)) = &self.mask {
                 mask = Some((*map, tile.window(walk)));
             }
-            simd.call(TransformOutput {
+            simd.call(TransformOutput::<POINTS> {
                 src: self.memory.source(),
                 start: t * filters.panel_columns,
                 stride: memory.m_stride,

@@ -1,4 +1,5 @@
-//! Forward pass, and gradient of the input, which for a stride of 1 is a forward pass with flipped filters.
+//! Forward pass, and gradient of the input, which for a stride of 1 is a forward pass with flipped filters. What is said of
+//! 36 frequencies and input channels holds for the other forms, see [`Form`], with 25 or 49 and channels of cells.
 //!
 //! ```text
 //! task        = block of at most 32 tiles x blocks of output channels       threads share the tasks
@@ -10,10 +11,12 @@
 //! ```
 
 use super::ahead::{Ahead, Pixels, following};
-use super::filter::Packing;
+use super::axis::{Axis, OUTPUTS, Output, POINTS, ToPoints, input_steps, output_steps};
+use super::filter::{Filters, Packing};
+use super::form::{CELL, Form};
 use super::frequency_stride;
-use super::tiling::{Block, FREQUENCIES, Tiling};
-use super::transform::{INPUT_STEPS, OUTPUT_STEPS, OUTPUTS, POINTS, TransformOutput, TransformTile};
+use super::tiling::{Block, Tile, Tiling};
+use super::transform::{TransformCells, TransformOutput, TransformTile, Window, missing};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradSplit};
 use crate::conv::gemm::{Epilogue, Product, tiles};
 use crate::conv::tasks;
@@ -25,13 +28,19 @@ use std::ops::Range;
 /// Most steps of the sum of a product in one go: half of the first-level cache for a panel.
 const CHUNK: usize = 512;
 
-/// A convolution of stride 1 by windows of 3 x 3, prepared for its maps.
+/// A convolution prepared for its maps.
 #[derive(Clone, Debug)]
 pub(in crate::conv) struct Winograd {
     isa: Isa,
+    form: Form,
+    /// Rows and columns of the window.
+    kernel: usize,
     tile: choose::Tile,
     tiling: Tiling,
+    /// Where the windows begin in the source.
     src: Walk,
+    /// Floats from a row of the source to the next, and from a pixel to the next.
+    steps: [usize; 2],
     dst: Walk,
     packing: Packing,
     split: WinogradSplit,
@@ -42,7 +51,8 @@ pub(in crate::conv) struct Winograd {
 /// Where a task keeps what: `V` from 0 on, then `M`.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    /// Floats of a tile in `V`, and from a frequency to the next.
+    /// Floats of a phase of a tile in `V`, of all phases, and from a frequency to the next.
+    phase: usize,
     v_row: usize,
     v_stride: usize,
     /// The same of `M`.
@@ -51,21 +61,37 @@ struct Memory {
 }
 
 impl Winograd {
-    pub(in crate::conv) fn new(product: &Product<'_>) -> Self {
+    /// The caller has made sure that the shape has a form.
+    pub(in crate::conv) fn new(form: Form, product: &Product<'_>) -> Self {
         let Product { isa, src, dst, channels, columns, strides, .. } = *product;
         let tile = choose::tile(isa, columns);
         let panel_columns = tile.columns(isa);
-        let mut taps = [0; 9];
-        taps.iter_mut().zip(&product.taps).for_each(|(to, tap)| *to = tap.index);
+        let order: Vec<usize> = product.taps.iter().map(|tap| tap.index).collect();
+        let kernel = order.len().isqrt();
         let block_panels = choose::winograd_block(columns, panel_columns);
-        let packing = Packing { channels, columns, strides, taps, panel_columns, block_panels };
+        let packing = Packing::new(&Filters {
+            form,
+            channels,
+            columns,
+            strides,
+            order: &order,
+            panel_columns,
+            block_panels,
+        });
         let tiling = Tiling::new(product.phase.grid(dst));
-        let macs = FREQUENCIES * tiling.len() * channels * columns;
+        let macs = tiling.len() * packing.depth() * columns;
         let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
         let most_tiles = tiling.len().div_ceil(split.tile_blocks);
-        let v_row = channels.next_multiple_of(isa.lanes());
+        let (phase, v_row) = match form {
+            Form::SmallCells { .. } => (channels, CELL),
+            _ => (
+                channels.next_multiple_of(isa.lanes()),
+                form.phases().len() * channels.next_multiple_of(isa.lanes()),
+            ),
+        };
         let m_row = block_panels.min(packing.panels()) * panel_columns;
         let memory = Memory {
+            phase,
             v_row,
             v_stride: frequency_stride(most_tiles * v_row),
             m_row,
@@ -73,14 +99,26 @@ impl Winograd {
         };
         Self {
             isa,
+            form,
+            kernel,
             tile,
             tiling,
             src,
+            steps: [product.taps[kernel].offset, product.taps[1].offset]
+                .map(|offset| offset - product.taps[0].offset),
             dst: Phase::ALL.walk(dst),
             packing,
             split,
             min_tasks: choose::min_tasks(macs, split.tile_blocks * split.column_parts),
             memory,
+        }
+    }
+
+    /// How a profile calls it.
+    pub(in crate::conv) fn name(&self) -> &'static str {
+        match self.form {
+            Form::Pixels => "winograd 4x4",
+            Form::Cells { .. } | Form::SmallCells { .. } => "winograd 4x4 of phases",
         }
     }
 
@@ -91,9 +129,14 @@ impl Winograd {
 
     /// Multiply-adds of the products and of the transforms; every part of the columns transforms its inputs anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
-        let Packing { channels, columns, .. } = self.packing;
-        let inputs = INPUT_STEPS * channels * self.split.column_parts;
-        self.tiling.products() * channels * columns + self.tiling.len() * (inputs + OUTPUT_STEPS * columns)
+        let Self { form, tiling, .. } = self;
+        let (channels, columns) = (self.packing.channels, self.packing.columns);
+        let points = form.points();
+        let products: usize = (0..form.frequencies())
+            .map(|frequency| tiling.wanting(frequency, points) * self.packing.sum(frequency).len())
+            .sum();
+        let inputs = input_steps(points) * form.phases().len() * channels * self.split.column_parts;
+        products * columns + tiling.len() * (inputs + output_steps(points) * columns)
     }
 
     /// Transforms the filters.
@@ -108,7 +151,7 @@ impl Winograd {
         }
         let WinogradSplit { tile_blocks, column_parts } = self.split;
         let dst = Sink::new(dst);
-        let memory_len = FREQUENCIES * (self.memory.v_stride + self.memory.m_stride);
+        let memory_len = self.form.frequencies() * (self.memory.v_stride + self.memory.m_stride);
         tasks::for_each(tile_blocks * column_parts, self.min_tasks, |index| {
             tasks::with_memory(memory_len, |memory| {
                 let walk = |(map, layout)| (Source::new(map), Phase::ALL.walk(&layout));
@@ -150,33 +193,47 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        match self.plan.form {
+            Form::Cells { points: 5 } | Form::SmallCells { points: 5 } => self.run_by::<S, 5>(simd),
+            Form::Cells { .. } | Form::SmallCells { .. } => self.run_by::<S, 7>(simd),
+            Form::Pixels => self.run_by::<S, POINTS>(simd),
+        }
+    }
+}
+
+impl Task<'_> {
+    /// The task by `P` points along each axis.
+    #[inline(always)]
+    fn run_by<S: Simd, const P: usize>(&self, simd: S)
+    where
+        ToPoints<P>: Axis<P, P>,
+        Output: Axis<P, OUTPUTS>,
+    {
         let tiling = &self.plan.tiling;
         let block = tiling.block(self.tiles.clone());
         let following = tiling.block(following(&self.tiles, tiling.len()));
-        self.transform_inputs(simd, &block);
+        self.transform_inputs::<S, P>(simd, &block);
         for columns in self.blocks.clone() {
             let is_last = columns + 1 == self.blocks.end;
             let panels = self.plan.packing.block(columns);
             let ahead = self.ahead(&block, is_last.then_some(&following), &panels);
             if S::IS_WIDE {
                 match self.plan.tile {
-                    choose::Tile::R14V1 => self.multiply::<S, 14, 1>(simd, &block, &panels, ahead),
-                    choose::Tile::R14V2 => self.multiply::<S, 14, 2>(simd, &block, &panels, ahead),
-                    choose::Tile::R9V3 => self.multiply::<S, 9, 3>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, 6, 4>(simd, &block, &panels, ahead),
+                    choose::Tile::R14V1 => self.multiply::<S, P, 14, 1>(simd, &block, &panels, ahead),
+                    choose::Tile::R14V2 => self.multiply::<S, P, 14, 2>(simd, &block, &panels, ahead),
+                    choose::Tile::R9V3 => self.multiply::<S, P, 9, 3>(simd, &block, &panels, ahead),
+                    _ => self.multiply::<S, P, 6, 4>(simd, &block, &panels, ahead),
                 }
             } else {
                 match self.plan.tile {
-                    choose::Tile::R12V1 => self.multiply::<S, 12, 1>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, 6, 2>(simd, &block, &panels, ahead),
+                    choose::Tile::R12V1 => self.multiply::<S, P, 12, 1>(simd, &block, &panels, ahead),
+                    _ => self.multiply::<S, P, 6, 2>(simd, &block, &panels, ahead),
                 }
             }
-            self.transform_outputs(simd, &block, &panels);
+            self.transform_outputs::<S, P>(simd, &block, &panels);
         }
     }
-}
 
-impl Task<'_> {
     /// What the outputs of some panels need from memory, and the inputs of the block that follows.
     #[inline(always)]
     fn ahead<'b>(
@@ -184,21 +241,29 @@ impl Task<'_> {
         block: &'b Block,
         following: Option<&'b Block>,
         panels: &Range<usize>,
-    ) -> [Option<Pixels<'b>>; 4] {
-        let Winograd { src, dst, packing, .. } = self.plan;
+    ) -> [Option<Pixels<'b>>; 5] {
+        let Winograd { form, src, dst, steps, packing, .. } = self.plan;
         let (first, count) = self.columns(panels);
         let outputs = |map, walk| Pixels { map, walk, block, first, count };
-        [
-            Some(outputs(self.dst.source(), dst)),
-            self.residual.as_ref().map(|(map, walk)| outputs(*map, walk)),
-            self.mask.as_ref().map(|(map, walk)| outputs(*map, walk)),
-            following.map(|block| Pixels {
+        // A cell has two pixels in each of two rows.
+        let (pixels, rows) = if *form == Form::Pixels { (0, 1) } else { (steps[1], 2) };
+        let inputs = |row: usize| {
+            let walk = Walk { base: src.base + row * steps[0], ..*src };
+            let count = pixels + packing.channels;
+            following.filter(|_| row < rows).map(|block| Pixels {
                 map: self.src,
-                walk: src,
+                walk,
                 block,
                 first: 0,
-                count: packing.channels,
-            }),
+                count,
+            })
+        };
+        [
+            Some(outputs(self.dst.source(), *dst)),
+            self.residual.map(|(map, walk)| outputs(map, walk)),
+            self.mask.map(|(map, walk)| outputs(map, walk)),
+            inputs(0),
+            inputs(1),
         ]
     }
 
@@ -210,55 +275,109 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn transform_inputs<S: Simd>(&self, simd: S, block: &Block) {
-        let Winograd { src, packing, memory, .. } = self.plan;
+    fn transform_inputs<S: Simd, const P: usize>(&self, simd: S, block: &Block)
+    where
+        ToPoints<P>: Axis<P, P>,
+    {
         for (t, tile) in block.tiles().iter().enumerate() {
-            // What the outputs of the tile need, and no more: it lies inside the map and its border.
-            let window = tile.window(src).grown(POINTS - OUTPUTS);
-            simd.call(TransformTile::<POINTS> {
-                src: self.src,
-                window,
-                next: block.next(t).window(src),
-                channels: packing.channels,
-                dst: self.memory,
-                start: t * memory.v_row,
-                row: memory.v_row,
-                stride: memory.v_stride,
-            });
+            let next = block.next(t);
+            match self.plan.form {
+                Form::Pixels => self.transform_phase::<S, P, 0>(simd, t, [tile, next], 0),
+                Form::Cells { .. } => {
+                    for (index, &phase) in self.plan.form.phases().iter().enumerate() {
+                        match missing(phase) {
+                            0 => self.transform_phase::<S, P, 0>(simd, t, [tile, next], index),
+                            1 => self.transform_phase::<S, P, 1>(simd, t, [tile, next], index),
+                            2 => self.transform_phase::<S, P, 2>(simd, t, [tile, next], index),
+                            _ => self.transform_phase::<S, P, 3>(simd, t, [tile, next], index),
+                        }
+                    }
+                }
+                Form::SmallCells { .. } => self.transform_cells::<S, P>(simd, t, tile),
+            }
         }
+    }
+
+    /// Transforms what the outputs of a tile need of a phase, and no more: it lies inside the map and its border.
+    #[inline(always)]
+    fn transform_phase<S: Simd, const P: usize, const MISSING: usize>(
+        &self,
+        simd: S,
+        t: usize,
+        tiles: [&Tile; 2],
+        phase: usize,
+    ) where
+        ToPoints<P>: Axis<P, P>,
+    {
+        let Winograd { src, steps, packing, memory, .. } = self.plan;
+        let channels = packing.channels;
+        let [above, left] = [MISSING / 2, MISSING % 2];
+        let first = above * steps[0] + left * steps[1];
+        let window = tiles[0].window(src).grown(P - OUTPUTS).shifted(first);
+        let window = Window { height: window.height - above, width: window.width - left, ..window };
+        let next = tiles[1].window(src).shifted(first);
+        simd.call(TransformTile::<P, P, MISSING> {
+            src: self.src,
+            window,
+            next,
+            channels,
+            dst: self.memory,
+            start: t * memory.v_row + phase * memory.phase,
+            row: memory.phase,
+            stride: memory.v_stride,
+        });
+    }
+
+    /// The same of cells whose phases share a vector.
+    #[inline(always)]
+    fn transform_cells<S: Simd, const P: usize>(&self, simd: S, t: usize, tile: &Tile)
+    where
+        ToPoints<P>: Axis<P, P>,
+    {
+        let Winograd { kernel, src, steps: [row, pixel], packing, memory, .. } = self.plan;
+        let outputs = tile.window(src);
+        let [height, width] = [outputs.height, outputs.width].map(|outputs| 2 * (outputs - 1) + kernel);
+        simd.call(TransformCells::<P> {
+            src: self.src,
+            window: Window { place: outputs.place, row: *row, pixel: *pixel, height, width },
+            channels: packing.channels,
+            dst: self.memory,
+            start: t * memory.v_row,
+            stride: memory.v_stride,
+        });
     }
 
     /// The products of all frequencies, in register tiles of at most `R` rows and of `V` vectors.
     #[inline(always)]
-    fn multiply<S: Simd, const R: usize, const V: usize>(
+    fn multiply<S: Simd, const P: usize, const R: usize, const V: usize>(
         &self,
         simd: S,
         block: &Block,
         panels: &Range<usize>,
-        ahead: [Option<Pixels<'_>>; 4],
+        ahead: [Option<Pixels<'_>>; 5],
     ) {
-        let turns = FREQUENCIES * panels.len() * block.tiles().len().div_ceil(R);
+        let turns = P * P * panels.len() * block.tiles().len().div_ceil(R);
         let mut ahead = Ahead::new(ahead, turns);
         let (packing, memory) = (&self.plan.packing, &self.plan.memory);
-        let (channels, width) = (packing.channels, V * S::LANES);
+        let width = V * S::LANES;
         let (mut v_places, mut m_places) = ([0; WINOGRAD_BLOCK], [0; WINOGRAD_BLOCK]);
         for t in 0..WINOGRAD_BLOCK {
             v_places[t] = t * memory.v_row;
             m_places[t] = t * memory.m_row;
         }
-        let m_start = FREQUENCIES * memory.v_stride;
-        for frequency in 0..FREQUENCIES {
-            let wanting = block.wanting(frequency);
+        let m_start = P * P * memory.v_stride;
+        for frequency in 0..P * P {
+            let (wanting, sum) = (block.wanting(frequency, P), packing.sum(frequency));
             if wanting.is_empty() {
                 continue;
             }
             let (v, m) = (&v_places[wanting.clone()], &m_places[wanting]);
             for index in 0..panels.len() {
                 let weights = packing.place(panels, frequency, index);
-                let mut start = 0;
-                while start < channels {
-                    let len = CHUNK.min(channels - start);
-                    let here = weights + start * width;
+                let mut start = sum.start;
+                while start < sum.end {
+                    let len = CHUNK.min(sum.end - start);
+                    let here = weights + (start - sum.start) * width;
                     let next = (here + len * width).min(self.packed.len());
                     let panel = Panel {
                         // SAFETY: the memory holds every frequency.
@@ -271,7 +390,7 @@ impl Task<'_> {
                         next: unsafe { self.packed.skip(next) },
                         column: m_start + frequency * memory.m_stride + index * width,
                         columns: width,
-                        is_first: start == 0,
+                        is_first: start == sum.start,
                         is_last: false,
                         finish: Finish::default(),
                     };
@@ -285,7 +404,10 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn transform_outputs<S: Simd>(&self, simd: S, block: &Block, panels: &Range<usize>) {
+    fn transform_outputs<S: Simd, const P: usize>(&self, simd: S, block: &Block, panels: &Range<usize>)
+    where
+        Output: Axis<P, OUTPUTS>,
+    {
         let Winograd { dst, memory, .. } = self.plan;
         let (first, columns) = self.columns(panels);
         for (t, tile) in block.tiles().iter().enumerate() {
@@ -296,9 +418,9 @@ impl Task<'_> {
             if let Some((map, walk)) = &self.mask {
                 mask = Some((*map, tile.window(walk)));
             }
-            simd.call(TransformOutput {
+            simd.call(TransformOutput::<P> {
                 src: self.memory.source(),
-                start: FREQUENCIES * memory.v_stride + t * memory.m_row,
+                start: P * P * memory.v_stride + t * memory.m_row,
                 stride: memory.m_stride,
                 first,
                 columns,

@@ -1,11 +1,12 @@
 //! How the outputs are cut into tiles, and tiles into blocks.
 
-use super::transform::{OUTPUTS, POINTS, Window};
+use super::axis::{OUTPUTS, POINTS};
+use super::transform::Window;
 use crate::conv::choose::WINOGRAD_BLOCK;
 use crate::conv::walk::{Grid, Walk};
 use std::ops::Range;
 
-/// Products of a tile.
+/// Products of a tile of windows of three taps.
 pub(in crate::conv) const FREQUENCIES: usize = POINTS * POINTS;
 
 /// The tiles of a batch of maps, image by image, row by row, as even as possible along each axis.
@@ -67,13 +68,18 @@ impl Tiling {
         self.grid.n * self.rows * self.columns
     }
 
-    /// Products of all tiles for one channel of input and of output. Along each axis, a tile has one for every
-    /// point, without infinity where it is clipped.
-    pub(super) fn products(&self) -> usize {
-        let along = |size: usize, tiles: usize| -> usize {
-            (0..tiles).map(|i| POINTS - usize::from(even(size, tiles, i).len() < OUTPUTS)).sum()
+    /// How many tiles need the product of a frequency, one of `points` x `points`: all of them, but at infinity those
+    /// that are whole.
+    pub(super) fn wanting(&self, frequency: usize, points: usize) -> usize {
+        let along = |size: usize, tiles: usize, point: usize| -> usize {
+            if point + 1 < points {
+                tiles
+            } else {
+                (0..tiles).filter(|&i| even(size, tiles, i).len() == OUTPUTS).count()
+            }
         };
-        self.grid.n * along(self.grid.h, self.rows) * along(self.grid.w, self.columns)
+        let Grid { n, h, w } = self.grid;
+        n * along(h, self.rows, frequency / points) * along(w, self.columns, frequency % points)
     }
 
     fn tile(&self, index: usize) -> Tile {
@@ -118,11 +124,11 @@ impl Block {
         &self.tiles[(t + 1).min(self.len - 1)]
     }
 
-    /// The tiles that need the product of a frequency.
+    /// The tiles that need the product of a frequency, one of `points` x `points`.
     #[inline(always)]
-    pub(super) fn wanting(&self, frequency: usize) -> Range<usize> {
-        let last = POINTS - 1;
-        match (frequency / POINTS == last, frequency % POINTS == last) {
+    pub(super) fn wanting(&self, frequency: usize, points: usize) -> Range<usize> {
+        let last = points - 1;
+        match (frequency / points == last, frequency % points == last) {
             (false, false) => 0..self.ends[3],
             (true, false) => 0..self.ends[1],
             (false, true) => self.ends[0]..self.ends[2],
@@ -159,10 +165,12 @@ mod tests {
         for (h, w) in [(14, 14), (7, 8), (8, 7), (3, 5), (8, 8)] {
             let tiling = Tiling::new(Grid { n: 1, h, w });
             let block = tiling.block(0..tiling.len());
-            let products: usize = (0..FREQUENCIES).map(|frequency| block.wanting(frequency).len()).sum();
-            assert_eq!(tiling.products(), products, "{h}x{w}");
+            let products: usize =
+                (0..FREQUENCIES).map(|frequency| block.wanting(frequency, POINTS).len()).sum();
+            let counted: usize = (0..FREQUENCIES).map(|frequency| tiling.wanting(frequency, POINTS)).sum();
+            assert_eq!(counted, products, "{h}x{w}");
             for frequency in 0..FREQUENCIES {
-                let wanting = block.wanting(frequency);
+                let wanting = block.wanting(frequency, POINTS);
                 for (index, tile) in block.tiles().iter().enumerate() {
                     let needs = (frequency / POINTS < 5 || tile.height == OUTPUTS)
                         && (frequency % POINTS < 5 || tile.width == OUTPUTS);

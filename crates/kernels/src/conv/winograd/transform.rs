@@ -1,112 +1,13 @@
-//! The transforms of maps: in one dimension on six vectors, each lane a channel, and in two along both axes.
-//!
-//! Transforms by the points ±t come in pairs that share their even and odd parts, `e + t o` and `e - t o`.
+//! The transforms of maps along both axes: vectors of channels from memory to memory.
 
-use super::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
+use super::axis::{Axis, OUTPUTS, Output, POINTS, Tap, ToPoints};
+use super::form::{CELL, Phase};
 use super::tiling::FREQUENCIES;
 use crate::conv::tile::{Finish, LINE, finish, load, store};
 use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source};
 
-/// Points along one axis, and inputs of a tile.
-pub(super) const POINTS: usize = 6;
-/// Outputs of a tile along one axis.
-pub(super) const OUTPUTS: usize = 4;
-
-/// Additions and multiply-adds of a transform for one channel: those along one axis, as often as it is done.
-pub(super) const INPUT_STEPS: usize = 12 * (POINTS + POINTS);
-/// The same of an output.
-pub(super) const OUTPUT_STEPS: usize = 12 * (POINTS + OUTPUTS);
-/// The same of a gradient of outputs.
-pub(super) const GRADIENT_STEPS: usize = 8 * (OUTPUTS + POINTS);
-/// The same of the gradients of nine taps.
-pub(super) const TAPS_STEPS: usize = 11 * (POINTS + 3);
-
-/// A transform along one axis.
-pub(super) trait Axis<const FROM: usize, const TO: usize> {
-    fn along<S: Simd>(simd: S, values: [S::V; FROM]) -> [S::V; TO];
-}
-
-/// To the points: `Bt d`, six inputs as the products want them, or `H y`, four gradients of outputs without the scales.
-pub(super) struct ToPoints<const FROM: usize>;
-
-/// `At m`: four outputs from six products. Only the last output depends on the last product.
-struct Output;
-
-/// `Ct m`: gradients of three taps from six products, with the scales that `H` leaves out.
-struct Tap;
-
-impl Axis<POINTS, POINTS> for ToPoints<POINTS> {
-    #[inline(always)]
-    fn along<S: Simd>(simd: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
-        let (minus_sum, product) = (simd.splat(-(A2 + B2) as f32), simd.splat((A2 * B2) as f32));
-        let (minus_a2, minus_b2) = (simd.splat(-A2 as f32), simd.splat(-B2 as f32));
-        let even_a = simd.fma(minus_b2, d[2], d[4]);
-        let odd_a = simd.fma(minus_b2, d[1], d[3]);
-        let even_b = simd.fma(minus_a2, d[2], d[4]);
-        let odd_b = simd.fma(minus_a2, d[1], d[3]);
-        [
-            simd.fma(product, d[0], simd.fma(minus_sum, d[2], d[4])),
-            simd.fma(simd.splat(A as f32), odd_a, even_a),
-            simd.fma(simd.splat(-A as f32), odd_a, even_a),
-            simd.fma(simd.splat(B as f32), odd_b, even_b),
-            simd.fma(simd.splat(-B as f32), odd_b, even_b),
-            simd.fma(product, d[1], simd.fma(minus_sum, d[3], d[5])),
-        ]
-    }
-}
-
-impl Axis<POINTS, OUTPUTS> for Output {
-    #[inline(always)]
-    fn along<S: Simd>(simd: S, m: [S::V; POINTS]) -> [S::V; OUTPUTS] {
-        let (even_a, odd_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-        let (even_b, odd_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-        [
-            simd.add(m[0], simd.add(even_a, even_b)),
-            simd.fma(simd.splat(B as f32), odd_b, simd.mul(simd.splat(A as f32), odd_a)),
-            simd.fma(simd.splat(B2 as f32), even_b, simd.mul(simd.splat(A2 as f32), even_a)),
-            simd.fma(simd.splat((B2 * B) as f32), odd_b, simd.fma(simd.splat((A2 * A) as f32), odd_a, m[5])),
-        ]
-    }
-}
-
-impl Axis<OUTPUTS, POINTS> for ToPoints<OUTPUTS> {
-    #[inline(always)]
-    fn along<S: Simd>(simd: S, y: [S::V; OUTPUTS]) -> [S::V; POINTS] {
-        let (a2, b2) = (simd.splat(A2 as f32), simd.splat(B2 as f32));
-        let (even_a, odd_a) = (simd.fma(a2, y[2], y[0]), simd.fma(a2, y[3], y[1]));
-        let (even_b, odd_b) = (simd.fma(b2, y[2], y[0]), simd.fma(b2, y[3], y[1]));
-        [
-            y[0],
-            simd.fma(simd.splat(A as f32), odd_a, even_a),
-            simd.fma(simd.splat(-A as f32), odd_a, even_a),
-            simd.fma(simd.splat(B as f32), odd_b, even_b),
-            simd.fma(simd.splat(-B as f32), odd_b, even_b),
-            y[3],
-        ]
-    }
-}
-
-impl Axis<POINTS, 3> for Tap {
-    #[inline(always)]
-    fn along<S: Simd>(simd: S, m: [S::V; POINTS]) -> [S::V; 3] {
-        let (even_a, odd_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-        let (even_b, odd_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-        let zero = simd.mul(simd.splat(SCALE_ZERO as f32), m[0]);
-        [
-            simd.fma(simd.splat(SCALE_B as f32), even_b, simd.fma(simd.splat(SCALE_A as f32), even_a, zero)),
-            simd.fma(
-                simd.splat((SCALE_B * B) as f32),
-                odd_b,
-                simd.mul(simd.splat((SCALE_A * A) as f32), odd_a),
-            ),
-            simd.fma(
-                simd.splat((SCALE_B * B2) as f32),
-                even_b,
-                simd.fma(simd.splat((SCALE_A * A2) as f32), even_a, m[5]),
-            ),
-        ]
-    }
-}
+/// Most pixels of a tile.
+const MOST_PIXELS: usize = 7 * 7;
 
 /// A square of vectors in memory: where the first lies, and the floats from a row and from a column to the next.
 #[derive(Clone, Copy)]
@@ -119,20 +20,26 @@ struct Square {
 /// A transform of each column of a square: the first half of one along both axes. What comes of it stays in
 /// registers, as far as there are any.
 ///
+/// Of the rows and columns that are `MISSING`, see [`missing`], the following ones take the place.
+///
 /// # Safety
 /// The vectors lie inside.
 #[inline(always)]
-unsafe fn columns<S: Simd, T: Axis<FROM, TO>, const FROM: usize, const TO: usize>(
+unsafe fn columns<S: Simd, T: Axis<FROM, TO>, const FROM: usize, const TO: usize, const MISSING: usize>(
     simd: S,
     src: Source<'_>,
     square: Square,
 ) -> [[S::V; FROM]; TO] {
+    let (above, left) = (MISSING / 2, MISSING % 2);
     let mut columns = [[simd.zero(); FROM]; TO];
     for x in 0..FROM {
         let mut column = [simd.zero(); FROM];
         for y in 0..FROM {
             // SAFETY: by the contract.
-            column[y] = unsafe { simd.load_at(src, square.place + y * square.row + x * square.column) };
+            column[y] = unsafe {
+                let (y, x) = (y.saturating_sub(above), x.saturating_sub(left));
+                simd.load_at(src, square.place + y * square.row + x * square.column)
+            };
         }
         let column = T::along(simd, column);
         for y in 0..TO {
@@ -166,13 +73,19 @@ impl Window {
     }
 }
 
-/// Transforms all channels of a tile of at most `N` x `N` pixels to the points: of an input where `N` is 6, of a gradient
-/// where it is 4. Pixels beyond the window and channels
-/// beyond the last are zero.
+/// What a phase of cells misses, as a constant: its pixels in the first row of cells (2) and in the first column (1). These
+/// would reach the products at the point 0 only, which the phase does not have.
+pub(super) const fn missing(phase: Phase) -> usize {
+    2 * (!phase[0]) as usize + (!phase[1]) as usize
+}
+
+/// Transforms all channels of a tile of at most `N` x `N` pixels to `P` points along each axis: of an input where the two are
+/// equal, of a gradient where `N` is 4. Pixels beyond the window and channels beyond the last are zero; what is
+/// `MISSING` before it, see [`missing`], is anything.
 ///
 /// Whoever makes one answers for this: the channels of every pixel of the window lie inside `src`, all
 /// frequencies lie inside `dst`, and no other thread touches them.
-pub(super) struct TransformTile<'a, const N: usize> {
+pub(super) struct TransformTile<'a, const N: usize, const P: usize, const MISSING: usize> {
     pub(super) src: Source<'a>,
     pub(super) window: Window,
     /// The tile that comes next, to be fetched meanwhile.
@@ -186,26 +99,27 @@ pub(super) struct TransformTile<'a, const N: usize> {
     pub(super) row: usize,
 }
 
-impl<const N: usize> Kernel for TransformTile<'_, N>
+impl<const N: usize, const P: usize, const MISSING: usize> Kernel for TransformTile<'_, N, P, MISSING>
 where
-    ToPoints<N>: Axis<N, POINTS>,
+    ToPoints<N>: Axis<N, P>,
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        let (height, width) = (N - MISSING / 2, N - MISSING % 2);
         let mut channel = 0;
         while channel < self.row {
             if channel.is_multiple_of(LINE) && channel < self.channels {
-                for y in 0..N {
-                    for x in 0..N {
+                for y in 0..height {
+                    for x in 0..width {
                         let pixel = self.next.place + y * self.next.row + x * self.next.pixel;
                         simd.prefetch(self.src, pixel + channel);
                     }
                 }
             }
             let window = self.window.shifted(channel);
-            if (window.height, window.width) == (N, N) && channel + S::LANES <= self.channels {
+            if (window.height, window.width) == (height, width) && channel + S::LANES <= self.channels {
                 let square = Square { place: window.place, row: window.row, column: window.pixel };
                 // SAFETY: the channels lie inside, by the contract.
                 unsafe { self.transform(simd, self.src, square, channel) };
@@ -222,9 +136,9 @@ where
     }
 }
 
-impl<const N: usize> TransformTile<'_, N>
+impl<const N: usize, const P: usize, const MISSING: usize> TransformTile<'_, N, P, MISSING>
 where
-    ToPoints<N>: Axis<N, POINTS>,
+    ToPoints<N>: Axis<N, P>,
 {
     /// Writes all frequencies of a vector of channels.
     ///
@@ -233,11 +147,11 @@ where
     #[inline(always)]
     unsafe fn transform<S: Simd>(&self, simd: S, src: Source<'_>, pixels: Square, channel: usize) {
         // SAFETY: by the contract.
-        let columns = unsafe { columns::<S, ToPoints<N>, N, POINTS>(simd, src, pixels) };
-        for y in 0..POINTS {
-            let row = ToPoints::along(simd, columns[y]);
-            for x in 0..POINTS {
-                let at = self.start + (y * POINTS + x) * self.stride + channel;
+        let columns = unsafe { columns::<S, ToPoints<N>, N, P, MISSING>(simd, src, pixels) };
+        for y in 0..P {
+            let row: [S::V; P] = ToPoints::along(simd, columns[y]);
+            for x in 0..P {
+                let at = self.start + (y * P + x) * self.stride + channel;
                 // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
                 unsafe { simd.store_at(row[x], self.dst, at) };
             }
@@ -256,8 +170,8 @@ unsafe fn copy_window<S: Simd, const N: usize>(
     src: Source<'_>,
     window: &Window,
     count: usize,
-) -> [[f32; MOST_LANES]; FREQUENCIES] {
-    let mut pixels = [[0.0; MOST_LANES]; FREQUENCIES];
+) -> [[f32; MOST_LANES]; MOST_PIXELS] {
+    let mut pixels = [[0.0; MOST_LANES]; MOST_PIXELS];
     let copies = pixels.as_flattened_mut();
     for y in 0..window.height {
         for x in 0..window.width {
@@ -270,11 +184,88 @@ unsafe fn copy_window<S: Simd, const N: usize>(
     pixels
 }
 
-/// Transforms the products of a tile into outputs, and finishes them.
+/// Transforms a tile of at most `P` x `P` cells whose phases share a vector, see [`Form::SmallCells`](super::form::Form).
+///
+/// Whoever makes one answers for this: the channels of every pixel of the window lie inside `src`, all
+/// frequencies lie inside `dst`, and no other thread touches them.
+pub(super) struct TransformCells<'a, const P: usize> {
+    pub(super) src: Source<'a>,
+    /// The pixels from the first row and column of odd phases on.
+    pub(super) window: Window,
+    pub(super) channels: usize,
+    pub(super) dst: Sink<'a>,
+    /// Where the first frequency of the tile begins, and the floats from a frequency to the next.
+    pub(super) start: usize,
+    pub(super) stride: usize,
+}
+
+impl<const P: usize> Kernel for TransformCells<'_, P>
+where
+    ToPoints<P>: Axis<P, P>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut cells = [[0.0; CELL]; MOST_PIXELS + MOST_LANES / CELL];
+        for y in 0..P {
+            for x in 0..P {
+                for (row, first) in [(2 * y, 0), ((2 * y).wrapping_sub(1), 2)] {
+                    // The even phase has no pixels in the first cells.
+                    if row < self.window.height {
+                        let at = (y * P + x) * CELL + first * self.channels;
+                        self.copy_pair(simd, row, x, &mut cells.as_flattened_mut()[at..]);
+                    }
+                }
+            }
+        }
+        let cells = Source::new(cells.as_flattened());
+        for channel in (0..CELL).step_by(S::LANES) {
+            let square = Square { place: channel, row: P * CELL, column: CELL };
+            // SAFETY: there are `P` x `P` cells.
+            let columns = unsafe { columns::<S, ToPoints<P>, P, P, 0>(simd, cells, square) };
+            for y in 0..P {
+                let row = ToPoints::along(simd, columns[y]);
+                for x in 0..P {
+                    let at = self.start + (y * P + x) * self.stride + channel;
+                    // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
+                    unsafe { simd.store_at(row[x], self.dst, at) };
+                }
+            }
+        }
+    }
+}
+
+impl<const P: usize> TransformCells<'_, P> {
+    /// Copies the pixels that a row has in a cell, the even phase and the odd one, as far as they exist. Zeros are written
+    /// beyond them, into a cell that follows.
+    #[inline(always)]
+    fn copy_pair<S: Simd>(&self, simd: S, row: usize, x: usize, cell: &mut [f32]) {
+        let Window { place, pixel, width, .. } = self.window;
+        let (start, channels) = (place + row * self.window.row, self.channels);
+        let even = (2 * x).wrapping_sub(1);
+        if x > 0 && 2 * x < width && pixel == channels {
+            // SAFETY: the window has both pixels, by the contract.
+            simd.store(unsafe { simd.load_part_at(self.src, start + even * pixel, 2 * channels) }, cell);
+            return;
+        }
+        if even < width {
+            // SAFETY: the window has the pixel, by the contract.
+            simd.store(unsafe { simd.load_part_at(self.src, start + even * pixel, channels) }, cell);
+        }
+        if 2 * x < width {
+            let at = start + 2 * x * pixel;
+            // SAFETY: the window has the pixel, by the contract.
+            simd.store(unsafe { simd.load_part_at(self.src, at, channels) }, &mut cell[channels..]);
+        }
+    }
+}
+
+/// Transforms the products of a tile, `P` x `P` of them, into outputs, and finishes them.
 ///
 /// Whoever makes one answers for this: the frequencies lie inside `src` in whole vectors, the columns of every
 /// pixel lie inside the maps, and no other thread touches those of `dst`.
-pub(super) struct TransformOutput<'a> {
+pub(super) struct TransformOutput<'a, const P: usize> {
     pub(super) src: Source<'a>,
     /// Where the first frequency of the tile begins, and the floats from a frequency to the next.
     pub(super) start: usize,
@@ -292,7 +283,10 @@ pub(super) struct TransformOutput<'a> {
     pub(super) next: Window,
 }
 
-impl Kernel for TransformOutput<'_> {
+impl<const P: usize> Kernel for TransformOutput<'_, P>
+where
+    Output: Axis<P, OUTPUTS>,
+{
     type Output = ();
 
     #[inline(always)]
@@ -308,20 +302,22 @@ impl Kernel for TransformOutput<'_> {
                     }
                 }
             }
-            let square =
-                Square { place: self.start + column, row: POINTS * self.stride, column: self.stride };
+            let square = Square { place: self.start + column, row: P * self.stride, column: self.stride };
             // SAFETY: the frequencies lie inside, by the contract.
-            let columns = unsafe { columns::<S, Output, POINTS, OUTPUTS>(simd, self.src, square) };
+            let columns = unsafe { columns::<S, Output, P, OUTPUTS, 0>(simd, self.src, square) };
             self.write(simd, &columns, at, self.columns - column);
             column += S::LANES;
         }
     }
 }
 
-impl TransformOutput<'_> {
+impl<const P: usize> TransformOutput<'_, P>
+where
+    Output: Axis<P, OUTPUTS>,
+{
     /// Transforms the rows, and writes `count` columns of the outputs from column `at` on.
     #[inline(always)]
-    fn write<S: Simd>(&self, simd: S, columns: &[[S::V; POINTS]; OUTPUTS], at: usize, count: usize) {
+    fn write<S: Simd>(&self, simd: S, columns: &[[S::V; P]; OUTPUTS], at: usize, count: usize) {
         let window = self.window;
         let (mut residual, mut mask) = (window, window);
         let mut how = Finish { bias: self.bias, residual: None, mask: None, relu: self.relu };
@@ -337,7 +333,7 @@ impl TransformOutput<'_> {
             bias = unsafe { load(simd, source, at, count) };
         }
         for y in 0..OUTPUTS {
-            let row = Output::along(simd, columns[y]);
+            let row: [S::V; OUTPUTS] = Output::along(simd, columns[y]);
             for x in 0..OUTPUTS {
                 if y < window.height && x < window.width {
                     let residual = residual.place + y * residual.row + x * residual.pixel + at;
@@ -402,7 +398,7 @@ impl Taps<'_> {
 #[inline(always)]
 unsafe fn taps<S: Simd>(simd: S, sums: Source<'_>, square: Square) -> [[S::V; 3]; 3] {
     // SAFETY: by the contract.
-    let columns = unsafe { columns::<S, Tap, POINTS, 3>(simd, sums, square) };
+    let columns = unsafe { columns::<S, Tap, POINTS, 3, 0>(simd, sums, square) };
     let mut taps = [[simd.zero(); 3]; 3];
     for y in 0..3 {
         taps[y] = Tap::along(simd, columns[y]);

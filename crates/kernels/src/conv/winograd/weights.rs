@@ -14,9 +14,10 @@
 //! Both operands step from tile to tile by their channels, so nothing is packed.
 
 use super::ahead::{Ahead, Pixels, following};
+use super::axis::{GRADIENT_STEPS, OUTPUTS, POINTS, TAPS_STEPS, input_steps};
 use super::frequency_stride;
 use super::tiling::{Block, FREQUENCIES, Tiling};
-use super::transform::{GRADIENT_STEPS, INPUT_STEPS, OUTPUTS, POINTS, TAPS_STEPS, Taps, TransformTile};
+use super::transform::{Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
 use crate::conv::gemm::Between;
@@ -90,9 +91,10 @@ impl WinogradWeights {
     /// Multiply-adds of the products and of the transforms; every block transforms its operands anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Self { channels, columns, cut, .. } = self;
-        let inputs = INPUT_STEPS * channels * cut.out_blocks;
+        let inputs = input_steps(POINTS) * channels * cut.out_blocks;
         let gradients = GRADIENT_STEPS * columns * cut.in_blocks;
-        let sums = self.tiling.products() + TAPS_STEPS + FREQUENCIES * (cut.parts - 1);
+        let products: usize = (0..FREQUENCIES).map(|frequency| self.tiling.wanting(frequency, POINTS)).sum();
+        let sums = products + TAPS_STEPS + FREQUENCIES * (cut.parts - 1);
         sums * channels * columns + self.tiling.len() * (inputs + gradients)
     }
 
@@ -264,13 +266,13 @@ impl Sum<'_> {
         let first = task.panels.start * plan.panel_columns;
         let x = Pixels {
             map: task.x,
-            walk: &plan.x,
+            walk: plan.x,
             block,
             first: task.channels.start,
             count: task.channels.len(),
         };
         let count = (plan.columns - first).min(layout.w_row);
-        [Some(x), Some(Pixels { map: task.dy, walk: &plan.dy, block, first, count })]
+        [Some(x), Some(Pixels { map: task.dy, walk: plan.dy, block, first, count })]
     }
 
     #[inline(always)]
@@ -278,7 +280,7 @@ impl Sum<'_> {
         let (task, plan) = (self.task, self.task.plan);
         let first = task.panels.start * plan.panel_columns;
         for (t, tile) in block.tiles().iter().enumerate() {
-            simd.call(TransformTile::<POINTS> {
+            simd.call(TransformTile::<POINTS, POINTS, 0> {
                 src: task.x,
                 window: tile.window(&plan.x).grown(POINTS - OUTPUTS).shifted(task.channels.start),
                 next: block.next(t).window(&plan.x).shifted(task.channels.start),
@@ -288,7 +290,7 @@ impl Sum<'_> {
                 stride: layout.v_stride,
                 row: layout.v_row,
             });
-            simd.call(TransformTile::<OUTPUTS> {
+            simd.call(TransformTile::<OUTPUTS, POINTS, 0> {
                 src: task.dy,
                 window: tile.window(&plan.dy).shifted(first),
                 next: block.next(t).window(&plan.dy).shifted(first),
@@ -317,7 +319,7 @@ impl Sum<'_> {
         let count = channels.div_ceil(ROWS);
         let mut ahead = Ahead::new(ahead, FREQUENCIES * task.panels.len() * count);
         for frequency in 0..FREQUENCIES {
-            let wanting = block.wanting(frequency);
+            let wanting = block.wanting(frequency, POINTS);
             let run = Run {
                 x: wanting.start * layout.v_row,
                 dy: wanting.start * layout.w_row,

@@ -3,12 +3,13 @@
 use crate::conv::choose;
 use crate::conv::gemm::{Product, WeightStrides, scale};
 use crate::conv::winograd::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
-use crate::conv::winograd::transform::POINTS;
+use crate::conv::winograd::axis::POINTS;
 use crate::isa::{Simd, Source};
 use rayon::prelude::*;
 
-/// Multiplications and additions of the transform of a filter: those along one axis, as often as it is done.
-pub(super) const FILTER_STEPS: usize = 11 * (3 + POINTS);
+/// Multiplications and additions of the transform of a filter, row by row: the vertical ones of three columns, and the
+/// horizontal ones.
+pub(super) const FILTER_STEPS: usize = 3 * (1 + 4 * 3) + 11 * POINTS;
 
 /// Taps of a filter.
 pub(super) const TAPS: usize = 9;

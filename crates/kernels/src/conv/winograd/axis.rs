@@ -1,0 +1,198 @@
+//! The transforms of maps along one axis, each lane a channel: by the points 0, ±A, ±B and infinity for windows of three
+//! taps, and by sets of points around them for other windows.
+//!
+//! Transforms by the points ±t come in pairs that share their even and odd parts, `e + t o` and `e - t o`.
+
+use super::points::{A, A2, B, B2, LONE_FIVE, LONE_SEVEN, SCALE_A, SCALE_B, SCALE_ZERO};
+use crate::isa::Simd;
+
+/// Points along one axis, and inputs of a tile.
+pub(super) const POINTS: usize = 6;
+/// Outputs of a tile along one axis.
+pub(super) const OUTPUTS: usize = 4;
+
+/// Additions and multiply-adds of the transform of an input for one channel, by as many points along each axis: those
+/// along one axis, as often as it is done.
+pub(super) const fn input_steps(points: usize) -> usize {
+    let along = match points {
+        5 => 9,
+        POINTS => 12,
+        _ => 20,
+    };
+    along * 2 * points
+}
+
+/// The same of an output.
+pub(super) const fn output_steps(points: usize) -> usize {
+    let along = match points {
+        5 => 10,
+        POINTS => 12,
+        _ => 16,
+    };
+    along * (points + OUTPUTS)
+}
+
+/// The same of a gradient of outputs.
+pub(super) const GRADIENT_STEPS: usize = 8 * (OUTPUTS + POINTS);
+/// The same of the gradients of nine taps.
+pub(super) const TAPS_STEPS: usize = 11 * (POINTS + 3);
+
+/// A transform along one axis.
+pub(super) trait Axis<const FROM: usize, const TO: usize> {
+    fn along<S: Simd>(simd: S, values: [S::V; FROM]) -> [S::V; TO];
+}
+
+/// To the points: `Bt d`, as many inputs as there are points (five, six or seven) as the products want them, or `H y`, four
+/// gradients of outputs at six points without the scales.
+pub(super) struct ToPoints<const FROM: usize>;
+
+/// `At m`: four outputs from the products at all points. Only the last output depends on the last product.
+pub(super) struct Output;
+
+/// `Ct m`: gradients of three taps from six products, with the scales that `H` leaves out.
+pub(super) struct Tap;
+
+impl Axis<POINTS, POINTS> for ToPoints<POINTS> {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
+        let (minus_sum, product) = (simd.splat(-(A2 + B2) as f32), simd.splat((A2 * B2) as f32));
+        let (minus_a2, minus_b2) = (simd.splat(-A2 as f32), simd.splat(-B2 as f32));
+        let even_a = simd.fma(minus_b2, d[2], d[4]);
+        let odd_a = simd.fma(minus_b2, d[1], d[3]);
+        let even_b = simd.fma(minus_a2, d[2], d[4]);
+        let odd_b = simd.fma(minus_a2, d[1], d[3]);
+        [
+            simd.fma(product, d[0], simd.fma(minus_sum, d[2], d[4])),
+            simd.fma(simd.splat(A as f32), odd_a, even_a),
+            simd.fma(simd.splat(-A as f32), odd_a, even_a),
+            simd.fma(simd.splat(B as f32), odd_b, even_b),
+            simd.fma(simd.splat(-B as f32), odd_b, even_b),
+            simd.fma(product, d[1], simd.fma(minus_sum, d[3], d[5])),
+        ]
+    }
+}
+
+impl Axis<POINTS, OUTPUTS> for Output {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, m: [S::V; POINTS]) -> [S::V; OUTPUTS] {
+        let (even_a, odd_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (even_b, odd_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            simd.add(m[0], simd.add(even_a, even_b)),
+            simd.fma(simd.splat(B as f32), odd_b, simd.mul(simd.splat(A as f32), odd_a)),
+            simd.fma(simd.splat(B2 as f32), even_b, simd.mul(simd.splat(A2 as f32), even_a)),
+            simd.fma(simd.splat((B2 * B) as f32), odd_b, simd.fma(simd.splat((A2 * A) as f32), odd_a, m[5])),
+        ]
+    }
+}
+
+impl Axis<OUTPUTS, POINTS> for ToPoints<OUTPUTS> {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, y: [S::V; OUTPUTS]) -> [S::V; POINTS] {
+        let (a2, b2) = (simd.splat(A2 as f32), simd.splat(B2 as f32));
+        let (even_a, odd_a) = (simd.fma(a2, y[2], y[0]), simd.fma(a2, y[3], y[1]));
+        let (even_b, odd_b) = (simd.fma(b2, y[2], y[0]), simd.fma(b2, y[3], y[1]));
+        [
+            y[0],
+            simd.fma(simd.splat(A as f32), odd_a, even_a),
+            simd.fma(simd.splat(-A as f32), odd_a, even_a),
+            simd.fma(simd.splat(B as f32), odd_b, even_b),
+            simd.fma(simd.splat(-B as f32), odd_b, even_b),
+            y[3],
+        ]
+    }
+}
+
+impl Axis<POINTS, 3> for Tap {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, m: [S::V; POINTS]) -> [S::V; 3] {
+        let (even_a, odd_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (even_b, odd_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        let zero = simd.mul(simd.splat(SCALE_ZERO as f32), m[0]);
+        [
+            simd.fma(simd.splat(SCALE_B as f32), even_b, simd.fma(simd.splat(SCALE_A as f32), even_a, zero)),
+            simd.fma(
+                simd.splat((SCALE_B * B) as f32),
+                odd_b,
+                simd.mul(simd.splat((SCALE_A * A) as f32), odd_a),
+            ),
+            simd.fma(
+                simd.splat((SCALE_B * B2) as f32),
+                even_b,
+                simd.fma(simd.splat((SCALE_A * A2) as f32), even_a, m[5]),
+            ),
+        ]
+    }
+}
+
+/// The inputs without their share of a point `t`: the transform of these by other points is that of the inputs by a set
+/// to which `t` belongs.
+#[inline(always)]
+fn without<S: Simd, const N: usize, const LESS: usize>(simd: S, d: [S::V; N], t: f64) -> [S::V; LESS] {
+    let minus = simd.splat(-t as f32);
+    let mut rest = [simd.zero(); LESS];
+    for i in 0..LESS {
+        rest[i] = simd.fma(minus, d[i], d[i + 1]);
+    }
+    rest
+}
+
+/// 0, ±A, a point that has no opposite, and infinity.
+impl Axis<5, 5> for ToPoints<5> {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, d: [S::V; 5]) -> [S::V; 5] {
+        let rest: [S::V; 4] = without(simd, d, LONE_FIVE);
+        let minus_a2 = simd.splat(-A2 as f32);
+        [
+            simd.fma(minus_a2, rest[0], rest[2]),
+            simd.fma(simd.splat(A as f32), rest[1], rest[2]),
+            simd.fma(simd.splat(-A as f32), rest[1], rest[2]),
+            simd.fma(minus_a2, d[1], d[3]),
+            simd.fma(minus_a2, rest[1], rest[3]),
+        ]
+    }
+}
+
+/// 0, ±A, ±B, a point that has no opposite, and infinity.
+impl Axis<7, 7> for ToPoints<7> {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, d: [S::V; 7]) -> [S::V; 7] {
+        let rest: [S::V; POINTS] = without(simd, d, LONE_SEVEN);
+        let [zero, a, minus_a, b, minus_b, infinity] = ToPoints::<POINTS>::along(simd, rest);
+        let lone = simd.fma(simd.splat(-(A2 + B2) as f32), d[3], d[5]);
+        let lone = simd.fma(simd.splat((A2 * B2) as f32), d[1], lone);
+        [zero, a, minus_a, b, minus_b, lone, infinity]
+    }
+}
+
+/// Adds the product at a point `t` to outputs: `m`, `t m`, `t^2 m`, `t^3 m`.
+#[inline(always)]
+fn add_lone<S: Simd>(simd: S, mut outputs: [S::V; OUTPUTS], m: S::V, t: f64) -> [S::V; OUTPUTS] {
+    outputs[0] = simd.add(outputs[0], m);
+    outputs[1] = simd.fma(simd.splat(t as f32), m, outputs[1]);
+    outputs[2] = simd.fma(simd.splat((t * t) as f32), m, outputs[2]);
+    outputs[3] = simd.fma(simd.splat((t * t * t) as f32), m, outputs[3]);
+    outputs
+}
+
+impl Axis<5, OUTPUTS> for Output {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, m: [S::V; 5]) -> [S::V; OUTPUTS] {
+        let (even, odd) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let outputs = [
+            simd.add(m[0], even),
+            simd.mul(simd.splat(A as f32), odd),
+            simd.mul(simd.splat(A2 as f32), even),
+            simd.fma(simd.splat((A2 * A) as f32), odd, m[4]),
+        ];
+        add_lone(simd, outputs, m[3], LONE_FIVE)
+    }
+}
+
+impl Axis<7, OUTPUTS> for Output {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, m: [S::V; 7]) -> [S::V; OUTPUTS] {
+        let outputs = Self::along(simd, [m[0], m[1], m[2], m[3], m[4], m[6]]);
+        add_lone(simd, outputs, m[5], LONE_SEVEN)
+    }
+}

@@ -114,7 +114,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// By sums as they are defined, every result is as good as its own magnitude allows. By Winograd, the
-    /// rounding of a tile spreads over it: the largest magnitude of the map counts, and it counts more.
+    /// rounding of a tile spreads over it: the largest magnitude of the map counts, and it counts more, with seven points
+    /// more than with five or six.
     fn assert_close(&self, pass: &str, found: &[f32], [expected, magnitude]: &[Vec<f64>; 2]) {
         let what = format!("{pass}, {}, {:?}, {:?}", self.isa, self.algorithm, self.case);
         assert_eq!(found.len(), expected.len(), "{what}");
@@ -122,6 +123,7 @@ impl Run<'_> {
         for (i, &found) in found.iter().enumerate() {
             let error = (f64::from(found) - expected[i]).abs();
             let allowed = match self.algorithm {
+                ConvAlgorithm::Winograd if self.case.shape.kernel == [7; 2] => 1.5e-5 * largest + 1e-7,
                 ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly => 6e-6 * largest + 1e-7,
                 _ => 2e-6 * magnitude[i] + 1e-7,
             };

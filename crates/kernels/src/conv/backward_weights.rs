@@ -99,10 +99,9 @@ impl ConvBackwardWeights {
         dy: MapLayout,
     ) -> Self {
         shape.check(&x, shape.input_border(), &dy, 0);
-        let way = if choose::winograd(algorithm, Pass::BackwardWeights, shape).is_some() {
-            Way::Winograd(Box::new(WinogradWeights::new(isa, shape, &x, &dy)))
-        } else {
-            Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))
+        let way = match choose::winograd(algorithm, Pass::BackwardWeights, shape) {
+            Some(form) => Way::Winograd(Box::new(WinogradWeights::new(isa, form, shape, &x, &dy))),
+            None => Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy))),
         };
         Self { shape: *shape, x, dy, way }
     }
@@ -143,7 +142,7 @@ impl ConvBackwardWeights {
     pub fn algorithm(&self) -> &'static str {
         match &self.way {
             Way::Direct(_) => "outer products",
-            Way::Winograd(_) => "winograd 4x4",
+            Way::Winograd(winograd) => winograd.name(),
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::algorithm::ConvAlgorithm;
-use super::winograd::{FREQUENCIES, Form};
+use super::winograd::Form;
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -94,7 +94,7 @@ pub(super) fn winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) 
     if algorithm == ConvAlgorithm::Direct {
         return None;
     }
-    let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass == Pass::Forward)?;
+    let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData)?;
     (algorithm != ConvAlgorithm::Auto || is_winograd_faster(form, pass, shape)).then_some(form)
 }
 
@@ -179,11 +179,13 @@ pub(super) struct WinogradOuter {
     pub(super) out_blocks: usize,
 }
 
-/// Blocks as few as the caches allow; parts where that gives few tasks, and while their sums stay small.
-pub(super) fn winograd_outer(tiles: usize, c_in: usize, c_out: usize) -> WinogradOuter {
-    let [in_blocks, out_blocks] = [c_in, c_out].map(|c| c.div_ceil(WINOGRAD_OUTER_BLOCK));
+/// Blocks of `channels` that a phase has and of `columns`, as few as the caches allow; parts where that gives few tasks,
+/// and while their sums stay small.
+pub(super) fn winograd_outer(form: Form, tiles: usize, channels: usize, columns: usize) -> WinogradOuter {
+    let [in_blocks, out_blocks] = [channels, columns].map(|c| c.div_ceil(WINOGRAD_OUTER_BLOCK));
+    let in_blocks = in_blocks * form.separate_phases();
     let wanted = WINOGRAD_TASKS.div_ceil(in_blocks * out_blocks);
-    let affordable = WINOGRAD_SUMS / (FREQUENCIES * c_in * c_out);
+    let affordable = WINOGRAD_SUMS / (form.frequencies() * form.separate_phases() * channels * columns);
     let most = wanted.min(affordable).min(tiles / WINOGRAD_BLOCK).max(1);
     // A power of two, for that is what most machines have of cores.
     let parts = 1 << most.ilog2();

@@ -1,7 +1,7 @@
 //! Convolution with fewer multiplications: Winograd's minimal filtering (*Arithmetic Complexity of Computations*,
 //! 1980), in the form for networks of Lavin & Gray (*Fast Algorithms for Convolutional Neural Networks*, 2016): one
-//! group, tiles of 4 x 4 outputs, windows of 3 x 3 with stride 1; and, in the forward pass, windows of stride 2 as
-//! windows over cells of pixels, see [`form`].
+//! group, tiles of 4 x 4 outputs, windows of 3 x 3 with stride 1; and, in the forward pass and for the gradient of the weights, windows of stride 2 as
+//! windows over cells of pixels, see [`Form`].
 //!
 //! Along one axis, four outputs of a filter of three taps are the coefficients of a product of polynomials.
 //! Evaluated at six points, the product takes six multiplications instead of twelve, and in two dimensions 36
@@ -25,6 +25,7 @@ mod filter;
 mod fly;
 mod form;
 mod forward;
+mod inputs;
 mod points;
 mod tiling;
 mod transform;
@@ -33,7 +34,6 @@ mod weights;
 pub(super) use fly::OnTheFly;
 pub(super) use form::Form;
 pub(super) use forward::Winograd;
-pub(super) use tiling::FREQUENCIES;
 pub(super) use weights::WinogradWeights;
 
 /// Floats from a frequency to the next where each has `len`: whole cache lines, an odd number of them. A power

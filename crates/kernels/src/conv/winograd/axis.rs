@@ -3,7 +3,9 @@
 //!
 //! Transforms by the points ±t come in pairs that share their even and odd parts, `e + t o` and `e - t o`.
 
-use super::points::{A, A2, B, B2, LONE_FIVE, LONE_SEVEN, SCALE_A, SCALE_B, SCALE_ZERO};
+use super::points::{
+    A, A2, B, B2, FIVE, LONE_FIVE, LONE_SEVEN, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN, filter_matrix,
+};
 use crate::isa::Simd;
 
 /// Points along one axis, and inputs of a tile.
@@ -33,9 +35,24 @@ pub(super) const fn output_steps(points: usize) -> usize {
 }
 
 /// The same of a gradient of outputs.
-pub(super) const GRADIENT_STEPS: usize = 8 * (OUTPUTS + POINTS);
-/// The same of the gradients of nine taps.
-pub(super) const TAPS_STEPS: usize = 11 * (POINTS + 3);
+pub(super) const fn gradient_steps(points: usize) -> usize {
+    let along = match points {
+        5 => 8,
+        POINTS => 8,
+        _ => 11,
+    };
+    along * (OUTPUTS + points)
+}
+
+/// The same of the gradients of the taps of a filter.
+pub(super) const fn taps_steps(points: usize) -> usize {
+    let along = match points {
+        5 => 9,
+        POINTS => 11,
+        _ => 25,
+    };
+    along * (points + points - 3)
+}
 
 /// A transform along one axis.
 pub(super) trait Axis<const FROM: usize, const TO: usize> {
@@ -49,7 +66,8 @@ pub(super) struct ToPoints<const FROM: usize>;
 /// `At m`: four outputs from the products at all points. Only the last output depends on the last product.
 pub(super) struct Output;
 
-/// `Ct m`: gradients of three taps from six products, with the scales that `H` leaves out.
+/// `Ct m`: gradients of the taps from the products at all points, with the scales that `H` leaves out. Only the first tap
+/// depends on the first product.
 pub(super) struct Tap;
 
 impl Axis<POINTS, POINTS> for ToPoints<POINTS> {
@@ -162,6 +180,63 @@ impl Axis<7, 7> for ToPoints<7> {
         let lone = simd.fma(simd.splat(-(A2 + B2) as f32), d[3], d[5]);
         let lone = simd.fma(simd.splat((A2 * B2) as f32), d[1], lone);
         [zero, a, minus_a, b, minus_b, lone, infinity]
+    }
+}
+
+/// The polynomial whose coefficients are four gradients of outputs, at a point `t`.
+#[inline(always)]
+fn at_point<S: Simd>(simd: S, y: [S::V; OUTPUTS], t: f64) -> S::V {
+    let t = simd.splat(t as f32);
+    simd.fma(t, simd.fma(t, simd.fma(t, y[3], y[2]), y[1]), y[0])
+}
+
+impl Axis<OUTPUTS, 5> for ToPoints<OUTPUTS> {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, y: [S::V; OUTPUTS]) -> [S::V; 5] {
+        let [zero, a, minus_a, _, _, infinity] = Self::along(simd, y);
+        [zero, a, minus_a, at_point(simd, y, LONE_FIVE), infinity]
+    }
+}
+
+impl Axis<OUTPUTS, 7> for ToPoints<OUTPUTS> {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, y: [S::V; OUTPUTS]) -> [S::V; 7] {
+        let [zero, a, minus_a, b, minus_b, infinity] = Self::along(simd, y);
+        [zero, a, minus_a, b, minus_b, at_point(simd, y, LONE_SEVEN), infinity]
+    }
+}
+
+/// `Gt m`, where products that do not count are not looked at.
+#[inline(always)]
+fn by_transposed<S: Simd, const R: usize, const P: usize>(
+    simd: S,
+    matrix: &[[f64; R]; P],
+    m: [S::V; P],
+) -> [S::V; R] {
+    let mut taps = [simd.zero(); R];
+    for p in 0..P {
+        for r in 0..R {
+            if matrix[p][r] != 0.0 {
+                taps[r] = simd.fma(simd.splat(matrix[p][r] as f32), m[p], taps[r]);
+            }
+        }
+    }
+    taps
+}
+
+impl Axis<5, 2> for Tap {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, m: [S::V; 5]) -> [S::V; 2] {
+        const MATRIX: [[f64; 2]; 5] = filter_matrix(&FIVE);
+        by_transposed(simd, &MATRIX, m)
+    }
+}
+
+impl Axis<7, 4> for Tap {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, m: [S::V; 7]) -> [S::V; 4] {
+        const MATRIX: [[f64; 4]; 7] = filter_matrix(&SEVEN);
+        by_transposed(simd, &MATRIX, m)
     }
 }
 

@@ -63,7 +63,7 @@ impl Form {
         self.points() - 3
     }
 
-    pub(super) const fn frequencies(self) -> usize {
+    pub(in crate::conv) const fn frequencies(self) -> usize {
         self.points() * self.points()
     }
 
@@ -74,6 +74,24 @@ impl Form {
             Self::Cells { .. } => &[[true, false], [true, true], [false, true], [false, false]],
             // As they lie in memory.
             Self::SmallCells { .. } => &[[true, false], [true, true], [false, false], [false, true]],
+        }
+    }
+
+    /// How many phases have channels of their own; the others share a vector, and count as one.
+    pub(in crate::conv) const fn separate_phases(self) -> usize {
+        if let Self::Cells { .. } = self { 4 } else { 1 }
+    }
+
+    /// Whether a phase has products at a frequency. Where phases share a vector, all are taken to have.
+    pub(super) fn has_products(self, phase: usize, frequency: usize) -> bool {
+        self.separate_phases() == 1 || self.sum(frequency, 1).contains(&phase)
+    }
+
+    /// How a profile calls it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Pixels => "winograd 4x4",
+            Self::Cells { .. } | Self::SmallCells { .. } => "winograd 4x4 of phases",
         }
     }
 

@@ -15,8 +15,9 @@ use super::axis::{Axis, OUTPUTS, Output, POINTS, ToPoints, input_steps, output_s
 use super::filter::{Filters, Packing};
 use super::form::{CELL, Form};
 use super::frequency_stride;
-use super::tiling::{Block, Tile, Tiling};
-use super::transform::{TransformCells, TransformOutput, TransformTile, Window, missing};
+use super::inputs::{Inputs, Target};
+use super::tiling::{Block, Tiling};
+use super::transform::TransformOutput;
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradSplit};
 use crate::conv::gemm::{Epilogue, Product, tiles};
 use crate::conv::tasks;
@@ -33,14 +34,9 @@ const CHUNK: usize = 512;
 pub(in crate::conv) struct Winograd {
     isa: Isa,
     form: Form,
-    /// Rows and columns of the window.
-    kernel: usize,
     tile: choose::Tile,
     tiling: Tiling,
-    /// Where the windows begin in the source.
-    src: Walk,
-    /// Floats from a row of the source to the next, and from a pixel to the next.
-    steps: [usize; 2],
+    inputs: Inputs,
     dst: Walk,
     packing: Packing,
     split: WinogradSplit,
@@ -68,6 +64,8 @@ impl Winograd {
         let panel_columns = tile.columns(isa);
         let order: Vec<usize> = product.taps.iter().map(|tap| tap.index).collect();
         let kernel = order.len().isqrt();
+        let [first, right, below] = [0, 1, kernel].map(|tap| product.taps[tap].offset);
+        let steps = [below - first, right - first];
         let block_panels = choose::winograd_block(columns, panel_columns);
         let packing = Packing::new(&Filters {
             form,
@@ -100,12 +98,9 @@ impl Winograd {
         Self {
             isa,
             form,
-            kernel,
             tile,
             tiling,
-            src,
-            steps: [product.taps[kernel].offset, product.taps[1].offset]
-                .map(|offset| offset - product.taps[0].offset),
+            inputs: Inputs { form, kernel, walk: src, steps },
             dst: Phase::ALL.walk(dst),
             packing,
             split,
@@ -116,10 +111,7 @@ impl Winograd {
 
     /// How a profile calls it.
     pub(in crate::conv) fn name(&self) -> &'static str {
-        match self.form {
-            Form::Pixels => "winograd 4x4",
-            Form::Cells { .. } | Form::SmallCells { .. } => "winograd 4x4 of phases",
-        }
+        self.form.name()
     }
 
     /// Floats that the transformed filters take.
@@ -135,8 +127,8 @@ impl Winograd {
         let products: usize = (0..form.frequencies())
             .map(|frequency| tiling.wanting(frequency, points) * self.packing.sum(frequency).len())
             .sum();
-        let inputs = input_steps(points) * form.phases().len() * channels * self.split.column_parts;
-        products * columns + tiling.len() * (inputs + output_steps(points) * columns)
+        let transforms = input_steps(points) * form.phases().len() * channels * self.split.column_parts;
+        products * columns + tiling.len() * (transforms + output_steps(points) * columns)
     }
 
     /// Transforms the filters.
@@ -242,7 +234,7 @@ impl Task<'_> {
         following: Option<&'b Block>,
         panels: &Range<usize>,
     ) -> [Option<Pixels<'b>>; 5] {
-        let Winograd { form, src, dst, steps, packing, .. } = self.plan;
+        let Winograd { form, inputs: Inputs { walk: src, steps, .. }, dst, packing, .. } = self.plan;
         let (first, count) = self.columns(panels);
         let outputs = |map, walk| Pixels { map, walk, block, first, count };
         // A cell has two pixels in each of two rows.
@@ -279,72 +271,20 @@ impl Task<'_> {
     where
         ToPoints<P>: Axis<P, P>,
     {
+        let Winograd { form, inputs, packing, memory, .. } = self.plan;
+        let phases = form.separate_phases();
+        let channels = 0..packing.channels;
         for (t, tile) in block.tiles().iter().enumerate() {
-            let next = block.next(t);
-            match self.plan.form {
-                Form::Pixels => self.transform_phase::<S, P, 0>(simd, t, [tile, next], 0),
-                Form::Cells { .. } => {
-                    for (index, &phase) in self.plan.form.phases().iter().enumerate() {
-                        match missing(phase) {
-                            0 => self.transform_phase::<S, P, 0>(simd, t, [tile, next], index),
-                            1 => self.transform_phase::<S, P, 1>(simd, t, [tile, next], index),
-                            2 => self.transform_phase::<S, P, 2>(simd, t, [tile, next], index),
-                            _ => self.transform_phase::<S, P, 3>(simd, t, [tile, next], index),
-                        }
-                    }
-                }
-                Form::SmallCells { .. } => self.transform_cells::<S, P>(simd, t, tile),
+            for phase in 0..phases {
+                let target = Target {
+                    memory: self.memory,
+                    start: t * memory.v_row + phase * memory.phase,
+                    stride: memory.v_stride,
+                    row: memory.phase,
+                };
+                inputs.transform::<S, P>(simd, self.src, [tile, block.next(t)], phase, &channels, target);
             }
         }
-    }
-
-    /// Transforms what the outputs of a tile need of a phase, and no more: it lies inside the map and its border.
-    #[inline(always)]
-    fn transform_phase<S: Simd, const P: usize, const MISSING: usize>(
-        &self,
-        simd: S,
-        t: usize,
-        tiles: [&Tile; 2],
-        phase: usize,
-    ) where
-        ToPoints<P>: Axis<P, P>,
-    {
-        let Winograd { src, steps, packing, memory, .. } = self.plan;
-        let channels = packing.channels;
-        let [above, left] = [MISSING / 2, MISSING % 2];
-        let first = above * steps[0] + left * steps[1];
-        let window = tiles[0].window(src).grown(P - OUTPUTS).shifted(first);
-        let window = Window { height: window.height - above, width: window.width - left, ..window };
-        let next = tiles[1].window(src).shifted(first);
-        simd.call(TransformTile::<P, P, MISSING> {
-            src: self.src,
-            window,
-            next,
-            channels,
-            dst: self.memory,
-            start: t * memory.v_row + phase * memory.phase,
-            row: memory.phase,
-            stride: memory.v_stride,
-        });
-    }
-
-    /// The same of cells whose phases share a vector.
-    #[inline(always)]
-    fn transform_cells<S: Simd, const P: usize>(&self, simd: S, t: usize, tile: &Tile)
-    where
-        ToPoints<P>: Axis<P, P>,
-    {
-        let Winograd { kernel, src, steps: [row, pixel], packing, memory, .. } = self.plan;
-        let outputs = tile.window(src);
-        let [height, width] = [outputs.height, outputs.width].map(|outputs| 2 * (outputs - 1) + kernel);
-        simd.call(TransformCells::<P> {
-            src: self.src,
-            window: Window { place: outputs.place, row: *row, pixel: *pixel, height, width },
-            channels: packing.channels,
-            dst: self.memory,
-            start: t * memory.v_row,
-            stride: memory.v_stride,
-        });
     }
 
     /// The products of all frequencies, in register tiles of at most `R` rows and of `V` vectors.

@@ -1,13 +1,10 @@
 //! How the outputs are cut into tiles, and tiles into blocks.
 
-use super::axis::{OUTPUTS, POINTS};
+use super::axis::OUTPUTS;
 use super::transform::Window;
 use crate::conv::choose::WINOGRAD_BLOCK;
 use crate::conv::walk::{Grid, Walk};
 use std::ops::Range;
-
-/// Products of a tile of windows of three taps.
-pub(in crate::conv) const FREQUENCIES: usize = POINTS * POINTS;
 
 /// The tiles of a batch of maps, image by image, row by row, as even as possible along each axis.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +137,9 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conv::winograd::axis::POINTS;
+
+    const FREQUENCIES: usize = POINTS * POINTS;
 
     #[test]
     fn tiles_cover_every_output_once() {

@@ -1,12 +1,11 @@
 //! The transforms of maps along both axes: vectors of channels from memory to memory.
 
-use super::axis::{Axis, OUTPUTS, Output, POINTS, Tap, ToPoints};
+use super::axis::{Axis, OUTPUTS, Output, Tap, ToPoints};
 use super::form::{CELL, Phase};
-use super::tiling::FREQUENCIES;
 use crate::conv::tile::{Finish, LINE, finish, load, store};
 use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source};
 
-/// Most pixels of a tile.
+/// Most pixels of a tile, and most frequencies.
 const MOST_PIXELS: usize = 7 * 7;
 
 /// A square of vectors in memory: where the first lies, and the floats from a row and from a column to the next.
@@ -349,7 +348,7 @@ where
     }
 }
 
-/// The sums over all tiles that make the nine taps of filters.
+/// The sums over all tiles that make the taps of filters.
 ///
 /// Whoever makes one answers for this: all frequencies of all parts lie inside `sums`.
 pub(super) struct Taps<'a> {
@@ -365,16 +364,23 @@ pub(super) struct Taps<'a> {
 impl Taps<'_> {
     /// Adds the parts of the sums at `offset` from the start in their order, and transforms what comes of it.
     #[inline(always)]
-    pub(super) fn load<S: Simd>(&self, simd: S, offset: usize) -> [[S::V; 3]; 3] {
+    pub(super) fn load<S: Simd, const P: usize, const R: usize>(
+        &self,
+        simd: S,
+        offset: usize,
+    ) -> [[S::V; R]; R]
+    where
+        Tap: Axis<P, R>,
+    {
         let first = self.start + offset;
         if self.parts == 1 {
-            let square = Square { place: first, row: POINTS * self.stride, column: self.stride };
+            let square = Square { place: first, row: P * self.stride, column: self.stride };
             // SAFETY: the frequencies lie inside, by the contract.
             return unsafe { taps(simd, self.sums, square) };
         }
-        let mut sums = [[0.0; MOST_LANES]; FREQUENCIES];
+        let mut sums = [[0.0; MOST_LANES]; MOST_PIXELS];
         let total = sums.as_flattened_mut();
-        for frequency in 0..FREQUENCIES {
+        for frequency in 0..P * P {
             let mut at = first + frequency * self.stride;
             // SAFETY: the frequencies lie inside, by the contract.
             let mut sum = unsafe { simd.load_at(self.sums, at) };
@@ -385,8 +391,8 @@ impl Taps<'_> {
             }
             simd.store(sum, &mut total[frequency * S::LANES..]);
         }
-        let square = Square { place: 0, row: POINTS * S::LANES, column: S::LANES };
-        // SAFETY: there are 6 x 6 vectors.
+        let square = Square { place: 0, row: P * S::LANES, column: S::LANES };
+        // SAFETY: there are `P` x `P` vectors.
         unsafe { taps(simd, Source::new(total), square) }
     }
 }
@@ -396,11 +402,18 @@ impl Taps<'_> {
 /// # Safety
 /// The square lies inside.
 #[inline(always)]
-unsafe fn taps<S: Simd>(simd: S, sums: Source<'_>, square: Square) -> [[S::V; 3]; 3] {
+unsafe fn taps<S: Simd, const P: usize, const R: usize>(
+    simd: S,
+    sums: Source<'_>,
+    square: Square,
+) -> [[S::V; R]; R]
+where
+    Tap: Axis<P, R>,
+{
     // SAFETY: by the contract.
-    let columns = unsafe { columns::<S, Tap, POINTS, 3, 0>(simd, sums, square) };
-    let mut taps = [[simd.zero(); 3]; 3];
-    for y in 0..3 {
+    let columns = unsafe { columns::<S, Tap, P, R, 0>(simd, sums, square) };
+    let mut taps = [[simd.zero(); R]; R];
+    for y in 0..R {
         taps[y] = Tap::along(simd, columns[y]);
     }
     taps

@@ -9,14 +9,19 @@
 //!   then the sums of the block are transformed and turned into OIHW
 //! ```
 //!
+//! What is said of 36 frequencies holds for the other forms, see [`Form`], with 25 or 49: a block has the channels of one
+//! phase, and its sums only the frequencies that the phase has; phases that share a vector are as many channels.
+//!
 //! Where the tiles are cut into parts, so that there are enough tasks, the parts of a block are added in their
 //! order first, when all tasks are done; otherwise a block's sums never leave the caches of its thread.
 //! Both operands step from tile to tile by their channels, so nothing is packed.
 
 use super::ahead::{Ahead, Pixels, following};
-use super::axis::{GRADIENT_STEPS, OUTPUTS, POINTS, TAPS_STEPS, input_steps};
+use super::axis::{Axis, OUTPUTS, POINTS, Tap, ToPoints, gradient_steps, input_steps, taps_steps};
+use super::form::{CELL, Form};
 use super::frequency_stride;
-use super::tiling::{Block, FREQUENCIES, Tiling};
+use super::inputs::{Inputs, Target};
+use super::tiling::{Block, Tiling};
 use super::transform::{Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
@@ -26,7 +31,7 @@ use crate::conv::tasks::{self, part};
 use crate::conv::tile::for_rows;
 use crate::conv::walk::{Phase, Walk};
 use crate::conv_shape::ConvShape;
-use crate::isa::{Isa, Kernel, Simd, Sink, Source};
+use crate::isa::{Isa, Kernel, MOST_LANES, Simd, Sink, Source};
 use residuum_tensor::MapLayout;
 use std::ops::Range;
 
@@ -37,10 +42,13 @@ const ROWS: usize = 6;
 #[derive(Clone, Debug)]
 pub(in crate::conv) struct WinogradWeights {
     isa: Isa,
+    form: Form,
     tiling: Tiling,
-    x: Walk,
+    inputs: Inputs,
     dy: Walk,
+    /// Channels of the input, and of a phase as the sums see it.
     channels: usize,
+    phase_channels: usize,
     columns: usize,
     /// Vectors of a register tile.
     vectors: usize,
@@ -51,19 +59,32 @@ pub(in crate::conv) struct WinogradWeights {
 }
 
 impl WinogradWeights {
-    pub(in crate::conv) fn new(isa: Isa, shape: &ConvShape, x: &MapLayout, dy: &MapLayout) -> Self {
+    pub(in crate::conv) fn new(
+        isa: Isa,
+        form: Form,
+        shape: &ConvShape,
+        x: &MapLayout,
+        dy: &MapLayout,
+    ) -> Self {
         let (channels, columns) = (shape.c_in, shape.c_out);
         let tiling = Tiling::new(Phase::ALL.grid(dy));
         let vectors = choose::outer_vectors(isa, columns);
         let panel_columns = vectors * isa.lanes();
-        let cut = choose::winograd_outer(tiling.len(), channels, columns);
-        let macs = FREQUENCIES * tiling.len() * channels * columns;
+        let phase_channels = match form {
+            Form::SmallCells { .. } => form.phases().len() * channels,
+            _ => channels,
+        };
+        let cut = choose::winograd_outer(form, tiling.len(), phase_channels, columns);
+        let macs = form.frequencies() * tiling.len() * channels * form.phases().len() * columns;
+        let walk = windows(shape, x);
         Self {
             isa,
+            form,
             tiling,
-            x: windows(shape, x),
+            inputs: Inputs { form, kernel: shape.kernel[0], walk, steps: [x.row_stride(), x.pitch] },
             dy: Phase::ALL.walk(dy),
             channels,
+            phase_channels,
             columns,
             vectors,
             panels: columns.div_ceil(panel_columns),
@@ -76,10 +97,10 @@ impl WinogradWeights {
     /// How the sums of a block lie in memory.
     fn sums(&self) -> Sums {
         let WinogradOuter { in_blocks, out_blocks, .. } = self.cut;
-        let most_channels = (0..in_blocks).map(|block| self.channels_of(block).len()).max().unwrap_or(0);
+        let most_channels = (0..in_blocks).map(|block| self.channels_of(block).1.len()).max().unwrap_or(0);
         let row = self.panels.div_ceil(out_blocks) * self.panel_columns;
         let stride = frequency_stride(most_channels * row);
-        Sums { row, stride, len: FREQUENCIES * stride }
+        Sums { row, stride, len: self.form.frequencies() * stride }
     }
 
     /// Floats of working memory.
@@ -90,19 +111,28 @@ impl WinogradWeights {
 
     /// Multiply-adds of the products and of the transforms; every block transforms its operands anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
-        let Self { channels, columns, cut, .. } = self;
-        let inputs = input_steps(POINTS) * channels * cut.out_blocks;
-        let gradients = GRADIENT_STEPS * columns * cut.in_blocks;
-        let products: usize = (0..FREQUENCIES).map(|frequency| self.tiling.wanting(frequency, POINTS)).sum();
-        let sums = products + TAPS_STEPS + FREQUENCIES * (cut.parts - 1);
-        sums * channels * columns + self.tiling.len() * (inputs + gradients)
+        let Self { form, channels, columns, cut, .. } = self;
+        let (points, phases) = (form.points(), form.phases().len());
+        let inputs = input_steps(points) * channels * phases * cut.out_blocks;
+        let gradients = gradient_steps(points) * columns * cut.in_blocks;
+        let products: usize = (0..form.frequencies())
+            .map(|frequency| self.tiling.wanting(frequency, points) * form.sum(frequency, *channels).len())
+            .sum();
+        let turns = (taps_steps(points) + form.frequencies() * (cut.parts - 1)) * channels * phases;
+        (products + turns) * columns + self.tiling.len() * (inputs + gradients)
     }
 
-    /// The input channels of a block: whole vectors, but for the last.
-    fn channels_of(&self, block: usize) -> Range<usize> {
+    /// The phase of a block of input channels, and which of its channels: whole vectors, but for the last.
+    fn channels_of(&self, block: usize) -> (usize, Range<usize>) {
         let lanes = self.isa.lanes();
-        let vectors = part(self.channels.div_ceil(lanes), block, self.cut.in_blocks);
-        vectors.start * lanes..(vectors.end * lanes).min(self.channels)
+        let blocks = self.cut.in_blocks / self.form.separate_phases();
+        let vectors = part(self.phase_channels.div_ceil(lanes), block % blocks, blocks);
+        (block / blocks, vectors.start * lanes..(vectors.end * lanes).min(self.phase_channels))
+    }
+
+    /// How a profile calls it.
+    pub(in crate::conv) fn name(&self) -> &'static str {
+        self.form.name()
     }
 
     /// The caller has checked that the maps lie inside their buffers, and the lengths of the others.
@@ -116,19 +146,22 @@ impl WinogradWeights {
         let (scratch, dw) = (Sink::new(scratch), Sink::new(dw));
         tasks::for_each(parts * blocks, self.min_tasks, |index| {
             let (part, block) = (index / blocks, index % blocks);
+            let (phase, channels) = self.channels_of(block / out_blocks);
             let task = Task {
                 plan: self,
                 x: Source::new(x),
                 dy: Source::new(dy),
                 tiles: tasks::part(self.tiling.len(), part, parts),
-                channels: self.channels_of(block / out_blocks),
+                phase,
+                channels,
                 panels: tasks::part(self.panels, block % out_blocks, out_blocks),
             };
             let operands = task.operands().len;
             if parts == 1 {
                 tasks::with_memory(operands + layout.len, |memory| {
                     self.isa.run(Sum { task: &task, layout, memory, sums: memory, start: operands });
-                    self.turn(block % out_blocks, task.channels.clone(), memory.source(), operands, dw);
+                    let channels = task.channels.clone();
+                    self.turn(block % out_blocks, phase, channels, memory.source(), operands, dw);
                 });
             } else {
                 let start = index * layout.len;
@@ -145,21 +178,30 @@ impl WinogradWeights {
     /// Adds the parts of all blocks, and writes the weights.
     fn reduce(&self, sums: Source<'_>, dw: Sink<'_>) {
         let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
-        let strips = self.channels.div_ceil(in_blocks).div_ceil(STRIP);
+        let most_channels = (0..in_blocks).map(|block| self.channels_of(block).1.len()).max().unwrap_or(0);
+        let strips = most_channels.div_ceil(STRIP);
         let count = in_blocks * out_blocks * strips;
-        let work = FREQUENCIES * parts * self.channels * self.columns;
+        let work = self.form.frequencies() * parts * self.form.phases().len() * self.channels * self.columns;
         tasks::for_each(count, choose::min_tasks(16 * work, count), |index| {
             let (block, strip) = (index / strips, index % strips);
-            let channels = self.channels_of(block / out_blocks);
+            let (phase, channels) = self.channels_of(block / out_blocks);
             let strip = part(channels.len(), strip, strips);
             let strip = channels.start + strip.start..channels.start + strip.end;
             let start = block * self.sums().len + (strip.start - channels.start) * self.sums().row;
-            self.turn(block % out_blocks, strip, sums, start, dw);
+            self.turn(block % out_blocks, phase, strip, sums, start, dw);
         });
     }
 
     /// Writes the weights from some input channels, whose sums begin at `start`, to a block of output channels.
-    fn turn(&self, out_block: usize, channels: Range<usize>, sums: Source<'_>, start: usize, dw: Sink<'_>) {
+    fn turn(
+        &self,
+        out_block: usize,
+        phase: usize,
+        channels: Range<usize>,
+        sums: Source<'_>,
+        start: usize,
+        dw: Sink<'_>,
+    ) {
         let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
         let layout = self.sums();
         let panels = part(self.panels, out_block, out_blocks);
@@ -174,6 +216,7 @@ impl WinogradWeights {
             },
             row: layout.row,
             dw,
+            phase,
             channels,
             columns: panels.start * self.panel_columns..self.columns.min(panels.end * self.panel_columns),
         });
@@ -195,6 +238,7 @@ struct Task<'a> {
     x: Source<'a>,
     dy: Source<'a>,
     tiles: Range<usize>,
+    phase: usize,
     channels: Range<usize>,
     panels: Range<usize>,
 }
@@ -217,12 +261,16 @@ impl Task<'_> {
     fn operands(&self) -> Layout {
         let blocks = self.tiles.len().div_ceil(WINOGRAD_BLOCK).max(1);
         let most_tiles = self.tiles.len().div_ceil(blocks);
-        let v_row = self.channels.len().next_multiple_of(self.plan.isa.lanes());
+        let v_row = match self.plan.form {
+            Form::SmallCells { .. } => CELL,
+            _ => self.channels.len().next_multiple_of(self.plan.isa.lanes()),
+        };
         let w_row = self.panels.len() * self.plan.panel_columns;
         let (v_stride, w_stride) =
             (frequency_stride(most_tiles * v_row), frequency_stride(most_tiles * w_row));
-        let w_start = FREQUENCIES * v_stride;
-        Layout { blocks, v_row, v_stride, w_row, w_stride, w_start, len: w_start + FREQUENCIES * w_stride }
+        let frequencies = self.plan.form.frequencies();
+        let w_start = frequencies * v_stride;
+        Layout { blocks, v_row, v_stride, w_row, w_stride, w_start, len: w_start + frequencies * w_stride }
     }
 }
 
@@ -240,25 +288,39 @@ impl Kernel for Sum<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        match self.task.plan.form.points() {
+            5 => self.run_by::<S, 5>(simd),
+            7 => self.run_by::<S, 7>(simd),
+            _ => self.run_by::<S, POINTS>(simd),
+        }
+    }
+}
+
+impl Sum<'_> {
+    /// The sums by `P` points along each axis.
+    #[inline(always)]
+    fn run_by<S: Simd, const P: usize>(&self, simd: S)
+    where
+        ToPoints<P>: Axis<P, P>,
+        ToPoints<OUTPUTS>: Axis<OUTPUTS, P>,
+    {
         let (task, layout) = (self.task, self.task.operands());
         for index in 0..layout.blocks {
             let tiles = part(task.tiles.len(), index, layout.blocks);
             let tiles = task.tiles.start + tiles.start..task.tiles.start + tiles.end;
             let following = task.plan.tiling.block(following(&tiles, task.plan.tiling.len()));
             let block = task.plan.tiling.block(tiles);
-            self.transform(simd, &block, &layout);
+            self.transform::<S, P>(simd, &block, &layout);
             let ahead = self.ahead(&following, &layout);
             match task.plan.vectors {
-                4 if S::IS_WIDE => self.multiply::<S, 4>(simd, &block, &layout, index == 0, ahead),
-                3 if S::IS_WIDE => self.multiply::<S, 3>(simd, &block, &layout, index == 0, ahead),
-                1 => self.multiply::<S, 1>(simd, &block, &layout, index == 0, ahead),
-                _ => self.multiply::<S, 2>(simd, &block, &layout, index == 0, ahead),
+                4 if S::IS_WIDE => self.multiply::<S, P, 4>(simd, &block, &layout, index == 0, ahead),
+                3 if S::IS_WIDE => self.multiply::<S, P, 3>(simd, &block, &layout, index == 0, ahead),
+                1 => self.multiply::<S, P, 1>(simd, &block, &layout, index == 0, ahead),
+                _ => self.multiply::<S, P, 2>(simd, &block, &layout, index == 0, ahead),
             }
         }
     }
-}
 
-impl Sum<'_> {
     /// What the block that follows needs from memory.
     #[inline(always)]
     fn ahead<'b>(&'b self, block: &'b Block, layout: &Layout) -> [Option<Pixels<'b>>; 2] {
@@ -266,7 +328,7 @@ impl Sum<'_> {
         let first = task.panels.start * plan.panel_columns;
         let x = Pixels {
             map: task.x,
-            walk: plan.x,
+            walk: plan.inputs.walk,
             block,
             first: task.channels.start,
             count: task.channels.len(),
@@ -276,21 +338,27 @@ impl Sum<'_> {
     }
 
     #[inline(always)]
-    fn transform<S: Simd>(&self, simd: S, block: &Block, layout: &Layout) {
+    fn transform<S: Simd, const P: usize>(&self, simd: S, block: &Block, layout: &Layout)
+    where
+        ToPoints<P>: Axis<P, P>,
+        ToPoints<OUTPUTS>: Axis<OUTPUTS, P>,
+    {
         let (task, plan) = (self.task, self.task.plan);
         let first = task.panels.start * plan.panel_columns;
+        let channels = match plan.form {
+            Form::SmallCells { .. } => 0..plan.channels,
+            _ => task.channels.clone(),
+        };
         for (t, tile) in block.tiles().iter().enumerate() {
-            simd.call(TransformTile::<POINTS, POINTS, 0> {
-                src: task.x,
-                window: tile.window(&plan.x).grown(POINTS - OUTPUTS).shifted(task.channels.start),
-                next: block.next(t).window(&plan.x).shifted(task.channels.start),
-                channels: task.channels.len(),
-                dst: self.memory,
+            let target = Target {
+                memory: self.memory,
                 start: t * layout.v_row,
                 stride: layout.v_stride,
                 row: layout.v_row,
-            });
-            simd.call(TransformTile::<OUTPUTS, POINTS, 0> {
+            };
+            let tiles = [tile, block.next(t)];
+            plan.inputs.transform::<S, P>(simd, task.x, tiles, task.phase, &channels, target);
+            simd.call(TransformTile::<OUTPUTS, P, 0> {
                 src: task.dy,
                 window: tile.window(&plan.dy).shifted(first),
                 next: block.next(t).window(&plan.dy).shifted(first),
@@ -305,7 +373,7 @@ impl Sum<'_> {
 
     /// Adds a block of tiles to the sums, in register tiles of `V` vectors.
     #[inline(always)]
-    fn multiply<S: Simd, const V: usize>(
+    fn multiply<S: Simd, const P: usize, const V: usize>(
         &self,
         simd: S,
         block: &Block,
@@ -317,9 +385,12 @@ impl Sum<'_> {
         let width = V * S::LANES;
         let channels = task.channels.len();
         let count = channels.div_ceil(ROWS);
-        let mut ahead = Ahead::new(ahead, FREQUENCIES * task.panels.len() * count);
-        for frequency in 0..FREQUENCIES {
-            let wanting = block.wanting(frequency, POINTS);
+        let mut ahead = Ahead::new(ahead, P * P * task.panels.len() * count);
+        for frequency in 0..P * P {
+            if !task.plan.form.has_products(task.phase, frequency) {
+                continue;
+            }
+            let wanting = block.wanting(frequency, P);
             let run = Run {
                 x: wanting.start * layout.v_row,
                 dy: wanting.start * layout.w_row,
@@ -363,6 +434,7 @@ struct Turn<'a> {
     /// Floats from an input channel to the next.
     row: usize,
     dw: Sink<'a>,
+    phase: usize,
     channels: Range<usize>,
     columns: Range<usize>,
 }
@@ -372,24 +444,31 @@ impl Kernel for Turn<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for strip in (0..self.channels.len()).step_by(STRIP) {
-            for column in (0..self.columns.len()).step_by(S::LANES) {
-                self.turn(simd, strip, column);
+        match self.plan.form.points() {
+            5 => self.run_cells::<S, 5, 2>(simd),
+            7 => self.run_cells::<S, 7, 4>(simd),
+            _ => {
+                for strip in (0..self.channels.len()).step_by(STRIP) {
+                    for column in (0..self.columns.len()).step_by(S::LANES) {
+                        self.turn(simd, strip, column);
+                    }
+                }
             }
         }
     }
 }
 
 impl Turn<'_> {
-    /// A strip of input channels and a vector of output channels.
+    /// A strip of input channels and a vector of output channels, windows of 3 x 3.
     #[inline(always)]
     fn turn<S: Simd>(&self, simd: S, strip: usize, column: usize) {
         let channels = STRIP.min(self.channels.len() - strip);
-        let mut turned = [[0.0; 9 * STRIP]; 16];
+        let mut turned = [[0.0; 9 * STRIP]; MOST_LANES];
         for channel in 0..channels {
             let at = (strip + channel) * self.row + column;
-            for (tap, vector) in self.taps.load(simd, at).into_iter().flatten().enumerate() {
-                let mut lanes = [0.0; 16];
+            let taps = self.taps.load::<S, POINTS, 3>(simd, at);
+            for (tap, vector) in taps.into_iter().flatten().enumerate() {
+                let mut lanes = [0.0; MOST_LANES];
                 simd.store(vector, &mut lanes);
                 for lane in 0..S::LANES {
                     turned[lane][9 * channel + tap] = lanes[lane];
@@ -401,6 +480,39 @@ impl Turn<'_> {
             let start = ((self.columns.start + column + lane) * self.plan.channels + first) * 9;
             // SAFETY: no other task has these weights.
             unsafe { self.dw.slice(start, count) }.copy_from_slice(&turned[lane][..count]);
+        }
+    }
+
+    /// All weights of the phases, whose taps lie apart.
+    #[inline(always)]
+    fn run_cells<S: Simd, const P: usize, const R: usize>(&self, simd: S)
+    where
+        Tap: Axis<P, R>,
+    {
+        let WinogradWeights { form, inputs, channels, .. } = self.plan;
+        let kernel = inputs.kernel;
+        for step in 0..self.channels.len() {
+            // Where phases share a vector, their channels follow each other.
+            let (phase, channel) = (
+                self.phase + (self.channels.start + step) / channels,
+                (self.channels.start + step) % channels,
+            );
+            for column in (0..self.columns.len()).step_by(S::LANES) {
+                let taps = self.taps.load::<S, P, R>(simd, step * self.row + column);
+                for (cell, &vector) in taps.as_flattened().iter().enumerate() {
+                    let Some(tap) = form.tap(form.phases()[phase], [cell / R, cell % R], kernel) else {
+                        continue;
+                    };
+                    let mut lanes = [0.0; MOST_LANES];
+                    simd.store(vector, &mut lanes);
+                    for lane in 0..S::LANES.min(self.columns.len() - column) {
+                        let filter = (self.columns.start + column + lane) * channels + channel;
+                        // SAFETY: no other task has these weights.
+                        let weight = unsafe { self.dw.slice(filter * kernel * kernel + tap, 1) };
+                        weight[0] = lanes[lane];
+                    }
+                }
+            }
         }
     }
 }

@@ -172,14 +172,15 @@ impl Kernel for Inputs<'_> {
         // What the outputs of the tile need, and no more: it lies inside the map and its border.
         let window = self.block.tiles()[self.tile].window(src).grown(POINTS - OUTPUTS);
         for (strip, channel) in (0..filters.channels).step_by(STRIP).enumerate() {
+            let rest = filters.channels - channel;
             simd.call(TransformTile::<POINTS, POINTS, 0> {
                 src: self.src,
                 window: window.shifted(channel),
                 next: window.shifted(channel + STRIP),
-                channels: filters.channels - channel,
+                channels: rest,
                 dst: self.v,
                 start: group * memory.group + strip * STRIP_LEN + slot * STRIP,
-                row: STRIP,
+                row: rest.next_multiple_of(S::LANES).min(STRIP),
                 stride: GROUP * STRIP,
             });
         }

@@ -1,18 +1,17 @@
-//! Few tiles: the filters stay as they are, and are transformed where they are used.
+//! Few tiles: the filters stay as they are, and are transformed in registers on the way to the products.
 //!
 //! Transformed filters take four times the memory. Few tiles do little with each of them, so that they would wait for
-//! memory; the transform, in the caches, takes less time than reading its results.
+//! memory; the transform takes less time than reading what comes of it.
 //!
 //! ```text
 //! block of at most 32 tiles
-//!   V[36][tile][channel]          = transformed inputs, shared            threads share the tiles
-//!   task    = panels of output channels                                   threads share the tasks
+//!   V[group of 4 tiles][strip of 16 channels][36][tile][channel] = transformed inputs      threads share the tiles
+//!   task    = panels of output channels, a vector each                                     threads share the tasks
 //!     panel
-//!       chunk of input channels
-//!         U[36][channel][column]  = transformed filters, in the second-level cache
-//!         frequency   its tiles x channels of the chunk x columns, by the register tile of the direct way
-//!           M[36][tile][column]  += the product; meanwhile, filters of the next chunk are fetched
-//!       outputs     = transformed M, with the epilogue
+//!       chunk of input channels, whose filters stay in the first-level cache
+//!         row of 6 frequencies, group of tiles
+//!           M[6][tile][column] += the products; meanwhile, filters of the next chunk are fetched
+//!       outputs = transformed M, with the epilogue
 //! ```
 
 mod filter;

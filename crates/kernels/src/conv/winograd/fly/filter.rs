@@ -2,8 +2,8 @@
 
 use crate::conv::choose;
 use crate::conv::gemm::{Product, WeightStrides, scale};
-use crate::conv::winograd::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use crate::conv::winograd::axis::POINTS;
+use crate::conv::winograd::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
 use crate::isa::{Simd, Source};
 use rayon::prelude::*;
 

@@ -68,6 +68,8 @@ pub(crate) struct Program {
     scratch: AlignedBuffer,
     images: ValueId,
     gates: Vec<DropPath>,
+    /// Whoever runs it leads the threads.
+    is_led: bool,
 }
 
 impl Program {
@@ -91,7 +93,14 @@ impl Program {
             scratch: allocate("the working memory", lowered.scratch_len)?,
             images,
             gates: lowered.gates,
+            is_led: false,
         })
+    }
+
+    /// The same program, led by whoever runs it instead of handed to the pool: for forward passes, whose steps may be
+    /// shorter than the way to the pool and back. Their kernels have no loops but those of a crew.
+    pub(crate) fn led(self) -> Self {
+        Self { is_led: true, ..self }
     }
 
     /// Images of a batch.
@@ -193,7 +202,8 @@ impl Program {
         layout.n = self.batch();
         let wanted = if range.start == 0 { layout.pixels() * layout.c } else { 0 };
         assert_eq!(feed.images.len(), wanted, "images of {layout:?} hold {wanted} numbers");
-        let Self { threads, isa, steps, stages, plan, arena, store, packed, scratch, gates, .. } = self;
+        let Self { threads, isa, steps, stages, plan, arena, store, packed, scratch, gates, is_led, .. } =
+            self;
         let decided = |index: usize| feed.gates.map(|gates| gates[index]);
         let n = layout.n;
         let gates: Vec<Vec<f32>> = gates
@@ -201,7 +211,7 @@ impl Program {
             .enumerate()
             .map(|(index, path)| gate_factors(path, feed.draws, decided(index), n))
             .collect();
-        threads.run(|| {
+        let all = || {
             let mut run = Run {
                 isa: *isa,
                 plan,
@@ -228,7 +238,8 @@ impl Program {
                 }
             }
             run.loss
-        })
+        };
+        if *is_led { threads.lead(all) } else { threads.run(all) }
     }
 
     /// Memory held, the velocities of an optimiser not counted.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use residuum_kernels::Crew;
 use residuum_kernels::isa::set_flush_to_zero;
 
 use crate::error::EngineError;
@@ -10,6 +11,7 @@ use crate::error::EngineError;
 #[derive(Clone)]
 pub struct Threads {
     pool: Arc<rayon::ThreadPool>,
+    crew: Arc<Crew>,
 }
 
 impl Threads {
@@ -25,7 +27,8 @@ impl Threads {
             .start_handler(|_| set_flush_to_zero())
             .build()
             .map_err(|error| EngineError::Threads { count, reason: error.to_string() })?;
-        Ok(Self { pool: Arc::new(pool) })
+        let pool = Arc::new(pool);
+        Ok(Self { crew: Crew::new(Arc::clone(&pool)), pool })
     }
 
     /// Physical cores that this process may use.
@@ -42,6 +45,12 @@ impl Threads {
     /// Runs `work` on the pool; parallel loops inside use its threads.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
+    }
+
+    /// Runs `work`, short kernels one after the other, on this thread, and their loops on all threads: this one and all of
+    /// the pool but one.
+    pub(crate) fn lead<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.crew.lead(work)
     }
 }
 

@@ -13,7 +13,8 @@
 //! The gradient of the weights is the product summed over pixels; see [`ConvBackwardWeights`].
 //!
 //! Windows of 3 x 3 at a stride of 1 can also be computed with fewer multiplications and four times the memory
-//! for filters, by Winograd's minimal filtering. Its rounding is several times that of the sums as they are
+//! for filters, by Winograd's minimal filtering; forward and for the gradient of the weights so can windows of 3 x 3 and
+//! 7 x 7 at a stride of 2, with more memory for filters. Its rounding is several times that of the sums as they are
 //! defined, and still of the order of 1e-6. [`ConvAlgorithm`] says whether that is wanted.
 //!
 //! A convolution is prepared once for its shape and layouts, its weights are packed when they change, and

@@ -5,9 +5,9 @@
 
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "the loads and stores of one vector are one duty")]
 
-use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 
+use crate::crew::for_each_chunk;
 use crate::elementwise::{check_maps, check_optional, optional};
 use crate::isa::{Kernel, Simd, Sink, Source};
 use crate::norm::affine;
@@ -152,8 +152,8 @@ fn for_each_image(out: &mut [f32], layout: &MapLayout, task: impl Fn(usize, &mut
         return;
     }
     let one = MapLayout { n: 1, ..*layout };
-    let images = out.par_chunks_mut(layout.image_stride()).take(layout.n);
-    images.enumerate().for_each(|(n, image)| task(n, image, one));
+    let end = out.len().min(layout.n * layout.image_stride());
+    for_each_chunk(&mut out[..end], layout.image_stride(), 1, |n, image| task(n, image, one));
 }
 
 #[derive(Clone, Copy)]

@@ -44,6 +44,7 @@ use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use avx512::Avx512;
 pub(crate) use bytes::{ByteKernel, Bytes, FloatsOf};
+pub(crate) use flush::FlushToZero;
 pub use flush::set_flush_to_zero;
 pub(crate) use memory::{Sink, Source};
 use plain::Plain;

@@ -1,7 +1,7 @@
 //! The arithmetic: kernels over plain slices, written once and compiled for each instruction set.
 //!
-//! Activations are NHWC with a zero border ([`residuum_tensor::MapLayout`]). Threads are those of the rayon
-//! pool that the caller is in; results do not depend on how many there are.
+//! Activations are NHWC with a zero border ([`residuum_tensor::MapLayout`]). Threads are those of the [`Crew`] that
+//! the caller leads, or else of the rayon pool that it is in; results do not depend on how many there are.
 #![allow(unsafe_code, reason = "vector instructions, and maps that threads write in disjoint parts")]
 #![allow(
     clippy::inline_always,
@@ -15,6 +15,7 @@
 mod check;
 pub mod conv;
 mod conv_shape;
+mod crew;
 pub mod elementwise;
 pub mod gate;
 pub mod int8;
@@ -32,6 +33,7 @@ mod sweep;
 pub mod trial;
 
 pub use conv_shape::ConvShape;
+pub use crew::Crew;
 pub use isa::Isa;
 pub use lamb::{LambStep, Parameter, euclidean_norm, lamb_step};
 pub use pool::{BlurShape, PoolShape};

@@ -3,17 +3,20 @@
 //!
 //! For slices and shapes the rules of [`elementwise`](crate::elementwise) hold.
 
-use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 
 use crate::check;
+use crate::crew::for_each_chunk;
+
+/// Elements whose moving costs less than handing it over.
+const LEAST_MOVED: usize = 1 << 13;
 
 /// Writes `x` (`[n, c, h, w]`, dense) into a map.
 pub fn to_map(nchw: &[f32], out: &mut [f32], layout: MapLayout) {
     let MapLayout { h, w, c, pitch, .. } = layout;
     check::length("nchw", nchw.len(), layout.pixels() * c);
     check::map("out", out.len(), &layout);
-    par_rows(out, &layout, |n, y, row| {
+    par_moved_rows(out, &layout, |n, y, row| {
         for channel in 0..c {
             let plane = &nchw[((n * c + channel) * h + y) * w..][..w];
             row[channel..].iter_mut().step_by(pitch).zip(plane).for_each(|(out, &x)| *out = x);
@@ -29,7 +32,7 @@ pub fn from_map(x: &[f32], layout: MapLayout, nchw: &mut [f32]) {
     if layout.is_empty() {
         return;
     }
-    nchw.par_chunks_exact_mut(c * h * w).enumerate().for_each(|(n, image)| {
+    for_each_chunk(nchw, c * h * w, 1, |n, image| {
         for y in 0..h {
             let row = &x[layout.offset(n, y, 0)..];
             for channel in 0..c {
@@ -71,7 +74,7 @@ pub(crate) fn subsample<T: Copy + Send + Sync>(
     check::map("x", x.len(), &xl);
     check::map("out", out.len(), &ol);
     check_subsampled("out", &xl, stride, before, &ol);
-    par_rows(out, &ol, |n, y, row| {
+    par_moved_rows(out, &ol, |n, y, row| {
         for (column, pixel) in row.chunks_mut(ol.pitch).take(ol.w).enumerate() {
             let at = xl.offset(n, y * stride, column * stride);
             pixel[..before].fill(zero);
@@ -118,11 +121,26 @@ pub(crate) fn par_rows<T: Send>(
     layout: &MapLayout,
     task: impl Fn(usize, usize, &mut [T]) + Sync,
 ) {
+    par_rows_by(out, layout, 1, task);
+}
+
+/// The same for a task that only moves a row: a thread takes as many as are worth handing over.
+fn par_moved_rows<T: Send>(out: &mut [T], layout: &MapLayout, task: impl Fn(usize, usize, &mut [T]) + Sync) {
+    par_rows_by(out, layout, LEAST_MOVED / layout.row_stride().max(1), task);
+}
+
+fn par_rows_by<T: Send>(
+    out: &mut [T],
+    layout: &MapLayout,
+    min_rows: usize,
+    task: impl Fn(usize, usize, &mut [T]) + Sync,
+) {
     if layout.is_empty() {
         return;
     }
     let (border, rows) = (layout.border, layout.h + 2 * layout.border);
-    out.par_chunks_mut(layout.row_stride()).take(layout.n * rows).enumerate().for_each(|(index, row)| {
+    let end = out.len().min(layout.n * rows * layout.row_stride());
+    for_each_chunk(&mut out[..end], layout.row_stride(), min_rows.max(1), |index, row| {
         let (n, y) = (index / rows, index % rows);
         if (border..border + layout.h).contains(&y) {
             task(n, y - border, &mut row[border * layout.pitch..]);

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 
 use crate::Isa;
+use crate::crew::for_each;
 use crate::isa::{Kernel, Simd, Sink, Source};
 
 /// What to do with one vector; `M` maps take part.
@@ -139,7 +140,7 @@ impl<const M: usize> Sweep<M> {
             let pixels = index * piece..((index + 1) * piece).min(pixels);
             self.isa.run(Walk { sweep: *self, op, pixels });
         };
-        (0..pixels.div_ceil(piece)).into_par_iter().for_each(run);
+        for_each(pixels.div_ceil(piece), 1, run);
     }
 
     /// Adds up `SUMS` values per channel over all pixels: `[SUMS][c]`.

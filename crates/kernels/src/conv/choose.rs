@@ -18,7 +18,7 @@ const TASKS: usize = 24;
 /// Multiply-adds that make a task of good size.
 const TASK_MACS: usize = 2_000_000;
 /// Multiply-adds below which a task costs less than handing it over.
-const LEAST_MACS: usize = 300_000;
+const LEAST_MACS: usize = 100_000;
 /// Tasks that are enough for a small layer; it may be cut as finely as [`LEAST_MACS`] allow to have them.
 const FEW_TASKS: usize = 4;
 /// Most pixels that a tile of the gradient of the weights sums in one go: its panel takes the first-level cache.
@@ -160,11 +160,10 @@ pub(super) struct WinogradSplit {
 /// Cuts tiles into even blocks, and output channels only where that gives few tasks. Where both give few, blocks are
 /// smaller, though every block reads all filters.
 pub(super) fn winograd_split(tiles: usize, column_blocks: usize, macs: usize) -> WinogradSplit {
-    let least = tiles.div_ceil(WINOGRAD_BLOCK).max(1);
-    let mut tile_blocks = if least > 4 { least.next_multiple_of(4) } else { least };
+    let mut tile_blocks = even_blocks(tiles.div_ceil(WINOGRAD_BLOCK));
     let column_parts = WINOGRAD_TASKS.div_ceil(tile_blocks).min(column_blocks).max(1);
     if column_parts == 1 {
-        let wanted = (macs / LEAST_MACS).min(FEW_TASKS).min(tiles / WINOGRAD_LEAST_BLOCK);
+        let wanted = few_tasks(macs).min(tiles / WINOGRAD_LEAST_BLOCK);
         tile_blocks = tile_blocks.max(wanted);
     }
     WinogradSplit { tile_blocks, column_parts }
@@ -263,14 +262,24 @@ pub(super) struct Split {
 
 /// Cuts rows first, down to [`MIN_ROWS`], then panels, then rows again where that is not enough.
 pub(super) fn split(rows: usize, panels: usize, macs: usize) -> Split {
-    let few = (macs / LEAST_MACS).min(FEW_TASKS);
+    let few = few_tasks(macs);
     let wanted = (macs / TASK_MACS).max(few).clamp(1, TASKS);
-    let mut row_blocks = rows.div_ceil(MAX_ROWS).max(wanted.min(rows / MIN_ROWS)).max(1);
+    let mut row_blocks = even_blocks(rows.div_ceil(MAX_ROWS).max(wanted.min(rows / MIN_ROWS)));
     let panel_blocks = wanted.div_ceil(row_blocks).clamp(1, panels.max(1));
     if row_blocks * panel_blocks < few {
         row_blocks = row_blocks.max(few.div_ceil(panel_blocks).min(2 * rows / MIN_ROWS));
     }
     Split { row_blocks, panel_blocks, min_tasks: min_tasks(macs, row_blocks * panel_blocks) }
+}
+
+/// Tasks that a small layer should have: a power of two.
+fn few_tasks(macs: usize) -> usize {
+    (macs / LEAST_MACS).min(FEW_TASKS).checked_ilog2().map_or(0, |log| 1 << log)
+}
+
+/// At least as many blocks, so that two or four threads have equally many of them.
+fn even_blocks(least: usize) -> usize {
+    if least > 4 { least.next_multiple_of(4) } else { least.max(1).next_power_of_two() }
 }
 
 /// How many of `tasks` equal tasks, which make `macs` multiply-adds together, one thread should take at least: what

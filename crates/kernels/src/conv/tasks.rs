@@ -1,25 +1,17 @@
 //! Tasks for the threads of the pool, their shares of the work, and the memory that each thread works in.
 
 use crate::isa::Sink;
-use rayon::prelude::*;
 use residuum_tensor::AlignedBuffer;
 use std::cell::RefCell;
 use std::ops::Range;
+
+pub(super) use crate::crew::for_each;
 
 thread_local! {
     /// Grows to the largest need, and stays.
     static MEMORY: RefCell<AlignedBuffer> = RefCell::default();
     /// The same, for what a thread lends to the tasks that it hands out.
     static SHARED: RefCell<AlignedBuffer> = RefCell::default();
-}
-
-/// Runs tasks `0..count`; a thread takes at least `min_tasks` neighbours at a time.
-pub(super) fn for_each(count: usize, min_tasks: usize, run: impl Fn(usize) + Sync + Send) {
-    if count <= min_tasks {
-        (0..count).for_each(run);
-    } else {
-        (0..count).into_par_iter().with_min_len(min_tasks).for_each(run);
-    }
 }
 
 /// Part `index` of `count` parts of `0..len`, as even as possible.

@@ -106,7 +106,6 @@ impl<const R: usize, const V: usize> Kernel for Tile<'_, R, V> {
 unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
     let src: &[usize; R] = rows.src[..R].try_into().expect("R places");
     let dst: &[usize; R] = rows.dst[..R].try_into().expect("R places");
-    let residual = rows.residual;
     let mut acc = [[simd.zero(); V]; R];
     if !panel.is_first {
         for r in 0..R {
@@ -116,20 +115,44 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
     }
     // SAFETY: the windows and the weights lie inside, by the contract.
     let acc = unsafe { multiply::<S, R, V>(simd, panel, src, &rows, acc) };
+    // As a constant, no vector has to be looked at; but where registers are scarce, the compiler would not keep sums in them
+    // that are written in two places.
+    if R * V <= 24 && panel.columns >= V * S::LANES {
+        // SAFETY: by the contract.
+        unsafe { write::<S, R, V>(simd, panel, &rows, dst, acc, V * S::LANES) };
+    } else {
+        // SAFETY: by the contract.
+        unsafe { write::<S, R, V>(simd, panel, &rows, dst, acc, panel.columns) };
+    }
+}
+
+/// Finishes the sums where they end, and stores their first `columns` columns.
+///
+/// # Safety
+/// That of [`tile`].
+#[inline(always)]
+unsafe fn write<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    panel: &Panel<'_>,
+    rows: &Rows<'_>,
+    dst: &[usize; R],
+    acc: [[S::V; V]; R],
+    columns: usize,
+) {
     let bias = match (panel.is_last, panel.finish.bias) {
         // SAFETY: there is a bias for each column, by the contract.
-        (true, Some(bias)) => unsafe { load(simd, bias, panel.column, panel.columns) },
+        (true, Some(bias)) => unsafe { load(simd, bias, panel.column, columns) },
         _ => [simd.zero(); V],
     };
     for r in 0..R {
         let mut out = acc[r];
         if panel.is_last {
-            let (residual, mask) = (residual[r] + panel.column, rows.mask[r] + panel.column);
+            let (residual, mask) = (rows.residual[r] + panel.column, rows.mask[r] + panel.column);
             // SAFETY: the columns exist in all maps, by the contract.
-            out = unsafe { finish(simd, &panel.finish, out, bias, residual, mask, panel.columns) };
+            out = unsafe { finish(simd, &panel.finish, out, bias, residual, mask, columns) };
         }
         // SAFETY: the columns exist and are ours, by the contract.
-        unsafe { store(simd, out, panel.dst, dst[r] + panel.column, panel.columns) };
+        unsafe { store(simd, out, panel.dst, dst[r] + panel.column, columns) };
     }
 }
 
@@ -274,7 +297,7 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
 /// # Safety
 /// The run of each row has a step `k`, and there is a vector of weights at `weight`.
 #[inline(always)]
-unsafe fn step<S: Simd, const R: usize, const V: usize>(
+pub(super) unsafe fn step<S: Simd, const R: usize, const V: usize>(
     simd: S,
     a: &[Source<'_>; R],
     k: usize,

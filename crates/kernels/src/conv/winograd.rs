@@ -27,6 +27,7 @@ mod form;
 mod forward;
 mod inputs;
 mod points;
+mod product;
 mod tiling;
 mod transform;
 mod weights;

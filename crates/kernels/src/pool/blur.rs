@@ -2,9 +2,9 @@
 
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "the loads and stores of one vector are one duty")]
 
-use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 
+use crate::crew::for_each;
 use crate::isa::{Kernel, Simd, Sink, Source};
 use crate::rearrange::par_rows;
 use crate::sweep::{All, First, Lanes};
@@ -117,7 +117,7 @@ pub fn blur_backward(
     let (rows, columns) = (shape.taps(shape.h), shape.taps(shape.w));
     let (dy, dx) = (Source::new(dy), Sink::new(dx));
     let blocks = shape.c.div_ceil(CHANNEL_BLOCK);
-    (0..shape.n * blocks).into_par_iter().for_each(|index| {
+    for_each(shape.n * blocks, 1, |index| {
         let (n, first) = (index / blocks, index % blocks * CHANNEL_BLOCK);
         let end = (first + CHANNEL_BLOCK).min(shape.c);
         isa.run(Block { dy, dyl, dx, dxl, n, first, end, rows: &rows, columns: &columns });

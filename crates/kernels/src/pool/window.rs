@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use residuum_tensor::MapLayout;
 
 use super::PoolShape;
 use crate::Isa;
+use crate::crew::for_each;
 use crate::isa::{Kernel, Simd, Sink, Source};
 use crate::rearrange::par_rows;
 use crate::sweep::{All, First, Lanes};
@@ -76,7 +76,7 @@ pub(super) fn backward(
         return;
     }
     let blocks = shape.c.div_ceil(CHANNEL_BLOCK);
-    (0..shape.n * blocks).into_par_iter().for_each(|index| {
+    for_each(shape.n * blocks, 1, |index| {
         let (n, first) = (index / blocks, index % blocks * CHANNEL_BLOCK);
         let channels = first..(first + CHANNEL_BLOCK).min(shape.c);
         isa.run(Block { op, shape, count_padding, n, channels, dy, dyl, dx, dxl });

@@ -37,8 +37,7 @@ pub(super) const fn output_steps(points: usize) -> usize {
 /// The same of a gradient of outputs.
 pub(super) const fn gradient_steps(points: usize) -> usize {
     let along = match points {
-        5 => 8,
-        POINTS => 8,
+        5 | POINTS => 8,
         _ => 11,
     };
     along * (OUTPUTS + points)

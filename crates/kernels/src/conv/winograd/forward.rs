@@ -16,12 +16,12 @@ use super::filter::{Filters, Packing};
 use super::form::{CELL, Form};
 use super::frequency_stride;
 use super::inputs::{Inputs, Target};
+use super::product::{self, PanelProduct};
 use super::tiling::{Block, Tiling};
 use super::transform::TransformOutput;
-use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradSplit};
-use crate::conv::gemm::{Epilogue, Product, tiles};
+use crate::conv::choose::{self, WinogradSplit};
+use crate::conv::gemm::{Epilogue, Product};
 use crate::conv::tasks;
-use crate::conv::tile::{Finish, Panel, Rows, Segment};
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use std::ops::Range;
@@ -211,15 +211,15 @@ impl Task<'_> {
             let ahead = self.ahead(&block, is_last.then_some(&following), &panels);
             if S::IS_WIDE {
                 match self.plan.tile {
-                    choose::Tile::R14V1 => self.multiply::<S, P, 14, 1>(simd, &block, &panels, ahead),
-                    choose::Tile::R14V2 => self.multiply::<S, P, 14, 2>(simd, &block, &panels, ahead),
-                    choose::Tile::R9V3 => self.multiply::<S, P, 9, 3>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, P, 6, 4>(simd, &block, &panels, ahead),
+                    choose::Tile::R14V1 => self.multiply::<S, P, 14, 1>(simd, &block, &panels, &ahead),
+                    choose::Tile::R14V2 => self.multiply::<S, P, 14, 2>(simd, &block, &panels, &ahead),
+                    choose::Tile::R9V3 => self.multiply::<S, P, 9, 3>(simd, &block, &panels, &ahead),
+                    _ => self.multiply::<S, P, 6, 4>(simd, &block, &panels, &ahead),
                 }
             } else {
                 match self.plan.tile {
-                    choose::Tile::R12V1 => self.multiply::<S, P, 12, 1>(simd, &block, &panels, ahead),
-                    _ => self.multiply::<S, P, 6, 2>(simd, &block, &panels, ahead),
+                    choose::Tile::R12V1 => self.multiply::<S, P, 12, 1>(simd, &block, &panels, &ahead),
+                    _ => self.multiply::<S, P, 6, 2>(simd, &block, &panels, &ahead),
                 }
             }
             self.transform_outputs::<S, P>(simd, &block, &panels);
@@ -294,24 +294,18 @@ impl Task<'_> {
         simd: S,
         block: &Block,
         panels: &Range<usize>,
-        ahead: [Option<Pixels<'_>>; 5],
+        ahead: &[Option<Pixels<'_>>; 5],
     ) {
         let turns = P * P * panels.len() * block.tiles().len().div_ceil(R);
-        let mut ahead = Ahead::new(ahead, turns);
+        let mut ahead = Ahead::new(*ahead, turns);
         let (packing, memory) = (&self.plan.packing, &self.plan.memory);
         let width = V * S::LANES;
-        let (mut v_places, mut m_places) = ([0; WINOGRAD_BLOCK], [0; WINOGRAD_BLOCK]);
-        for t in 0..WINOGRAD_BLOCK {
-            v_places[t] = t * memory.v_row;
-            m_places[t] = t * memory.m_row;
-        }
         let m_start = P * P * memory.v_stride;
         for frequency in 0..P * P {
             let (wanting, sum) = (block.wanting(frequency, P), packing.sum(frequency));
             if wanting.is_empty() {
                 continue;
             }
-            let (v, m) = (&v_places[wanting.clone()], &m_places[wanting]);
             for index in 0..panels.len() {
                 let weights = packing.place(panels, frequency, index);
                 let mut start = sum.start;
@@ -319,24 +313,26 @@ impl Task<'_> {
                     let len = CHUNK.min(sum.end - start);
                     let here = weights + (start - sum.start) * width;
                     let next = (here + len * width).min(self.packed.len());
-                    let panel = Panel {
+                    let v = frequency * memory.v_stride + wanting.start * memory.v_row + start;
+                    let panel = PanelProduct {
                         // SAFETY: the memory holds every frequency.
-                        src: unsafe { self.memory.source().skip(frequency * memory.v_stride) },
-                        dst: self.memory,
-                        segments: &[Segment { offset: start, len }],
+                        v: unsafe { self.memory.source().skip(v) },
+                        v_row: memory.v_row,
+                        m: self.memory,
+                        m_start: m_start
+                            + frequency * memory.m_stride
+                            + wanting.start * memory.m_row
+                            + index * width,
+                        m_row: memory.m_row,
                         // SAFETY: the transformed filters hold every panel.
                         weights: unsafe { self.packed.skip(here) },
                         // SAFETY: at most their end.
                         next: unsafe { self.packed.skip(next) },
-                        column: m_start + frequency * memory.m_stride + index * width,
-                        columns: width,
+                        steps: len,
                         is_first: start == sum.start,
-                        is_last: false,
-                        finish: Finish::default(),
                     };
-                    let rows = Rows { src: v, next: &[], dst: m, residual: m, mask: m, index: 0, count: 1 };
                     // SAFETY: `V`, `M` and the filters have room for every tile, and the memory is ours.
-                    unsafe { tiles::<S, R, V>(simd, &panel, rows, &mut ahead) };
+                    unsafe { product::multiply::<S, R, V>(simd, &panel, wanting.len(), &mut ahead) };
                     start += len;
                 }
             }

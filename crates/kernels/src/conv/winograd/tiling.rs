@@ -93,7 +93,10 @@ impl Tiling {
             *tile = self.tile(index);
             block.ends[tile.class()] += 1;
         }
-        block.tiles[..block.len].sort_unstable_by_key(|tile| (tile.class(), tile.image, tile.y, tile.x));
+        // Whole tiles are in order already; sorting those of a small map would take as long as transforming one.
+        if block.ends[1] < block.len {
+            block.tiles[..block.len].sort_unstable_by_key(|tile| (tile.class(), tile.image, tile.y, tile.x));
+        }
         for class in 1..4 {
             block.ends[class] += block.ends[class - 1];
         }

@@ -731,7 +731,7 @@ impl<'a> Lowering<'a> {
         let is_steady = self.layout(out).pixels() >= least;
         let algorithm = match self.algorithm {
             ConvAlgorithm::Auto if self.is_training && !is_steady => ConvAlgorithm::Direct,
-            algorithm => algorithm.chosen(Pass::Forward, &ConvShape { n: self.batch, ..*shape }),
+            algorithm => algorithm.chosen(self.isa, Pass::Forward, &ConvShape { n: self.batch, ..*shape }),
         };
         let kernel =
             ConvForward::with_algorithm(self.isa, algorithm, shape, self.layout(x), self.layout(out));

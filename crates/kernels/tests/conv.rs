@@ -124,7 +124,7 @@ impl Run<'_> {
             let error = (f64::from(found) - expected[i]).abs();
             let allowed = match self.algorithm {
                 ConvAlgorithm::Winograd if self.case.shape.kernel == [7; 2] => 1.5e-5 * largest + 1e-7,
-                ConvAlgorithm::Winograd => 6e-6 * largest + 1e-7,
+                ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly => 6e-6 * largest + 1e-7,
                 _ => 2e-6 * magnitude[i] + 1e-7,
             };
             assert!(error <= allowed, "{what}, element {i}: found {found}, expected {}", expected[i]);
@@ -134,7 +134,12 @@ impl Run<'_> {
     fn forward(&self, epilogue: &Epilogue<'_>) -> Vec<f32> {
         let s = self.setup;
         let conv = ConvForward::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.x, s.y);
-        assert_eq!(conv.algorithm().starts_with("winograd"), self.algorithm == ConvAlgorithm::Winograd);
+        let found = match conv.algorithm() {
+            "winograd 4x4" | "winograd 4x4 of phases" => ConvAlgorithm::Winograd,
+            "winograd 4x4 on the fly" => ConvAlgorithm::WinogradOnTheFly,
+            _ => ConvAlgorithm::Direct,
+        };
+        assert_eq!(found, self.algorithm);
         let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
         conv.pack(&s.weights, &mut packed);
         conv.run(&bordered(&s.x_values, s.x), &packed, epilogue, &mut out);
@@ -164,10 +169,10 @@ fn algorithms(shape: &ConvShape) -> &'static [ConvAlgorithm] {
     let ConvShape { kernel, stride, dilation, groups, c_in, .. } = *shape;
     let by_cells =
         stride == [2; 2] && [[3; 2], [7; 2]].contains(&kernel) && (c_in <= 4 || c_in.is_multiple_of(16));
-    if (dilation, groups) == ([1; 2], 1) && (by_cells || (kernel, stride) == ([3; 2], [1; 2])) {
-        &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd]
-    } else {
-        &[ConvAlgorithm::Direct]
+    match (dilation, groups) == ([1; 2], 1) {
+        true if (kernel, stride) == ([3; 2], [1; 2]) => &ConvAlgorithm::FORCED,
+        true if by_cells => &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd],
+        _ => &[ConvAlgorithm::Direct],
     }
 }
 
@@ -302,13 +307,15 @@ fn winograd_rounds_little() {
             plain::conv2d_backward_weights(x, dy, shape, dw);
         });
         for isa in Isa::available() {
-            let run = Run { isa, algorithm: ConvAlgorithm::Winograd, case: &case, setup: &s };
-            let forward = relative_error(&run.forward(&Epilogue::default()), &forward);
-            let weights = relative_error(&run.backward_weights(), &weights);
-            // The four phases of a stride make a sum of four times as many terms.
-            let allowed = if case.shape.stride == [1; 2] { 2e-6 } else { 4e-6 };
-            assert!(forward < allowed, "forward, {isa}, {case:?}: {forward:e}");
-            assert!(weights < 5e-6, "weights, {isa}, {case:?}: {weights:e}");
+            for &algorithm in &algorithms(shape)[1..] {
+                let run = Run { isa, algorithm, case: &case, setup: &s };
+                let forward = relative_error(&run.forward(&Epilogue::default()), &forward);
+                let weights = relative_error(&run.backward_weights(), &weights);
+                // The four phases of a stride make a sum of four times as many terms.
+                let allowed = if case.shape.stride == [1; 2] { 2e-6 } else { 4e-6 };
+                assert!(forward < allowed, "forward, {algorithm:?}, {isa}, {case:?}: {forward:e}");
+                assert!(weights < 5e-6, "weights, {algorithm:?}, {isa}, {case:?}: {weights:e}");
+            }
         }
     }
 }
@@ -321,6 +328,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
         case([2, 64, 64], [3, 64, 1], [7, 7], 2, [3, 3]),
         case([64, 16, 16], [16, 16, 1], [3, 3], 1, [1, 1]),
         case([2, 7, 7], [64, 512, 1], [1, 1], 1, [0, 0]),
+        case([1, 7, 7], [512, 512, 1], [3, 3], 1, [1, 1]),
+        case([1, 14, 14], [256, 256, 1], [3, 3], 1, [1, 1]),
     ];
     for case in large {
         let s = setup(&case);

@@ -2,6 +2,7 @@
 
 use super::choose::{self, Pass};
 use crate::conv_shape::ConvShape;
+use crate::isa::Isa;
 
 /// Name of the environment variable that forces an algorithm.
 pub const CONV_VARIABLE: &str = "RESIDUUM_CONV";
@@ -17,6 +18,9 @@ pub enum ConvAlgorithm {
     /// Winograd's minimal filtering wherever it is possible: windows of 3 x 3 with stride 1, whose transformed filters
     /// take four times the memory; forward also windows of 3 x 3 and 7 x 7 with stride 2, nine and four times.
     Winograd,
+    /// The same for windows of 3 x 3 with stride 1, but the filters take no more memory than they hold: every run
+    /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
+    WinogradOnTheFly,
 }
 
 /// Why an algorithm that was asked for by name is not to be had.
@@ -29,12 +33,18 @@ pub struct UnknownAlgorithm {
 
 impl ConvAlgorithm {
     /// Those that leave no choice.
-    pub const FORCED: [Self; 2] = [Self::Direct, Self::Winograd];
+    pub const FORCED: [Self; 3] = [Self::Direct, Self::Winograd, Self::WinogradOnTheFly];
 
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
-    pub fn chosen(self, pass: Pass, shape: &ConvShape) -> Self {
-        if choose::winograd(self, pass, shape).is_some() { Self::Winograd } else { Self::Direct }
+    pub fn chosen(self, isa: Isa, pass: Pass, shape: &ConvShape) -> Self {
+        if choose::is_on_the_fly(isa, self, pass, shape) {
+            Self::WinogradOnTheFly
+        } else if choose::winograd(self, pass, shape).is_some() {
+            Self::Winograd
+        } else {
+            Self::Direct
+        }
     }
 
     /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].

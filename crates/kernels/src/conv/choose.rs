@@ -32,6 +32,18 @@ pub(super) const OUTER_COLUMNS: usize = 256;
 const WINOGRAD_CHANNELS: usize = 12;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
+/// Most tiles of a forward pass for which it pays to transform the filters in every run.
+const FLY_TILES: usize = 4;
+/// The same where vectors are wide, so that there are registers for all sums of a row of four tiles.
+const FLY_TILES_WIDE: usize = 9;
+/// Fewest outputs of a tile, on average, for which it does.
+const FLY_OUTPUTS: usize = 12;
+/// Fewest filters.
+const FLY_FILTERS: usize = 4096;
+/// Floats of a tap of a chunk of filters, which stays in the first-level cache.
+const FLY_CHUNK: usize = 512;
+/// Output channels of a task.
+const FLY_COLUMNS: usize = 64;
 /// The same of windows of 3 x 3 with stride 2, for nine times as many.
 const WINOGRAD_CELL_TILES: usize = 32;
 /// Fewest channels for which the four phases of such windows pay.
@@ -83,21 +95,54 @@ pub(super) fn winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) 
         return None;
     }
     let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData)?;
-    (algorithm == ConvAlgorithm::Winograd || is_winograd_faster(form, pass, shape)).then_some(form)
+    (algorithm != ConvAlgorithm::Auto || is_winograd_faster(form, pass, shape)).then_some(form)
+}
+
+/// Whether the filters of a pass are transformed on the way to the products.
+pub(super) fn is_on_the_fly(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> bool {
+    if pass == Pass::BackwardWeights || Form::new(shape) != Some(Form::Pixels) {
+        return false;
+    }
+    match algorithm {
+        ConvAlgorithm::Auto => pass == Pass::Forward && is_faster_on_the_fly(isa, shape),
+        ConvAlgorithm::Direct | ConvAlgorithm::Winograd => false,
+        ConvAlgorithm::WinogradOnTheFly => true,
+    }
+}
+
+/// Few tiles wait for transformed filters, which take four times the memory.
+fn is_faster_on_the_fly(isa: Isa, shape: &ConvShape) -> bool {
+    let most = if isa.lanes() == 16 { FLY_TILES_WIDE } else { FLY_TILES };
+    let (tiles, outputs) = (tiles(shape), shape.n * shape.out_h() * shape.out_w());
+    tiles <= most && outputs >= FLY_OUTPUTS * tiles.max(1) && shape.c_in * shape.c_out >= FLY_FILTERS
+}
+
+/// Tiles of 4 x 4 outputs.
+fn tiles(shape: &ConvShape) -> usize {
+    shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4)
 }
 
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
 fn is_winograd_faster(form: Form, pass: Pass, shape: &ConvShape) -> bool {
-    let (tiles, channels) = match (form, pass) {
+    let (least, channels) = match (form, pass) {
         (Form::Pixels, Pass::BackwardWeights) => (WINOGRAD_OUTER_TILES, shape.c_in),
         (Form::Pixels, _) => (WINOGRAD_TILES, shape.c_in),
         (Form::SmallCells { .. }, _) => (WINOGRAD_CELL_TILES, WINOGRAD_CHANNELS),
         (Form::Cells { .. }, _) if shape.c_in < WINOGRAD_CELL_CHANNELS => return false,
         (Form::Cells { .. }, _) => (WINOGRAD_CELL_TILES, shape.c_in),
     };
-    let found = shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4);
     let smallest = shape.out_h().min(shape.out_w());
-    channels.min(shape.c_out) >= WINOGRAD_CHANNELS && found >= tiles && smallest >= 4
+    channels.min(shape.c_out) >= WINOGRAD_CHANNELS && tiles(shape) >= least && smallest >= 4
+}
+
+/// Input channels whose filters are transformed for all frequencies before those of the next ones.
+pub(super) fn fly_chunk(panel_columns: usize) -> usize {
+    FLY_CHUNK / panel_columns
+}
+
+/// In how many parts output channels are cut where filters are transformed on the fly.
+pub(super) fn fly_parts(columns: usize, panel_columns: usize) -> usize {
+    columns.div_ceil(panel_columns.max(FLY_COLUMNS)).max(1)
 }
 
 /// Panels of filters that a block of tiles is multiplied by at a time.

@@ -10,6 +10,8 @@ pub(super) use crate::crew::for_each;
 thread_local! {
     /// Grows to the largest need, and stays.
     static MEMORY: RefCell<AlignedBuffer> = RefCell::default();
+    /// The same, for what a thread lends to the tasks that it hands out.
+    static SHARED: RefCell<AlignedBuffer> = RefCell::default();
 }
 
 /// Part `index` of `count` parts of `0..len`, as even as possible.
@@ -26,4 +28,15 @@ pub(super) fn with_memory(len: usize, run: impl FnOnce(Sink<'_>)) {
         }
         run(Sink::new(memory));
     });
+}
+
+/// Runs work that hands out tasks, with `len` floats that they may share, which begin a cache line and hold anything.
+pub(super) fn with_shared_memory(len: usize, run: impl FnOnce(Sink<'_>)) {
+    // Taken, not borrowed: a thread that waits for its tasks may come upon work of this kind.
+    let mut memory = SHARED.take();
+    if memory.len() < len {
+        memory = AlignedBuffer::zeroed(len).expect("shared memory of a thread's tasks");
+    }
+    run(Sink::new(&mut memory));
+    SHARED.set(memory);
 }

@@ -1,9 +1,9 @@
-//! The two ways to compute a forward pass or a gradient of the input.
+//! The ways to compute a forward pass or a gradient of the input.
 
 use super::algorithm::ConvAlgorithm;
 use super::choose::{self, Pass};
 use super::gemm::{self, Epilogue, Gemm, Product};
-use super::winograd::Winograd;
+use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -12,6 +12,7 @@ use crate::isa::Isa;
 pub(super) enum Way {
     Direct(Isa, Vec<Gemm>),
     Winograd(Box<Winograd>),
+    OnTheFly(Box<OnTheFly>),
 }
 
 impl Way {
@@ -24,6 +25,9 @@ impl Way {
         products: Vec<Product<'_>>,
     ) -> Self {
         match &products[..] {
+            [product] if choose::is_on_the_fly(isa, algorithm, pass, shape) => {
+                Self::OnTheFly(Box::new(OnTheFly::new(product)))
+            }
             [product] if let Some(form) = choose::winograd(algorithm, pass, shape) => {
                 Self::Winograd(Box::new(Winograd::new(form, product)))
             }
@@ -36,6 +40,7 @@ impl Way {
         match self {
             Self::Direct(_, gemms) => gemms.iter().map(Gemm::packed_len).sum(),
             Self::Winograd(winograd) => winograd.packed_len(),
+            Self::OnTheFly(winograd) => winograd.packed_len(),
         }
     }
 
@@ -51,6 +56,7 @@ impl Way {
                 }
             }
             Self::Winograd(winograd) => winograd.pack(weights, scales, packed),
+            Self::OnTheFly(winograd) => winograd.pack(weights, scales, packed),
         }
     }
 
@@ -59,6 +65,7 @@ impl Way {
         match self {
             Self::Direct(isa, gemms) => gemm::run(*isa, gemms, src, packed, epilogue, dst),
             Self::Winograd(winograd) => winograd.run(src, packed, epilogue, dst),
+            Self::OnTheFly(winograd) => winograd.run(src, packed, epilogue, dst),
         }
     }
 
@@ -67,6 +74,7 @@ impl Way {
         match self {
             Self::Direct(..) => macs,
             Self::Winograd(winograd) => winograd.multiply_adds(),
+            Self::OnTheFly(winograd) => winograd.multiply_adds(),
         }
     }
 
@@ -75,6 +83,7 @@ impl Way {
         match self {
             Self::Direct(isa, gemms) => gemms.first().map_or("nothing", |gemm| gemm.tile().name(*isa)),
             Self::Winograd(winograd) => winograd.name(),
+            Self::OnTheFly(_) => "winograd 4x4 on the fly",
         }
     }
 }

@@ -22,6 +22,7 @@
 mod ahead;
 mod axis;
 mod filter;
+mod fly;
 mod form;
 mod forward;
 mod inputs;
@@ -31,6 +32,7 @@ mod tiling;
 mod transform;
 mod weights;
 
+pub(super) use fly::OnTheFly;
 pub(super) use form::Form;
 pub(super) use forward::Winograd;
 pub(super) use weights::WinogradWeights;

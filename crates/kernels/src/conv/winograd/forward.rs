@@ -5,7 +5,7 @@
 //! task        = block of at most 32 tiles x blocks of output channels       threads share the tasks
 //!   V[36][tile][channel]     = transformed inputs
 //!   block       of at most 128 output channels
-//!     frequency   its tiles x input channels x output channels, by the register tile of the direct way
+//!     frequency   its tiles x input channels x output channels, see [`product`]
 //!       M[36][tile][column]
 //!     outputs     = transformed M, with the epilogue
 //! ```
@@ -80,12 +80,10 @@ impl Winograd {
         let macs = tiling.len() * packing.depth() * columns;
         let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
         let most_tiles = tiling.len().div_ceil(split.tile_blocks);
+        let whole = channels.next_multiple_of(isa.lanes());
         let (phase, v_row) = match form {
             Form::SmallCells { .. } => (channels, CELL),
-            _ => (
-                channels.next_multiple_of(isa.lanes()),
-                form.phases().len() * channels.next_multiple_of(isa.lanes()),
-            ),
+            _ => (whole, form.phases().len() * whole),
         };
         let m_row = block_panels.min(packing.panels()) * panel_columns;
         let memory = Memory {

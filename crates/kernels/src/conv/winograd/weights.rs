@@ -16,8 +16,10 @@
 //! order first, when all tasks are done; otherwise a block's sums never leave the caches of its thread.
 //! Both operands step from tile to tile by their channels, so nothing is packed.
 
+mod turn;
+
 use super::ahead::{Ahead, Pixels, following};
-use super::axis::{Axis, OUTPUTS, POINTS, Tap, ToPoints, gradient_steps, input_steps, taps_steps};
+use super::axis::{Axis, OUTPUTS, POINTS, ToPoints, gradient_steps, input_steps, taps_steps};
 use super::form::{CELL, Form};
 use super::frequency_stride;
 use super::inputs::{Inputs, Target};
@@ -31,9 +33,10 @@ use crate::conv::tasks::{self, part};
 use crate::conv::tile::for_rows;
 use crate::conv::walk::{Phase, Walk};
 use crate::conv_shape::ConvShape;
-use crate::isa::{Isa, Kernel, MOST_LANES, Simd, Sink, Source};
+use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use residuum_tensor::MapLayout;
 use std::ops::Range;
+use turn::{STRIP, Turn};
 
 /// Rows of a register tile.
 const ROWS: usize = 6;
@@ -96,10 +99,8 @@ impl WinogradWeights {
 
     /// How the sums of a block lie in memory.
     fn sums(&self) -> Sums {
-        let WinogradOuter { in_blocks, out_blocks, .. } = self.cut;
-        let most_channels = (0..in_blocks).map(|block| self.channels_of(block).1.len()).max().unwrap_or(0);
-        let row = self.panels.div_ceil(out_blocks) * self.panel_columns;
-        let stride = frequency_stride(most_channels * row);
+        let row = self.panels.div_ceil(self.cut.out_blocks) * self.panel_columns;
+        let stride = frequency_stride(self.most_channels() * row);
         Sums { row, stride, len: self.form.frequencies() * stride }
     }
 
@@ -128,6 +129,11 @@ impl WinogradWeights {
         let blocks = self.cut.in_blocks / self.form.separate_phases();
         let vectors = part(self.phase_channels.div_ceil(lanes), block % blocks, blocks);
         (block / blocks, vectors.start * lanes..(vectors.end * lanes).min(self.phase_channels))
+    }
+
+    /// Channels of the largest block.
+    fn most_channels(&self) -> usize {
+        (0..self.cut.in_blocks).map(|block| self.channels_of(block).1.len()).max().unwrap_or(0)
     }
 
     /// How a profile calls it.
@@ -178,8 +184,7 @@ impl WinogradWeights {
     /// Adds the parts of all blocks, and writes the weights.
     fn reduce(&self, sums: Source<'_>, dw: Sink<'_>) {
         let WinogradOuter { parts, in_blocks, out_blocks } = self.cut;
-        let most_channels = (0..in_blocks).map(|block| self.channels_of(block).1.len()).max().unwrap_or(0);
-        let strips = most_channels.div_ceil(STRIP);
+        let strips = self.most_channels().div_ceil(STRIP);
         let count = in_blocks * out_blocks * strips;
         let work = self.form.frequencies() * parts * self.form.phases().len() * self.channels * self.columns;
         tasks::for_each(count, choose::min_tasks(16 * work, count), |index| {
@@ -417,100 +422,6 @@ impl Sum<'_> {
                     };
                     for_rows!(end - start, ROWS, call_outer_tile::<S, R, V>(simd, &operands, corner));
                     ahead.turn(simd);
-                }
-            }
-        }
-    }
-}
-
-/// Input channels whose weights are turned at a time.
-const STRIP: usize = 16;
-
-/// The weights from some input channels to some output channels.
-struct Turn<'a> {
-    plan: &'a WinogradWeights,
-    /// The sums of the first of both.
-    taps: Taps<'a>,
-    /// Floats from an input channel to the next.
-    row: usize,
-    dw: Sink<'a>,
-    phase: usize,
-    channels: Range<usize>,
-    columns: Range<usize>,
-}
-
-impl Kernel for Turn<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        match self.plan.form.points() {
-            5 => self.run_cells::<S, 5, 2>(simd),
-            7 => self.run_cells::<S, 7, 4>(simd),
-            _ => {
-                for strip in (0..self.channels.len()).step_by(STRIP) {
-                    for column in (0..self.columns.len()).step_by(S::LANES) {
-                        self.turn(simd, strip, column);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Turn<'_> {
-    /// A strip of input channels and a vector of output channels, windows of 3 x 3.
-    #[inline(always)]
-    fn turn<S: Simd>(&self, simd: S, strip: usize, column: usize) {
-        let channels = STRIP.min(self.channels.len() - strip);
-        let mut turned = [[0.0; 9 * STRIP]; MOST_LANES];
-        for channel in 0..channels {
-            let at = (strip + channel) * self.row + column;
-            let taps = self.taps.load::<S, POINTS, 3>(simd, at);
-            for (tap, vector) in taps.into_iter().flatten().enumerate() {
-                let mut lanes = [0.0; MOST_LANES];
-                simd.store(vector, &mut lanes);
-                for lane in 0..S::LANES {
-                    turned[lane][9 * channel + tap] = lanes[lane];
-                }
-            }
-        }
-        let (count, first) = (9 * channels, self.channels.start + strip);
-        for lane in 0..S::LANES.min(self.columns.len() - column) {
-            let start = ((self.columns.start + column + lane) * self.plan.channels + first) * 9;
-            // SAFETY: no other task has these weights.
-            unsafe { self.dw.slice(start, count) }.copy_from_slice(&turned[lane][..count]);
-        }
-    }
-
-    /// All weights of the phases, whose taps lie apart.
-    #[inline(always)]
-    fn run_cells<S: Simd, const P: usize, const R: usize>(&self, simd: S)
-    where
-        Tap: Axis<P, R>,
-    {
-        let WinogradWeights { form, inputs, channels, .. } = self.plan;
-        let kernel = inputs.kernel;
-        for step in 0..self.channels.len() {
-            // Where phases share a vector, their channels follow each other.
-            let (phase, channel) = (
-                self.phase + (self.channels.start + step) / channels,
-                (self.channels.start + step) % channels,
-            );
-            for column in (0..self.columns.len()).step_by(S::LANES) {
-                let taps = self.taps.load::<S, P, R>(simd, step * self.row + column);
-                for (cell, &vector) in taps.as_flattened().iter().enumerate() {
-                    let Some(tap) = form.tap(form.phases()[phase], [cell / R, cell % R], kernel) else {
-                        continue;
-                    };
-                    let mut lanes = [0.0; MOST_LANES];
-                    simd.store(vector, &mut lanes);
-                    for lane in 0..S::LANES.min(self.columns.len() - column) {
-                        let filter = (self.columns.start + column + lane) * channels + channel;
-                        // SAFETY: no other task has these weights.
-                        let weight = unsafe { self.dw.slice(filter * kernel * kernel + tap, 1) };
-                        weight[0] = lanes[lane];
-                    }
                 }
             }
         }

@@ -1,0 +1,101 @@
+//! From sums of products to weights in OIHW.
+
+use super::WinogradWeights;
+use crate::conv::winograd::axis::{Axis, POINTS, Tap};
+use crate::conv::winograd::transform::Taps;
+use crate::isa::{Kernel, MOST_LANES, Simd, Sink};
+use std::ops::Range;
+
+/// Input channels whose weights are turned at a time.
+pub(super) const STRIP: usize = 16;
+
+/// The weights from some input channels to some output channels.
+pub(super) struct Turn<'a> {
+    pub(super) plan: &'a WinogradWeights,
+    /// The sums of the first of both.
+    pub(super) taps: Taps<'a>,
+    /// Floats from an input channel to the next.
+    pub(super) row: usize,
+    pub(super) dw: Sink<'a>,
+    pub(super) phase: usize,
+    pub(super) channels: Range<usize>,
+    pub(super) columns: Range<usize>,
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.plan.form.points() {
+            5 => self.run_cells::<S, 5, 2>(simd),
+            7 => self.run_cells::<S, 7, 4>(simd),
+            _ => {
+                for strip in (0..self.channels.len()).step_by(STRIP) {
+                    for column in (0..self.columns.len()).step_by(S::LANES) {
+                        self.turn(simd, strip, column);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// A strip of input channels and a vector of output channels, windows of 3 x 3.
+    #[inline(always)]
+    fn turn<S: Simd>(&self, simd: S, strip: usize, column: usize) {
+        let channels = STRIP.min(self.channels.len() - strip);
+        let mut turned = [[0.0; 9 * STRIP]; MOST_LANES];
+        for channel in 0..channels {
+            let at = (strip + channel) * self.row + column;
+            let taps = self.taps.load::<S, POINTS, 3>(simd, at);
+            for (tap, vector) in taps.into_iter().flatten().enumerate() {
+                let mut lanes = [0.0; MOST_LANES];
+                simd.store(vector, &mut lanes);
+                for lane in 0..S::LANES {
+                    turned[lane][9 * channel + tap] = lanes[lane];
+                }
+            }
+        }
+        let (count, first) = (9 * channels, self.channels.start + strip);
+        for lane in 0..S::LANES.min(self.columns.len() - column) {
+            let start = ((self.columns.start + column + lane) * self.plan.channels + first) * 9;
+            // SAFETY: no other task has these weights.
+            unsafe { self.dw.slice(start, count) }.copy_from_slice(&turned[lane][..count]);
+        }
+    }
+
+    /// All weights of the phases, whose taps lie apart.
+    #[inline(always)]
+    fn run_cells<S: Simd, const P: usize, const R: usize>(&self, simd: S)
+    where
+        Tap: Axis<P, R>,
+    {
+        let WinogradWeights { form, inputs, channels, .. } = self.plan;
+        let kernel = inputs.kernel;
+        for step in 0..self.channels.len() {
+            // Where phases share a vector, their channels follow each other.
+            let (phase, channel) = (
+                self.phase + (self.channels.start + step) / channels,
+                (self.channels.start + step) % channels,
+            );
+            for column in (0..self.columns.len()).step_by(S::LANES) {
+                let taps = self.taps.load::<S, P, R>(simd, step * self.row + column);
+                for (cell, &vector) in taps.as_flattened().iter().enumerate() {
+                    let Some(tap) = form.tap(form.phases()[phase], [cell / R, cell % R], kernel) else {
+                        continue;
+                    };
+                    let mut lanes = [0.0; MOST_LANES];
+                    simd.store(vector, &mut lanes);
+                    for lane in 0..S::LANES.min(self.columns.len() - column) {
+                        let filter = (self.columns.start + column + lane) * channels + channel;
+                        // SAFETY: no other task has these weights.
+                        let weight = unsafe { self.dw.slice(filter * kernel * kernel + tap, 1) };
+                        weight[0] = lanes[lane];
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Which algorithms a convolution may be computed by.
 
-use super::choose::{self, Pass};
+use super::choose::{self, Choice, Pass};
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -38,12 +38,10 @@ impl ConvAlgorithm {
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
     pub fn chosen(self, isa: Isa, pass: Pass, shape: &ConvShape) -> Self {
-        if choose::is_on_the_fly(isa, self, pass, shape) {
-            Self::WinogradOnTheFly
-        } else if choose::winograd(self, pass, shape).is_some() {
-            Self::Winograd
-        } else {
-            Self::Direct
+        match choose::choice(isa, self, pass, shape) {
+            Choice::Direct => Self::Direct,
+            Choice::Winograd(_) => Self::Winograd,
+            Choice::OnTheFly => Self::WinogradOnTheFly,
         }
     }
 

@@ -13,7 +13,7 @@
 //! every panel: packing it would cost more than it saves.
 
 use super::algorithm::ConvAlgorithm;
-use super::choose::{self, OUTER_COLUMNS, OUTER_PIXELS, OUTER_ROWS, Pass};
+use super::choose::{self, Choice, OUTER_COLUMNS, OUTER_PIXELS, OUTER_ROWS, Pass};
 use super::forward::{taps, windows};
 use super::gemm::cut;
 use super::outer::{Corner, Operands, Run, call_outer_tile};
@@ -99,9 +99,13 @@ impl ConvBackwardWeights {
         dy: MapLayout,
     ) -> Self {
         shape.check(&x, shape.input_border(), &dy, 0);
-        let way = match choose::winograd(algorithm, Pass::BackwardWeights, shape) {
-            Some(form) => Way::Winograd(Box::new(WinogradWeights::new(isa, form, shape, &x, &dy))),
-            None => Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy))),
+        let way = match choose::choice(isa, algorithm, Pass::BackwardWeights, shape) {
+            Choice::Winograd(form) => {
+                Way::Winograd(Box::new(WinogradWeights::new(isa, form, shape, &x, &dy)))
+            }
+            Choice::Direct | Choice::OnTheFly => {
+                Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))
+            }
         };
         Self { shape: *shape, x, dy, way }
     }

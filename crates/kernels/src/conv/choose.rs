@@ -89,24 +89,29 @@ impl fmt::Display for Pass {
     }
 }
 
-/// The form in which a pass is computed by Winograd's minimal filtering, if it is.
-pub(super) fn winograd(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Option<Form> {
-    if algorithm == ConvAlgorithm::Direct {
-        return None;
-    }
-    let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData)?;
-    (algorithm != ConvAlgorithm::Auto || is_winograd_faster(form, pass, shape)).then_some(form)
+/// How a pass is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Direct,
+    /// By Winograd's minimal filtering, with filters that were transformed before.
+    Winograd(Form),
+    /// The same, with filters that are transformed on the way to the products.
+    OnTheFly,
 }
 
-/// Whether the filters of a pass are transformed on the way to the products.
-pub(super) fn is_on_the_fly(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> bool {
-    if pass == Pass::BackwardWeights || Form::new(shape) != Some(Form::Pixels) {
-        return false;
-    }
+/// How a pass of a convolution is computed where an algorithm is asked for, or left to be chosen.
+pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Choice {
+    let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData);
+    let Some(form) = form else { return Choice::Direct };
+    let can_fly = form == Form::Pixels && pass != Pass::BackwardWeights;
     match algorithm {
-        ConvAlgorithm::Auto => pass == Pass::Forward && is_faster_on_the_fly(isa, shape),
-        ConvAlgorithm::Direct | ConvAlgorithm::Winograd => false,
-        ConvAlgorithm::WinogradOnTheFly => true,
+        ConvAlgorithm::WinogradOnTheFly if can_fly => Choice::OnTheFly,
+        ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly => Choice::Winograd(form),
+        ConvAlgorithm::Auto if can_fly && pass == Pass::Forward && is_faster_on_the_fly(isa, shape) => {
+            Choice::OnTheFly
+        }
+        ConvAlgorithm::Auto if is_winograd_faster(form, pass, shape) => Choice::Winograd(form),
+        ConvAlgorithm::Direct | ConvAlgorithm::Auto => Choice::Direct,
     }
 }
 

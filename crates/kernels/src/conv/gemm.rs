@@ -43,6 +43,29 @@ impl Epilogue<'_> {
     }
 }
 
+/// The parts of an epilogue, as the tasks of a convolution read them.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<'a> {
+    pub(super) bias: Option<Source<'a>>,
+    pub(super) residual: Option<(Source<'a>, Walk)>,
+    pub(super) mask: Option<(Source<'a>, Walk)>,
+    pub(super) relu: bool,
+}
+
+impl<'a> Epilogue<'a> {
+    /// What is done to the pixels of a phase and to `columns` of their channels. Residual and mask are walked from their
+    /// first channel on.
+    pub(super) fn ends(&self, phase: Phase, columns: Range<usize>) -> Ends<'a> {
+        let walk = |(map, layout)| (Source::new(map), phase.walk(&layout));
+        Ends {
+            bias: self.bias.map(|bias| Source::new(&bias[columns])),
+            residual: self.residual.map(walk),
+            mask: self.mask.map(walk),
+            relu: self.relu,
+        }
+    }
+}
+
 /// A tap of the window, as a row sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tap {
@@ -230,12 +253,7 @@ impl Gemm {
             gemm: self,
             src,
             packed: Source::new(&packed[group * self.group_len()..(group + 1) * self.group_len()]),
-            bias: epilogue
-                .bias
-                .map(|bias| Source::new(&bias[group * self.columns..(group + 1) * self.columns])),
-            residual: epilogue.residual.map(|(map, layout)| (Source::new(map), self.phase.walk(&layout))),
-            mask: epilogue.mask.map(|(map, layout)| (Source::new(map), self.phase.walk(&layout))),
-            relu: epilogue.relu,
+            ends: epilogue.ends(self.phase, group * self.columns..(group + 1) * self.columns),
             dst,
             group,
             rows: part(self.grid.rows(), block % row_blocks, row_blocks),
@@ -250,10 +268,7 @@ struct Task<'a> {
     gemm: &'a Gemm,
     src: Source<'a>,
     packed: Source<'a>,
-    bias: Option<Source<'a>>,
-    residual: Option<(Source<'a>, Walk)>,
-    mask: Option<(Source<'a>, Walk)>,
-    relu: bool,
+    ends: Ends<'a>,
     dst: Sink<'a>,
     group: usize,
     rows: Range<usize>,
@@ -291,10 +306,10 @@ impl Task<'_> {
         let (mut residual, mut mask) = ([0; MAX_ROWS], [0; MAX_ROWS]);
         gemm.grid.places(&gemm.src, task.rows.start, &mut src[..rows]);
         gemm.grid.places(&gemm.dst, task.rows.start, &mut dst[..rows]);
-        if let Some((_, walk)) = &task.residual {
+        if let Some((_, walk)) = &task.ends.residual {
             gemm.grid.places(walk, task.rows.start, &mut residual[..rows]);
         }
-        if let Some((_, walk)) = &task.mask {
+        if let Some((_, walk)) = &task.ends.mask {
             gemm.grid.places(walk, task.rows.start, &mut mask[..rows]);
         }
         let (src_shift, dst_shift) = (task.group * gemm.channels, task.group * gemm.columns);
@@ -323,10 +338,10 @@ impl Task<'_> {
                     is_first: c == 0,
                     is_last: c + 1 == gemm.chunks.len(),
                     finish: Finish {
-                        bias: task.bias,
-                        residual: task.residual.as_ref().map(|(map, _)| *map),
-                        mask: task.mask.as_ref().map(|(map, _)| *map),
-                        relu: task.relu,
+                        bias: task.ends.bias,
+                        residual: task.ends.residual.map(|(map, _)| map),
+                        mask: task.ends.mask.map(|(map, _)| map),
+                        relu: task.ends.relu,
                     },
                 };
                 let places = Rows {
@@ -340,7 +355,7 @@ impl Task<'_> {
                     count: 1,
                 };
                 // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
-                unsafe { tiles::<S, R, V>(simd, &panel, places, &mut ()) };
+                unsafe { tiles::<S, R, V>(simd, &panel, places) };
             }
         }
     }
@@ -353,28 +368,12 @@ impl Gemm {
     }
 }
 
-/// What is done between two register tiles.
-pub(super) trait Between {
-    fn turn<S: Simd>(&mut self, simd: S);
-}
-
-/// Nothing.
-impl Between for () {
-    #[inline(always)]
-    fn turn<S: Simd>(&mut self, _: S) {}
-}
-
 /// A panel for all rows of a task, in tiles as even as possible.
 ///
 /// # Safety
 /// That of [`call_tile`].
 #[inline(always)]
-pub(super) unsafe fn tiles<S: Simd, const R: usize, const V: usize>(
-    simd: S,
-    panel: &Panel<'_>,
-    rows: Rows<'_>,
-    between: &mut impl Between,
-) {
+unsafe fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
     let len = rows.src.len();
     let count = len.div_ceil(R);
     let (least, larger) = (len / count, len % count);
@@ -393,7 +392,6 @@ pub(super) unsafe fn tiles<S: Simd, const R: usize, const V: usize>(
             count,
         };
         for_rows!(height, R, call_tile::<S, R, V>(simd, panel, places));
-        between.turn(simd);
         start += height;
     }
 }

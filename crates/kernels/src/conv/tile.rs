@@ -207,8 +207,7 @@ struct Outputs<const R: usize, const V: usize> {
 
 impl<const R: usize, const V: usize> Outputs<R, V> {
     #[inline(always)]
-    fn new<S: Simd>(panel: &Panel<'_>) -> Self {
-        let depth: usize = panel.segments.iter().map(|segment| segment.len).sum();
+    fn new<S: Simd>(depth: usize) -> Self {
         let width = (V * S::LANES).div_ceil(LINE);
         // All of them in the first half of the sum.
         Self { next: 0, rate: (R * width).div_ceil((depth / 8).max(1)), width }
@@ -253,7 +252,7 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
     let depth: usize = panel.segments.iter().map(|segment| segment.len).sum();
     let fetch_step = (4 * width / LINE).div_ceil(rows.count.max(1)) * LINE;
     let mut fetch = (rows.index * (depth / 4) * fetch_step).min(depth * width);
-    let mut outputs = Outputs::<R, V>::new::<S>(panel);
+    let mut outputs = Outputs::<R, V>::new::<S>(depth);
     for segment in panel.segments {
         let mut a = [panel.src; R];
         for r in 0..R {

@@ -1,7 +1,7 @@
 //! The ways to compute a forward pass or a gradient of the input.
 
 use super::algorithm::ConvAlgorithm;
-use super::choose::{self, Pass};
+use super::choose::{self, Choice, Pass};
 use super::gemm::{self, Epilogue, Gemm, Product};
 use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
@@ -24,13 +24,9 @@ impl Way {
         shape: &ConvShape,
         products: Vec<Product<'_>>,
     ) -> Self {
-        match &products[..] {
-            [product] if choose::is_on_the_fly(isa, algorithm, pass, shape) => {
-                Self::OnTheFly(Box::new(OnTheFly::new(product)))
-            }
-            [product] if let Some(form) = choose::winograd(algorithm, pass, shape) => {
-                Self::Winograd(Box::new(Winograd::new(form, product)))
-            }
+        match (choose::choice(isa, algorithm, pass, shape), &products[..]) {
+            (Choice::OnTheFly, [product]) => Self::OnTheFly(Box::new(OnTheFly::new(product))),
+            (Choice::Winograd(form), [product]) => Self::Winograd(Box::new(Winograd::new(form, product))),
             _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),
         }
     }

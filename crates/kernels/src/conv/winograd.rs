@@ -26,6 +26,7 @@ mod fly;
 mod form;
 mod forward;
 mod inputs;
+mod outputs;
 mod points;
 mod product;
 mod tiling;

@@ -3,7 +3,6 @@
 
 use super::axis::OUTPUTS;
 use super::tiling::Block;
-use crate::conv::gemm::Between;
 use crate::conv::tile::LINE;
 use crate::conv::walk::Walk;
 use crate::isa::{Simd, Source};
@@ -63,11 +62,10 @@ impl<'a, const N: usize> Ahead<'a, N> {
         let rows = (AT_ONCE / count.max(1)).clamp(1, OUTPUTS);
         Self { pixels, rows, pieces: tiles * OUTPUTS.div_ceil(rows), piece: 0, turns: turns.max(1), due: 0 }
     }
-}
 
-impl<const N: usize> Between for Ahead<'_, N> {
+    /// What is done between two register tiles.
     #[inline(always)]
-    fn turn<S: Simd>(&mut self, simd: S) {
+    pub(super) fn turn<S: Simd>(&mut self, simd: S) {
         self.due += self.pieces;
         while self.due >= self.turns && self.piece < self.pieces {
             self.due -= self.turns;

@@ -4,12 +4,14 @@
 //! Transforms by the points ±t come in pairs that share their even and odd parts, `e + t o` and `e - t o`.
 
 use super::points::{
-    A, A2, B, B2, FIVE, LONE_FIVE, LONE_SEVEN, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN, filter_matrix,
+    A, A2, B, B2, FIVE_FILTERS, LONE_FIVE, LONE_SEVEN, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN_FILTERS,
 };
 use crate::isa::Simd;
 
 /// Points along one axis, and inputs of a tile.
 pub(super) const POINTS: usize = 6;
+/// Most products of a tile, and most of its pixels.
+pub(super) const MOST_FREQUENCIES: usize = 7 * 7;
 /// Outputs of a tile along one axis.
 pub(super) const OUTPUTS: usize = 4;
 
@@ -226,16 +228,14 @@ fn by_transposed<S: Simd, const R: usize, const P: usize>(
 impl Axis<5, 2> for Tap {
     #[inline(always)]
     fn along<S: Simd>(simd: S, m: [S::V; 5]) -> [S::V; 2] {
-        const MATRIX: [[f64; 2]; 5] = filter_matrix(&FIVE);
-        by_transposed(simd, &MATRIX, m)
+        by_transposed(simd, &FIVE_FILTERS, m)
     }
 }
 
 impl Axis<7, 4> for Tap {
     #[inline(always)]
     fn along<S: Simd>(simd: S, m: [S::V; 7]) -> [S::V; 4] {
-        const MATRIX: [[f64; 4]; 7] = filter_matrix(&SEVEN);
-        by_transposed(simd, &MATRIX, m)
+        by_transposed(simd, &SEVEN_FILTERS, m)
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Computed in `f64` and rounded once: what is lost here would be lost in every tile.
 
-use super::axis::POINTS;
+use super::axis::{MOST_FREQUENCIES, POINTS};
 use super::form::Form;
-use super::points::{A, A2, B, B2, FIVE, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN, filter_matrix};
+use super::points::{A, A2, B, B2, FIVE_FILTERS, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN_FILTERS};
 use crate::conv::choose;
 use crate::conv::gemm::{WeightStrides, scale};
 use crate::conv::tasks;
@@ -17,8 +17,6 @@ const CHANNELS: usize = 64;
 const IMAGE_MACS: usize = 2;
 /// Most taps of a phase.
 const MOST_TAPS: usize = 4 * 4;
-/// Most frequencies.
-const MOST_FREQUENCIES: usize = 7 * 7;
 
 /// Where filters come from, and where they go: `[block][frequency][panel][phase and channel][column]`.
 #[derive(Clone, Debug)]
@@ -146,7 +144,7 @@ impl Task<'_> {
     #[inline(always)]
     fn run_by<S: Simd, const R: usize, const P: usize>(self, simd: S)
     where
-        ToPoints: Axis<R, P>,
+        ToPoints: FilterAxis<R, P>,
     {
         let packing = self.packing;
         let width = packing.panel_columns;
@@ -213,7 +211,7 @@ fn gather<S: Simd, const R: usize>(
 #[inline(always)]
 fn transform<S: Simd, const R: usize, const P: usize>(simd: S, taps: &[f32]) -> [[S::V; P]; P]
 where
-    ToPoints: Axis<R, P>,
+    ToPoints: FilterAxis<R, P>,
 {
     let zero = simd.splat_double(0.0);
     let mut halves = [[[zero; R]; R]; 2];
@@ -243,26 +241,24 @@ where
 }
 
 /// `G g`: filters of `R` taps at `P` points, each with its scale.
-trait Axis<const R: usize, const P: usize> {
+trait FilterAxis<const R: usize, const P: usize> {
     fn along<S: Simd>(simd: S, filter: [S::D; R]) -> [S::D; P];
 }
 
 /// The points.
 struct ToPoints;
 
-impl Axis<2, 5> for ToPoints {
+impl FilterAxis<2, 5> for ToPoints {
     #[inline(always)]
     fn along<S: Simd>(simd: S, filter: [S::D; 2]) -> [S::D; 5] {
-        const MATRIX: [[f64; 2]; 5] = filter_matrix(&FIVE);
-        by_matrix(simd, &MATRIX, filter)
+        by_matrix(simd, &FIVE_FILTERS, filter)
     }
 }
 
-impl Axis<4, 7> for ToPoints {
+impl FilterAxis<4, 7> for ToPoints {
     #[inline(always)]
     fn along<S: Simd>(simd: S, filter: [S::D; 4]) -> [S::D; 7] {
-        const MATRIX: [[f64; 4]; 7] = filter_matrix(&SEVEN);
-        by_matrix(simd, &MATRIX, filter)
+        by_matrix(simd, &SEVEN_FILTERS, filter)
     }
 }
 
@@ -281,7 +277,7 @@ fn by_matrix<S: Simd, const R: usize, const P: usize>(
     image
 }
 
-impl Axis<3, POINTS> for ToPoints {
+impl FilterAxis<3, POINTS> for ToPoints {
     #[inline(always)]
     fn along<S: Simd>(simd: S, [g0, g1, g2]: [S::D; 3]) -> [S::D; POINTS] {
         let even_a = simd.mul_double(simd.splat_double(SCALE_A), g0);

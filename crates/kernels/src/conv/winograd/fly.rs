@@ -19,8 +19,9 @@ mod product;
 
 use super::axis::{OUTPUTS, POINTS, input_steps, output_steps};
 use super::frequency_stride;
+use super::outputs::{Outputs, TileProducts};
 use super::tiling::{Block, Tiling};
-use super::transform::{TransformOutput, TransformTile};
+use super::transform::TransformTile;
 use crate::conv::choose::{self, WINOGRAD_BLOCK};
 use crate::conv::gemm::{Epilogue, Product};
 use crate::conv::tasks;
@@ -133,17 +134,12 @@ impl OnTheFly {
         let macs = FREQUENCIES * block.tiles().len() * channels * columns;
         tasks::for_each(self.column_parts, choose::min_tasks(macs, self.column_parts), |index| {
             tasks::with_memory(memory_len, |memory| {
-                let walk = |(map, layout)| (Source::new(map), Phase::ALL.walk(&layout));
                 self.isa.run(Task {
                     plan: self,
                     block,
                     v,
                     packed: Source::new(packed),
-                    bias: epilogue.bias.map(Source::new),
-                    residual: epilogue.residual.map(walk),
-                    mask: epilogue.mask.map(walk),
-                    relu: epilogue.relu,
-                    dst,
+                    outputs: Outputs::new(dst, self.dst, epilogue, columns),
                     memory,
                     panels: tasks::part(self.filters.panels(), index, self.column_parts),
                 });
@@ -192,11 +188,7 @@ struct Task<'a> {
     block: &'a Block,
     v: Source<'a>,
     packed: Source<'a>,
-    bias: Option<Source<'a>>,
-    residual: Option<(Source<'a>, Walk)>,
-    mask: Option<(Source<'a>, Walk)>,
-    relu: bool,
-    dst: Sink<'a>,
+    outputs: Outputs<'a>,
     memory: Sink<'a>,
     panels: Range<usize>,
 }
@@ -282,30 +274,17 @@ impl Task<'_> {
 
     #[inline(always)]
     fn transform_outputs<S: Simd>(&self, simd: S, panel: usize) {
-        let OnTheFly { dst, filters, memory, .. } = self.plan;
+        let OnTheFly { filters, memory, .. } = self.plan;
         let first = panel * filters.panel_columns;
         for (t, tile) in self.block.tiles().iter().enumerate() {
-            let (mut residual, mut mask) = (None, None);
-            if let Some((map, walk)) = &self.residual {
-                residual = Some((*map, tile.window(walk)));
-            }
-            if let Some((map, walk)) = &self.mask {
-                mask = Some((*map, tile.window(walk)));
-            }
-            simd.call(TransformOutput::<POINTS> {
+            let products = TileProducts {
                 src: self.memory.source(),
                 start: t * filters.panel_columns,
                 stride: memory.m_stride,
                 first,
                 columns: filters.panel_columns.min(filters.columns - first),
-                bias: self.bias,
-                residual,
-                mask,
-                relu: self.relu,
-                dst: self.dst,
-                window: tile.window(dst),
-                next: self.block.next(t).window(dst),
-            });
+            };
+            self.outputs.transform::<S, POINTS>(simd, products, [tile, self.block.next(t)]);
         }
     }
 }

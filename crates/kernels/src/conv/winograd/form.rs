@@ -8,14 +8,13 @@
 
 use super::axis::POINTS;
 use crate::conv_shape::ConvShape;
+use crate::isa::MOST_LANES;
 use std::ops::Range;
 
 /// Most input channels for which the phases of a cell share a vector.
 const FEW_CHANNELS: usize = 4;
 /// Floats of such a cell.
 pub(super) const CELL: usize = 4 * FEW_CHANNELS;
-/// The most lanes of a vector: where phases have vectors of their own, channels come in as many.
-const WHOLE: usize = 16;
 
 /// A phase: whether it is the odd one, vertically and horizontally.
 pub(super) type Phase = [bool; 2];
@@ -47,7 +46,8 @@ impl Form {
         if c_in <= FEW_CHANNELS {
             return Some(Self::SmallCells { points });
         }
-        c_in.is_multiple_of(WHOLE).then_some(Self::Cells { points })
+        // On every instruction set, so that it makes no difference to the form.
+        c_in.is_multiple_of(MOST_LANES).then_some(Self::Cells { points })
     }
 
     /// Points along one axis.

@@ -16,9 +16,9 @@ use super::filter::{Filters, Packing};
 use super::form::{CELL, Form};
 use super::frequency_stride;
 use super::inputs::{Inputs, Target};
+use super::outputs::{Outputs, TileProducts};
 use super::product::{self, PanelProduct};
 use super::tiling::{Block, Tiling};
-use super::transform::TransformOutput;
 use crate::conv::choose::{self, WinogradSplit};
 use crate::conv::gemm::{Epilogue, Product};
 use crate::conv::tasks;
@@ -144,16 +144,11 @@ impl Winograd {
         let memory_len = self.form.frequencies() * (self.memory.v_stride + self.memory.m_stride);
         tasks::for_each(tile_blocks * column_parts, self.min_tasks, |index| {
             tasks::with_memory(memory_len, |memory| {
-                let walk = |(map, layout)| (Source::new(map), Phase::ALL.walk(&layout));
                 self.isa.run(Task {
                     plan: self,
                     src: Source::new(src),
                     packed: Source::new(packed),
-                    bias: epilogue.bias.map(Source::new),
-                    residual: epilogue.residual.map(walk),
-                    mask: epilogue.mask.map(walk),
-                    relu: epilogue.relu,
-                    dst,
+                    outputs: Outputs::new(dst, self.dst, epilogue, self.packing.columns),
                     memory,
                     tiles: tasks::part(self.tiling.len(), index / column_parts, tile_blocks),
                     blocks: tasks::part(self.packing.blocks(), index % column_parts, column_parts),
@@ -168,11 +163,7 @@ struct Task<'a> {
     plan: &'a Winograd,
     src: Source<'a>,
     packed: Source<'a>,
-    bias: Option<Source<'a>>,
-    residual: Option<(Source<'a>, Walk)>,
-    mask: Option<(Source<'a>, Walk)>,
-    relu: bool,
-    dst: Sink<'a>,
+    outputs: Outputs<'a>,
     memory: Sink<'a>,
     tiles: Range<usize>,
     blocks: Range<usize>,
@@ -232,7 +223,7 @@ impl Task<'_> {
         following: Option<&'b Block>,
         panels: &Range<usize>,
     ) -> [Option<Pixels<'b>>; 5] {
-        let Winograd { form, inputs: Inputs { walk: src, steps, .. }, dst, packing, .. } = self.plan;
+        let Winograd { form, inputs: Inputs { walk: src, steps, .. }, packing, .. } = self.plan;
         let (first, count) = self.columns(panels);
         let outputs = |map, walk| Pixels { map, walk, block, first, count };
         // A cell has two pixels in each of two rows.
@@ -249,9 +240,9 @@ impl Task<'_> {
             })
         };
         [
-            Some(outputs(self.dst.source(), *dst)),
-            self.residual.map(|(map, walk)| outputs(map, walk)),
-            self.mask.map(|(map, walk)| outputs(map, walk)),
+            Some(outputs(self.outputs.dst.source(), self.outputs.walk)),
+            self.outputs.ends.residual.map(|(map, walk)| outputs(map, walk)),
+            self.outputs.ends.mask.map(|(map, walk)| outputs(map, walk)),
             inputs(0),
             inputs(1),
         ]
@@ -330,7 +321,7 @@ impl Task<'_> {
                         is_first: start == sum.start,
                     };
                     // SAFETY: `V`, `M` and the filters have room for every tile, and the memory is ours.
-                    unsafe { product::multiply::<S, R, V>(simd, &panel, wanting.len(), &mut ahead) };
+                    unsafe { product::multiply::<S, R, V, _>(simd, &panel, wanting.len(), &mut ahead) };
                     start += len;
                 }
             }
@@ -342,30 +333,17 @@ impl Task<'_> {
     where
         Output: Axis<P, OUTPUTS>,
     {
-        let Winograd { dst, memory, .. } = self.plan;
+        let memory = &self.plan.memory;
         let (first, columns) = self.columns(panels);
         for (t, tile) in block.tiles().iter().enumerate() {
-            let (mut residual, mut mask) = (None, None);
-            if let Some((map, walk)) = &self.residual {
-                residual = Some((*map, tile.window(walk)));
-            }
-            if let Some((map, walk)) = &self.mask {
-                mask = Some((*map, tile.window(walk)));
-            }
-            simd.call(TransformOutput::<P> {
+            let products = TileProducts {
                 src: self.memory.source(),
                 start: P * P * memory.v_stride + t * memory.m_row,
                 stride: memory.m_stride,
                 first,
                 columns,
-                bias: self.bias,
-                residual,
-                mask,
-                relu: self.relu,
-                dst: self.dst,
-                window: tile.window(dst),
-                next: block.next(t).window(dst),
-            });
+            };
+            self.outputs.transform::<S, P>(simd, products, [tile, block.next(t)]);
         }
     }
 }

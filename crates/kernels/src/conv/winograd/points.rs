@@ -32,13 +32,18 @@ pub(super) const LONE_FIVE: f64 = B;
 /// The point without opposite of the set of seven.
 pub(super) const LONE_SEVEN: f64 = A / 2.0;
 /// The set of five without infinity, in the order of the transforms.
-pub(super) const FIVE: [f64; 4] = [0.0, A, -A, LONE_FIVE];
+const FIVE: [f64; 4] = [0.0, A, -A, LONE_FIVE];
 /// The set of seven without infinity, in the order of the transforms.
-pub(super) const SEVEN: [f64; 6] = [0.0, A, -A, B, -B, LONE_SEVEN];
+const SEVEN: [f64; 6] = [0.0, A, -A, B, -B, LONE_SEVEN];
+
+/// What takes filters of two taps to five points.
+pub(super) const FIVE_FILTERS: [[f64; 2]; 5] = filter_matrix(&FIVE);
+/// What takes filters of four taps to seven points.
+pub(super) const SEVEN_FILTERS: [[f64; 4]; 7] = filter_matrix(&SEVEN);
 
 /// `G`: what takes filters of `R` taps to `P` points, infinity the last. Each row is the powers of a point over the product
 /// of its differences from the others.
-pub(super) const fn filter_matrix<const R: usize, const P: usize>(finite: &[f64]) -> [[f64; R]; P] {
+const fn filter_matrix<const R: usize, const P: usize>(finite: &[f64]) -> [[f64; R]; P] {
     let mut matrix = [[0.0; R]; P];
     let mut i = 0;
     while i < finite.len() {

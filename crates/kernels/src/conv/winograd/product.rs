@@ -2,7 +2,7 @@
 //! the direct way does, without what rows of a map need: places that lie anyhow, columns that end anywhere, epilogues.
 //! Sums are as short as there are channels, so what a tile costs beside its sum counts.
 
-use crate::conv::gemm::Between;
+use super::ahead::Ahead;
 use crate::conv::tile::{LINE, for_rows, step};
 use crate::isa::{Kernel, Simd, Sink, Source};
 
@@ -30,11 +30,11 @@ pub(super) struct PanelProduct<'a> {
 /// # Safety
 /// The tiles lie inside `V` and `M`, the steps inside the filters, and no other thread touches the tiles of `M`.
 #[inline(always)]
-pub(super) unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
+pub(super) unsafe fn multiply<S: Simd, const R: usize, const V: usize, const N: usize>(
     simd: S,
     panel: &PanelProduct<'_>,
     count: usize,
-    between: &mut impl Between,
+    ahead: &mut Ahead<'_, N>,
 ) {
     let tiles = count.div_ceil(R);
     let (least, larger) = (count / tiles, count % tiles);
@@ -44,7 +44,7 @@ pub(super) unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
     for index in 0..tiles {
         let height = least + usize::from(index < larger);
         for_rows!(height, R, call::<S, R, V>(simd, panel, start, index, lines));
-        between.turn(simd);
+        ahead.turn(simd);
         start += height;
     }
 }

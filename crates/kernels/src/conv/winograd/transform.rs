@@ -1,12 +1,9 @@
 //! The transforms of maps along both axes: vectors of channels from memory to memory.
 
-use super::axis::{Axis, OUTPUTS, Output, Tap, ToPoints};
+use super::axis::{Axis, MOST_FREQUENCIES, OUTPUTS, Output, Tap, ToPoints};
 use super::form::{CELL, Phase};
 use crate::conv::tile::{Finish, LINE, finish, load, store};
 use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source};
-
-/// Most pixels of a tile, and most frequencies.
-const MOST_PIXELS: usize = 7 * 7;
 
 /// A square of vectors in memory: where the first lies, and the floats from a row and from a column to the next.
 #[derive(Clone, Copy)]
@@ -147,13 +144,30 @@ where
     unsafe fn transform<S: Simd>(&self, simd: S, src: Source<'_>, pixels: Square, channel: usize) {
         // SAFETY: by the contract.
         let columns = unsafe { columns::<S, ToPoints<N>, N, P, MISSING>(simd, src, pixels) };
-        for y in 0..P {
-            let row: [S::V; P] = ToPoints::along(simd, columns[y]);
-            for x in 0..P {
-                let at = self.start + (y * P + x) * self.stride + channel;
-                // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
-                unsafe { simd.store_at(row[x], self.dst, at) };
-            }
+        // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
+        unsafe { write_points(simd, &columns, self.dst, self.start + channel, self.stride) };
+    }
+}
+
+/// Transforms the rows of a square whose columns have been, and writes a vector for each frequency.
+///
+/// # Safety
+/// The frequencies lie inside, and no other thread touches them.
+#[inline(always)]
+unsafe fn write_points<S: Simd, const N: usize, const P: usize>(
+    simd: S,
+    columns: &[[S::V; N]; P],
+    dst: Sink<'_>,
+    start: usize,
+    stride: usize,
+) where
+    ToPoints<N>: Axis<N, P>,
+{
+    for y in 0..P {
+        let row: [S::V; P] = ToPoints::along(simd, columns[y]);
+        for x in 0..P {
+            // SAFETY: by the contract.
+            unsafe { simd.store_at(row[x], dst, start + (y * P + x) * stride) };
         }
     }
 }
@@ -169,8 +183,8 @@ unsafe fn copy_window<S: Simd, const N: usize>(
     src: Source<'_>,
     window: &Window,
     count: usize,
-) -> [[f32; MOST_LANES]; MOST_PIXELS] {
-    let mut pixels = [[0.0; MOST_LANES]; MOST_PIXELS];
+) -> [[f32; MOST_LANES]; MOST_FREQUENCIES] {
+    let mut pixels = [[0.0; MOST_LANES]; MOST_FREQUENCIES];
     let copies = pixels.as_flattened_mut();
     for y in 0..window.height {
         for x in 0..window.width {
@@ -206,7 +220,7 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let mut cells = [[0.0; CELL]; MOST_PIXELS + MOST_LANES / CELL];
+        let mut cells = [[0.0; CELL]; MOST_FREQUENCIES + MOST_LANES / CELL];
         for y in 0..P {
             for x in 0..P {
                 for (row, first) in [(2 * y, 0), ((2 * y).wrapping_sub(1), 2)] {
@@ -222,15 +236,9 @@ where
         for channel in (0..CELL).step_by(S::LANES) {
             let square = Square { place: channel, row: P * CELL, column: CELL };
             // SAFETY: there are `P` x `P` cells.
-            let columns = unsafe { columns::<S, ToPoints<P>, P, P, 0>(simd, cells, square) };
-            for y in 0..P {
-                let row = ToPoints::along(simd, columns[y]);
-                for x in 0..P {
-                    let at = self.start + (y * P + x) * self.stride + channel;
-                    // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
-                    unsafe { simd.store_at(row[x], self.dst, at) };
-                }
-            }
+            let columns: [[S::V; P]; P] = unsafe { columns::<S, ToPoints<P>, P, P, 0>(simd, cells, square) };
+            // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
+            unsafe { write_points(simd, &columns, self.dst, self.start + channel, self.stride) };
         }
     }
 }
@@ -378,7 +386,7 @@ impl Taps<'_> {
             // SAFETY: the frequencies lie inside, by the contract.
             return unsafe { taps(simd, self.sums, square) };
         }
-        let mut sums = [[0.0; MOST_LANES]; MOST_PIXELS];
+        let mut sums = [[0.0; MOST_LANES]; MOST_FREQUENCIES];
         let total = sums.as_flattened_mut();
         for frequency in 0..P * P {
             let mut at = first + frequency * self.stride;

@@ -27,7 +27,6 @@ use super::tiling::{Block, Tiling};
 use super::transform::{Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
-use crate::conv::gemm::Between;
 use crate::conv::outer::{Corner, Operands, Run, call_outer_tile};
 use crate::conv::tasks::{self, part};
 use crate::conv::tile::for_rows;

@@ -4,7 +4,8 @@
 //! Transforms by the points ±t come in pairs that share their even and odd parts, `e + t o` and `e - t o`.
 
 use super::points::{
-    A, A2, B, B2, FIVE_FILTERS, LONE_FIVE, LONE_SEVEN, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN_FILTERS,
+    A, A2, B, B2, FIVE_FILTERS, LONE_FIVE, LONE_SEVEN, Pairs, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN_FILTERS,
+    SEVEN_PAIRS, SIX_PAIRS,
 };
 use crate::isa::Simd;
 
@@ -74,52 +75,73 @@ pub(super) struct Tap;
 impl Axis<POINTS, POINTS> for ToPoints<POINTS> {
     #[inline(always)]
     fn along<S: Simd>(simd: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
-        let (minus_sum, product) = (simd.splat(-(A2 + B2) as f32), simd.splat((A2 * B2) as f32));
-        let (minus_a2, minus_b2) = (simd.splat(-A2 as f32), simd.splat(-B2 as f32));
-        let even_a = simd.fma(minus_b2, d[2], d[4]);
-        let odd_a = simd.fma(minus_b2, d[1], d[3]);
-        let even_b = simd.fma(minus_a2, d[2], d[4]);
-        let odd_b = simd.fma(minus_a2, d[1], d[3]);
-        [
-            simd.fma(product, d[0], simd.fma(minus_sum, d[2], d[4])),
-            simd.fma(simd.splat(A as f32), odd_a, even_a),
-            simd.fma(simd.splat(-A as f32), odd_a, even_a),
-            simd.fma(simd.splat(B as f32), odd_b, even_b),
-            simd.fma(simd.splat(-B as f32), odd_b, even_b),
-            simd.fma(product, d[1], simd.fma(minus_sum, d[3], d[5])),
-        ]
+        inputs_at(simd, SIX_PAIRS, d)
     }
 }
 
 impl Axis<POINTS, OUTPUTS> for Output {
     #[inline(always)]
     fn along<S: Simd>(simd: S, m: [S::V; POINTS]) -> [S::V; OUTPUTS] {
-        let (even_a, odd_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-        let (even_b, odd_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-        [
-            simd.add(m[0], simd.add(even_a, even_b)),
-            simd.fma(simd.splat(B as f32), odd_b, simd.mul(simd.splat(A as f32), odd_a)),
-            simd.fma(simd.splat(B2 as f32), even_b, simd.mul(simd.splat(A2 as f32), even_a)),
-            simd.fma(simd.splat((B2 * B) as f32), odd_b, simd.fma(simd.splat((A2 * A) as f32), odd_a, m[5])),
-        ]
+        outputs_of(simd, SIX_PAIRS, m)
     }
 }
 
 impl Axis<OUTPUTS, POINTS> for ToPoints<OUTPUTS> {
     #[inline(always)]
     fn along<S: Simd>(simd: S, y: [S::V; OUTPUTS]) -> [S::V; POINTS] {
-        let (a2, b2) = (simd.splat(A2 as f32), simd.splat(B2 as f32));
-        let (even_a, odd_a) = (simd.fma(a2, y[2], y[0]), simd.fma(a2, y[3], y[1]));
-        let (even_b, odd_b) = (simd.fma(b2, y[2], y[0]), simd.fma(b2, y[3], y[1]));
-        [
-            y[0],
-            simd.fma(simd.splat(A as f32), odd_a, even_a),
-            simd.fma(simd.splat(-A as f32), odd_a, even_a),
-            simd.fma(simd.splat(B as f32), odd_b, even_b),
-            simd.fma(simd.splat(-B as f32), odd_b, even_b),
-            y[3],
-        ]
+        gradients_at(simd, SIX_PAIRS, y)
     }
+}
+
+/// Inputs at 0, two pairs of points, and infinity.
+#[inline(always)]
+fn inputs_at<S: Simd>(simd: S, pairs: Pairs, d: [S::V; POINTS]) -> [S::V; POINTS] {
+    let (a2, b2) = (pairs.a2(), pairs.b2());
+    let (minus_sum, product) = (simd.splat(-(a2 + b2) as f32), simd.splat((a2 * b2) as f32));
+    let (minus_a2, minus_b2) = (simd.splat(-a2 as f32), simd.splat(-b2 as f32));
+    let even_a = simd.fma(minus_b2, d[2], d[4]);
+    let odd_a = simd.fma(minus_b2, d[1], d[3]);
+    let even_b = simd.fma(minus_a2, d[2], d[4]);
+    let odd_b = simd.fma(minus_a2, d[1], d[3]);
+    [
+        simd.fma(product, d[0], simd.fma(minus_sum, d[2], d[4])),
+        simd.fma(simd.splat(pairs.a as f32), odd_a, even_a),
+        simd.fma(simd.splat(-pairs.a as f32), odd_a, even_a),
+        simd.fma(simd.splat(pairs.b as f32), odd_b, even_b),
+        simd.fma(simd.splat(-pairs.b as f32), odd_b, even_b),
+        simd.fma(product, d[1], simd.fma(minus_sum, d[3], d[5])),
+    ]
+}
+
+/// Outputs from the products at such points.
+#[inline(always)]
+fn outputs_of<S: Simd>(simd: S, pairs: Pairs, m: [S::V; POINTS]) -> [S::V; OUTPUTS] {
+    let Pairs { a, b } = pairs;
+    let (a2, b2) = (pairs.a2(), pairs.b2());
+    let (even_a, odd_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (even_b, odd_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    [
+        simd.add(m[0], simd.add(even_a, even_b)),
+        simd.fma(simd.splat(b as f32), odd_b, simd.mul(simd.splat(a as f32), odd_a)),
+        simd.fma(simd.splat(b2 as f32), even_b, simd.mul(simd.splat(a2 as f32), even_a)),
+        simd.fma(simd.splat((b2 * b) as f32), odd_b, simd.fma(simd.splat((a2 * a) as f32), odd_a, m[5])),
+    ]
+}
+
+/// Gradients of outputs at such points.
+#[inline(always)]
+fn gradients_at<S: Simd>(simd: S, pairs: Pairs, y: [S::V; OUTPUTS]) -> [S::V; POINTS] {
+    let (a2, b2) = (simd.splat(pairs.a2() as f32), simd.splat(pairs.b2() as f32));
+    let (even_a, odd_a) = (simd.fma(a2, y[2], y[0]), simd.fma(a2, y[3], y[1]));
+    let (even_b, odd_b) = (simd.fma(b2, y[2], y[0]), simd.fma(b2, y[3], y[1]));
+    [
+        y[0],
+        simd.fma(simd.splat(pairs.a as f32), odd_a, even_a),
+        simd.fma(simd.splat(-pairs.a as f32), odd_a, even_a),
+        simd.fma(simd.splat(pairs.b as f32), odd_b, even_b),
+        simd.fma(simd.splat(-pairs.b as f32), odd_b, even_b),
+        y[3],
+    ]
 }
 
 impl Axis<POINTS, 3> for Tap {
@@ -172,14 +194,15 @@ impl Axis<5, 5> for ToPoints<5> {
     }
 }
 
-/// 0, ±A, ±B, a point that has no opposite, and infinity.
+/// 0, two pairs, a point that has no opposite, and infinity.
 impl Axis<7, 7> for ToPoints<7> {
     #[inline(always)]
     fn along<S: Simd>(simd: S, d: [S::V; 7]) -> [S::V; 7] {
         let rest: [S::V; POINTS] = without(simd, d, LONE_SEVEN);
-        let [zero, a, minus_a, b, minus_b, infinity] = ToPoints::<POINTS>::along(simd, rest);
-        let lone = simd.fma(simd.splat(-(A2 + B2) as f32), d[3], d[5]);
-        let lone = simd.fma(simd.splat((A2 * B2) as f32), d[1], lone);
+        let [zero, a, minus_a, b, minus_b, infinity] = inputs_at(simd, SEVEN_PAIRS, rest);
+        let (a2, b2) = (SEVEN_PAIRS.a2(), SEVEN_PAIRS.b2());
+        let lone = simd.fma(simd.splat(-(a2 + b2) as f32), d[3], d[5]);
+        let lone = simd.fma(simd.splat((a2 * b2) as f32), d[1], lone);
         [zero, a, minus_a, b, minus_b, lone, infinity]
     }
 }
@@ -202,7 +225,7 @@ impl Axis<OUTPUTS, 5> for ToPoints<OUTPUTS> {
 impl Axis<OUTPUTS, 7> for ToPoints<OUTPUTS> {
     #[inline(always)]
     fn along<S: Simd>(simd: S, y: [S::V; OUTPUTS]) -> [S::V; 7] {
-        let [zero, a, minus_a, b, minus_b, infinity] = Self::along(simd, y);
+        let [zero, a, minus_a, b, minus_b, infinity] = gradients_at(simd, SEVEN_PAIRS, y);
         [zero, a, minus_a, b, minus_b, at_point(simd, y, LONE_SEVEN), infinity]
     }
 }
@@ -266,7 +289,7 @@ impl Axis<5, OUTPUTS> for Output {
 impl Axis<7, OUTPUTS> for Output {
     #[inline(always)]
     fn along<S: Simd>(simd: S, m: [S::V; 7]) -> [S::V; OUTPUTS] {
-        let outputs = Self::along(simd, [m[0], m[1], m[2], m[3], m[4], m[6]]);
+        let outputs = outputs_of(simd, SEVEN_PAIRS, [m[0], m[1], m[2], m[3], m[4], m[6]]);
         add_lone(simd, outputs, m[5], LONE_SEVEN)
     }
 }

@@ -97,7 +97,7 @@ pub struct PlanSummary {
     pub parameters_bytes: usize,
     /// Filters in the order that the kernels read them in.
     pub packed_bytes: usize,
-    /// Working memory of single steps.
+    /// Working memory of single steps, and of the threads.
     pub scratch_bytes: usize,
 }
 

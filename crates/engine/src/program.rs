@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use residuum_graph::DropPath;
+use residuum_kernels::conv::WorkingMemory;
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{Draws, Isa, rearrange};
 use residuum_tensor::{AlignedBuffer, MapLayout, Tensor, bytes};
@@ -244,12 +245,15 @@ impl Program {
 
     /// Memory held, the velocities of an optimiser not counted.
     pub(crate) fn summary(&self) -> PlanSummary {
+        let of_tasks =
+            self.steps.iter().map(Step::working_memory).fold(WorkingMemory::default(), WorkingMemory::max);
+        let scratch_len = self.scratch.len() + self.threads.count() * of_tasks.thread + of_tasks.shared;
         PlanSummary {
             activations_bytes: 4 * self.arena.len(),
             unshared_bytes: self.unshared_bytes,
             parameters_bytes: 4 * self.store.len(),
             packed_bytes: 4 * self.packed.len() + self.steps.iter().map(Step::packed_bytes).sum::<usize>(),
-            scratch_bytes: 4 * self.scratch.len(),
+            scratch_bytes: 4 * scratch_len,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use residuum_graph::Dropout;
-use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
+use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, WorkingMemory};
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{
     BlurShape, Draws, Isa, PoolShape, elementwise, gate, int8, loss, norm, pool, rearrange,
@@ -418,6 +418,16 @@ impl Step {
     /// Bytes of filters that the step itself holds.
     pub(crate) fn packed_bytes(&self) -> usize {
         if let Action::Int8(Int8::Conv { kernel, .. }) = &self.action { kernel.packed_bytes() } else { 0 }
+    }
+
+    /// What the threads work in.
+    pub(crate) fn working_memory(&self) -> WorkingMemory {
+        match &self.action {
+            Action::Conv { kernel, .. } => kernel.working_memory(),
+            Action::ConvBackwardData { kernel, .. } => kernel.working_memory(),
+            Action::ConvBackwardWeights { kernel, .. } => kernel.working_memory(),
+            _ => WorkingMemory::default(),
+        }
     }
 
     /// Runs the step.

@@ -43,3 +43,6 @@ pub use choose::Pass;
 pub use forward::ConvForward;
 pub use gemm::Epilogue;
 pub use int8::{ByteFilters, ByteFinish, ConvInt8, FloatFinish, MOST_STEPS, SLACK};
+pub use tasks::WorkingMemory;
+#[cfg(test)]
+pub(crate) use tasks::kept;

@@ -86,6 +86,7 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
         return kernels::run(args);
     }
     let engine = args.engine.engine()?;
+    let program = resident_peak_bytes();
     let loaded = network(&args)?;
     let model = &loaded.model;
     let side = args.size.unwrap_or(loaded.info.preprocess.crop);
@@ -99,7 +100,7 @@ pub(crate) fn run(args: Args) -> Result<ExitStatus> {
     drop(loaded);
     let times = measure(&mut work, args.seconds);
     let (steps, summary) = (work.profile(), work.summary());
-    let resident = resident_peak_bytes();
+    let resident = Resident { program, peak: resident_peak_bytes() };
     let limits = engine.threads().run(|| Limits::measure(engine.isa(), summary.peak_bytes()));
     let report = Report::new(&engine, &name, &args, side, &times, &steps, limits, summary, resident);
     if args.json {
@@ -141,6 +142,17 @@ fn measure(work: &mut Work, seconds: f64) -> Vec<f64> {
     times
 }
 
+/// The most memory that this process has had, where the system tells.
+#[derive(Clone, Copy, Serialize)]
+struct Resident {
+    /// Before there was a network.
+    #[serde(rename = "resident_program_bytes", skip_serializing_if = "Option::is_none")]
+    program: Option<u64>,
+    /// In all.
+    #[serde(rename = "resident_peak_bytes", skip_serializing_if = "Option::is_none")]
+    peak: Option<u64>,
+}
+
 #[derive(Serialize)]
 struct Report {
     model: String,
@@ -161,10 +173,11 @@ struct Report {
     copy_gbytes_per_second: Option<f64>,
     limit_ms: f64,
     limit_share: f64,
+    /// The images of the batch included.
     planned_bytes: u64,
     unshared_activations_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resident_peak_bytes: Option<u64>,
+    #[serde(flatten)]
+    resident: Resident,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<Layer>>,
 }
@@ -179,7 +192,7 @@ impl Report {
         steps: &[StepTime],
         limits: Limits,
         summary: PlanSummary,
-        resident_peak_bytes: Option<u64>,
+        resident: Resident,
     ) -> Self {
         let (median, min) = (times[times.len() / 2], times[0]);
         let multiply_adds = steps.iter().map(|step| step.multiply_adds).sum();
@@ -205,9 +218,10 @@ impl Report {
             copy_gbytes_per_second: limits.bandwidth.is_finite().then_some(limits.bandwidth / 1e9),
             limit_ms,
             limit_share: limit_ms / median,
-            planned_bytes: summary.peak_bytes() as u64,
+            planned_bytes: (summary.peak_bytes() + size_of::<f32>() * args.batch_size * 3 * size * size)
+                as u64,
             unshared_activations_bytes: summary.unshared_bytes as u64,
-            resident_peak_bytes,
+            resident,
             layers: args.layers.then(|| steps.iter().map(|step| Layer::new(step, &limits)).collect()),
         }
     }
@@ -230,8 +244,12 @@ impl Report {
         let reached = format!("{:.1} % of it reached", 100.0 * self.limit_share);
         facts.pair("limit", format!("{:.3} ms at that peak{memory}, {reached}", self.limit_ms));
         facts.pair("planned memory", output::mib(self.planned_bytes));
-        if let Some(bytes) = self.resident_peak_bytes {
-            facts.pair("peak of the process", output::mib(bytes));
+        if let Resident { program: Some(program), peak: Some(peak) } = self.resident {
+            let program = output::mib(program);
+            facts.pair(
+                "peak of the process",
+                format!("{}, {program} of it before the network", output::mib(peak)),
+            );
         }
         let layers = self.layers.as_deref().map(|layers| format!("\n{}", layers::table(layers).render()));
         facts.render() + &layers.unwrap_or_default()

@@ -7,6 +7,7 @@
 use super::algorithm::ConvAlgorithm;
 use super::choose::Pass;
 use super::gemm::{Epilogue, Product, Tap, WeightStrides};
+use super::tasks::WorkingMemory;
 use super::walk::{Phase, Walk};
 use super::way::Way;
 use crate::check;
@@ -52,6 +53,11 @@ impl ConvBackwardData {
     /// Floats that the packed weights take.
     pub fn packed_len(&self) -> usize {
         self.way.packed_len()
+    }
+
+    /// What the threads work in.
+    pub fn working_memory(&self) -> WorkingMemory {
+        self.way.working_memory()
     }
 
     /// Writes the weights (OIHW) in the order in which [`ConvBackwardData::run`] reads them.

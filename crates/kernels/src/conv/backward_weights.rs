@@ -18,7 +18,7 @@ use super::forward::{taps, windows};
 use super::gemm::cut;
 use super::outer::{Corner, Operands, Run, call_outer_tile};
 use super::reduce::{self, Sums};
-use super::tasks::{self, part};
+use super::tasks::{self, WorkingMemory, part};
 use super::tile::{for_rows, load};
 use super::walk::{Grid, Phase, Walk};
 use super::winograd::WinogradWeights;
@@ -115,6 +115,14 @@ impl ConvBackwardWeights {
         match &self.way {
             Way::Direct(direct) => direct.scratch_len(),
             Way::Winograd(winograd) => winograd.scratch_len(),
+        }
+    }
+
+    /// What the threads work in.
+    pub fn working_memory(&self) -> WorkingMemory {
+        match &self.way {
+            Way::Direct(direct) => WorkingMemory { thread: direct.packed_len(), shared: 0 },
+            Way::Winograd(winograd) => winograd.working_memory(),
         }
     }
 

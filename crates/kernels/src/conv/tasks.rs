@@ -14,6 +14,33 @@ thread_local! {
     static SHARED: RefCell<AlignedBuffer> = RefCell::default();
 }
 
+/// Floats that the tasks of a convolution work in, beside the maps and the filters. Threads keep what they had, so a network
+/// takes the most of its layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkingMemory {
+    /// Of every thread that has a task.
+    pub thread: usize,
+    /// Of all of them together.
+    pub shared: usize,
+}
+
+impl WorkingMemory {
+    /// Enough for both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { thread: self.thread.max(other.thread), shared: self.shared.max(other.shared) }
+    }
+}
+
+/// What this thread has kept.
+#[cfg(test)]
+pub(crate) fn kept() -> WorkingMemory {
+    WorkingMemory {
+        thread: MEMORY.with_borrow(|memory| memory.len()),
+        shared: SHARED.with_borrow(|memory| memory.len()),
+    }
+}
+
 /// Part `index` of `count` parts of `0..len`, as even as possible.
 pub(super) fn part(len: usize, index: usize, count: usize) -> Range<usize> {
     len * index / count..len * (index + 1) / count

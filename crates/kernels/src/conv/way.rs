@@ -3,6 +3,7 @@
 use super::algorithm::ConvAlgorithm;
 use super::choose::{self, Choice, Pass};
 use super::gemm::{self, Epilogue, Gemm, Product};
+use super::tasks::WorkingMemory;
 use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
@@ -37,6 +38,14 @@ impl Way {
             Self::Direct(_, gemms) => gemms.iter().map(Gemm::packed_len).sum(),
             Self::Winograd(winograd) => winograd.packed_len(),
             Self::OnTheFly(winograd) => winograd.packed_len(),
+        }
+    }
+
+    pub(super) fn working_memory(&self) -> WorkingMemory {
+        match self {
+            Self::Direct(..) => WorkingMemory::default(),
+            Self::Winograd(winograd) => winograd.working_memory(),
+            Self::OnTheFly(winograd) => winograd.working_memory(),
         }
     }
 

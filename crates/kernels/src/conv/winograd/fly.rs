@@ -24,7 +24,7 @@ use super::tiling::{Block, Tiling};
 use super::transform::TransformTile;
 use crate::conv::choose::{self, WINOGRAD_BLOCK};
 use crate::conv::gemm::{Epilogue, Product};
-use crate::conv::tasks;
+use crate::conv::tasks::{self, WorkingMemory};
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use filter::{FILTER_STEPS, Filters};
@@ -89,6 +89,23 @@ impl OnTheFly {
         self.filters.len()
     }
 
+    /// What the threads work in.
+    pub(in crate::conv) fn working_memory(&self) -> WorkingMemory {
+        let tiles = (0..self.tile_blocks).map(|index| self.tiles_of(index).len());
+        let shared = tiles.map(|tiles| self.inputs_len(tiles)).max().unwrap_or(0);
+        WorkingMemory { thread: FREQUENCIES * self.memory.m_stride, shared }
+    }
+
+    /// The tiles of a block.
+    fn tiles_of(&self, block: usize) -> Range<usize> {
+        tasks::part(self.tiling.len(), block, self.tile_blocks)
+    }
+
+    /// Floats of the transformed inputs of so many tiles.
+    fn inputs_len(&self, tiles: usize) -> usize {
+        tiles.div_ceil(GROUP) * self.memory.group
+    }
+
     /// Multiply-adds of the products and of the transforms; every group of tiles transforms the filters anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Filters { channels, columns, .. } = self.filters;
@@ -111,9 +128,8 @@ impl OnTheFly {
         }
         let dst = Sink::new(dst);
         for index in 0..self.tile_blocks {
-            let block = self.tiling.block(tasks::part(self.tiling.len(), index, self.tile_blocks));
-            let len = block.tiles().len().div_ceil(GROUP) * self.memory.group;
-            tasks::with_shared_memory(len, |v| {
+            let block = self.tiling.block(self.tiles_of(index));
+            tasks::with_shared_memory(self.inputs_len(block.tiles().len()), |v| {
                 self.transform_inputs(src, &block, v);
                 self.multiply(&block, v.source(), packed, epilogue, dst);
             });
@@ -129,7 +145,7 @@ impl OnTheFly {
     }
 
     fn multiply(&self, block: &Block, v: Source<'_>, packed: &[f32], epilogue: &Epilogue<'_>, dst: Sink<'_>) {
-        let memory_len = FREQUENCIES * self.memory.m_stride;
+        let memory_len = self.working_memory().thread;
         let Filters { channels, columns, .. } = self.filters;
         let macs = FREQUENCIES * block.tiles().len() * channels * columns;
         tasks::for_each(self.column_parts, choose::min_tasks(macs, self.column_parts), |index| {

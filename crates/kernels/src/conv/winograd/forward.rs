@@ -21,7 +21,7 @@ use super::product::{self, PanelProduct};
 use super::tiling::{Block, Tiling};
 use crate::conv::choose::{self, WinogradSplit};
 use crate::conv::gemm::{Epilogue, Product};
-use crate::conv::tasks;
+use crate::conv::tasks::{self, WorkingMemory};
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use std::ops::Range;
@@ -117,6 +117,12 @@ impl Winograd {
         self.packing.len()
     }
 
+    /// What the threads work in.
+    pub(in crate::conv) fn working_memory(&self) -> WorkingMemory {
+        let Memory { v_stride, m_stride, .. } = self.memory;
+        WorkingMemory { thread: self.form.frequencies() * (v_stride + m_stride), shared: 0 }
+    }
+
     /// Multiply-adds of the products and of the transforms; every part of the columns transforms its inputs anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Self { form, tiling, .. } = self;
@@ -141,7 +147,7 @@ impl Winograd {
         }
         let WinogradSplit { tile_blocks, column_parts } = self.split;
         let dst = Sink::new(dst);
-        let memory_len = self.form.frequencies() * (self.memory.v_stride + self.memory.m_stride);
+        let memory_len = self.working_memory().thread;
         tasks::for_each(tile_blocks * column_parts, self.min_tasks, |index| {
             tasks::with_memory(memory_len, |memory| {
                 self.isa.run(Task {

@@ -28,7 +28,7 @@ use super::transform::{Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
 use crate::conv::outer::{Corner, Operands, Run, call_outer_tile};
-use crate::conv::tasks::{self, part};
+use crate::conv::tasks::{self, WorkingMemory, part};
 use crate::conv::tile::for_rows;
 use crate::conv::walk::{Phase, Walk};
 use crate::conv_shape::ConvShape;
@@ -109,6 +109,36 @@ impl WinogradWeights {
         if parts == 1 { 0 } else { parts * in_blocks * out_blocks * self.sums().len }
     }
 
+    /// What the threads work in.
+    pub(in crate::conv) fn working_memory(&self) -> WorkingMemory {
+        let WinogradOuter { parts, out_blocks, .. } = self.cut;
+        let (channels, panels) = (self.most_channels(), self.panels.div_ceil(out_blocks));
+        let operands = |part| self.operands(self.tiles_of(part).len(), channels, panels).len;
+        let sums = if parts == 1 { self.sums().len } else { 0 };
+        WorkingMemory { thread: (0..parts).map(operands).max().unwrap_or(0) + sums, shared: 0 }
+    }
+
+    /// The tiles of a part.
+    fn tiles_of(&self, part: usize) -> Range<usize> {
+        tasks::part(self.tiling.len(), part, self.cut.parts)
+    }
+
+    /// How the transformed operands of so many tiles, input channels and panels lie in memory.
+    fn operands(&self, tiles: usize, channels: usize, panels: usize) -> Layout {
+        let blocks = tiles.div_ceil(WINOGRAD_BLOCK).max(1);
+        let most_tiles = tiles.div_ceil(blocks);
+        let v_row = match self.form {
+            Form::SmallCells { .. } => CELL,
+            _ => channels.next_multiple_of(self.isa.lanes()),
+        };
+        let w_row = panels * self.panel_columns;
+        let (v_stride, w_stride) =
+            (frequency_stride(most_tiles * v_row), frequency_stride(most_tiles * w_row));
+        let frequencies = self.form.frequencies();
+        let w_start = frequencies * v_stride;
+        Layout { blocks, v_row, v_stride, w_row, w_stride, w_start, len: w_start + frequencies * w_stride }
+    }
+
     /// Multiply-adds of the products and of the transforms; every block transforms its operands anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Self { form, channels, columns, cut, .. } = self;
@@ -156,7 +186,7 @@ impl WinogradWeights {
                 plan: self,
                 x: Source::new(x),
                 dy: Source::new(dy),
-                tiles: tasks::part(self.tiling.len(), part, parts),
+                tiles: self.tiles_of(part),
                 phase,
                 channels,
                 panels: tasks::part(self.panels, block % out_blocks, out_blocks),
@@ -263,18 +293,7 @@ struct Layout {
 
 impl Task<'_> {
     fn operands(&self) -> Layout {
-        let blocks = self.tiles.len().div_ceil(WINOGRAD_BLOCK).max(1);
-        let most_tiles = self.tiles.len().div_ceil(blocks);
-        let v_row = match self.plan.form {
-            Form::SmallCells { .. } => CELL,
-            _ => self.channels.len().next_multiple_of(self.plan.isa.lanes()),
-        };
-        let w_row = self.panels.len() * self.plan.panel_columns;
-        let (v_stride, w_stride) =
-            (frequency_stride(most_tiles * v_row), frequency_stride(most_tiles * w_row));
-        let frequencies = self.plan.form.frequencies();
-        let w_start = frequencies * v_stride;
-        Layout { blocks, v_row, v_stride, w_row, w_stride, w_start, len: w_start + frequencies * w_stride }
+        self.plan.operands(self.tiles.len(), self.channels.len(), self.panels.len())
     }
 }
 

@@ -698,7 +698,25 @@ impl<'a> Lowering<'a> {
             running_var: self.place(norm.running_var)?,
             eps: norm.eps,
         };
-        Ok(Action::Moments { x, norm, known: self.known_moments(group, x) })
+        let known = self.known_moments(group, x);
+        let sums = if known.is_none() { self.sums_on_the_way(group, x) } else { None };
+        Ok(Action::Moments { x, norm, known, sums })
+    }
+
+    /// Where the step before leaves sums of `x`, if it is the convolution that makes `x`: while it writes them, its outputs
+    /// are in the cache.
+    fn sums_on_the_way(&mut self, group: &Group, x: ValueId) -> Option<Place> {
+        // Both run, or neither does.
+        let skips =
+            |gated: Option<Gated>| gated.map(|Gated { gate, then }| (gate, matches!(then, WhenClosed::Skip)));
+        let gated = skips(self.gated(group)).filter(|&(_, skips)| skips);
+        let step = self.lowered.last_mut().filter(|step| step.out == x && skips(step.gated) == gated)?;
+        let Action::Conv { kernel, sums, .. } = &mut step.action else { return None };
+        // Behind the filters that it packs.
+        let place = kernel.packed_len()..kernel.packed_len() + kernel.sums_len();
+        *sums = Some(place.clone());
+        self.scratch_len = self.scratch_len.max(place.end);
+        Some(place)
     }
 
     /// The moments of as many of the first channels of `x` as a norm before has taken them of: in a dense block, of all
@@ -742,7 +760,7 @@ impl<'a> Lowering<'a> {
         };
         let filters = self.filters(weight, folded.map(|(scale, _)| scale), kernel.packed_len())?;
         let residual = group.residual.map(|id| self.value(id));
-        Ok(Action::Conv { kernel, x, filters, bias, residual, relu: group.relu })
+        Ok(Action::Conv { kernel, x, filters, bias, residual, relu: group.relu, sums: None })
     }
 
     /// The bias that a norm leaves when its scale goes into the filters.

@@ -42,7 +42,11 @@ impl Step {
     /// What the step takes for a group of images.
     pub(crate) fn cost(&self, plan: &Plan) -> Cost {
         let floats_of = |value: &ValueId| plan.slot(*value).layout.pixels() * plan.slot(*value).layout.c;
-        let values: usize = self.reads().iter().chain([&self.out]).map(floats_of).sum();
+        let reads = match &self.action {
+            Action::Moments { sums: Some(_), .. } => Vec::new(),
+            _ => self.reads(),
+        };
+        let values: usize = reads.iter().chain([&self.out]).map(floats_of).sum();
         let (multiply_adds, others) = match &self.action {
             Action::Load | Action::LoadSeed => (0, values),
             Action::Conv { kernel, .. } => (kernel.multiply_adds(), kernel.packed_len()),

@@ -6,7 +6,7 @@ use residuum_graph::Dropout;
 use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, WorkingMemory};
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{
-    BlurShape, Draws, Isa, PoolShape, elementwise, gate, int8, loss, norm, pool, rearrange,
+    BlurShape, Draws, Isa, PoolShape, conv, elementwise, gate, int8, loss, norm, pool, rearrange,
 };
 use residuum_tensor::{MapLayout, Quantizer, bytes_mut};
 
@@ -58,6 +58,8 @@ pub(crate) enum Action {
         bias: Option<Place>,
         residual: Option<ValueId>,
         relu: bool,
+        /// Where in the working memory it leaves sums for the step behind, which takes the moments of its value.
+        sums: Option<Place>,
     },
     ConvBackwardData {
         kernel: ConvBackwardData,
@@ -85,6 +87,8 @@ pub(crate) enum Action {
         norm: NormPlaces,
         /// Moments of the first channels, which another norm has taken already.
         known: Option<ValueId>,
+        /// Where in the working memory the convolution before has left the sums of `x`.
+        sums: Option<Place>,
     },
     NormSums {
         dy: ValueId,
@@ -249,6 +253,14 @@ struct FilterMemory<'a> {
     scratch: &'a mut [f32],
 }
 
+impl FilterMemory<'_> {
+    /// The memory before a place of the working memory, and that place.
+    fn split(&mut self, place: &Place) -> (FilterMemory<'_>, &mut [f32]) {
+        let (before, after) = self.scratch.split_at_mut(place.start);
+        (FilterMemory { store: self.store, packed: self.packed, scratch: before }, &mut after[..place.len()])
+    }
+}
+
 /// An action and the value it makes.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -326,8 +338,9 @@ impl Step {
         match &self.action {
             Action::Load => "load images".into(),
             Action::LoadSeed => "load seed".into(),
-            Action::Conv { kernel, residual, relu, .. } => {
-                format!("conv, {}{}", kernel.algorithm(), fused(residual.is_some(), *relu))
+            Action::Conv { kernel, residual, relu, sums, .. } => {
+                let sums = if sums.is_some() { " + sums" } else { "" };
+                format!("conv, {}{}{sums}", kernel.algorithm(), fused(residual.is_some(), *relu))
             }
             Action::ConvBackwardData { kernel, residual, mask, .. } => {
                 format!(
@@ -341,7 +354,7 @@ impl Step {
             }
             Action::BiasBackward { .. } => "bias backward".into(),
             Action::Affine { residual, relu, .. } => format!("normalize{}", fused(residual.is_some(), *relu)),
-            Action::Moments { .. } => "moments".into(),
+            Action::Moments { sums, .. } => if sums.is_some() { "moments of sums" } else { "moments" }.into(),
             Action::NormSums { .. } => "norm backward sums".into(),
             Action::NormBackward { .. } => "norm backward".into(),
             Action::Relu { .. } => "relu".into(),
@@ -474,9 +487,14 @@ impl Step {
                 let (compares, targets) = (run.compares, run.targets);
                 run.loss = loss::cross_entropy(compares, logits, targets, layout.c, smoothing, Some(value));
             }
-            Action::Moments { x, norm, known } => {
-                let known = inputs.optional(*known).map(|(rows, layout)| (rows, layout.c / MOMENT_ROWS));
-                moments(run.isa, inputs.map(*x), known, norm, run.store, run.norm_momentum, value);
+            Action::Moments { x, norm, known, sums } => {
+                let of = Moments {
+                    isa: run.isa,
+                    x: inputs.map(*x),
+                    known: inputs.optional(*known).map(|(rows, layout)| (rows, layout.c / MOMENT_ROWS)),
+                    sums: sums.as_ref().map(|place| &run.scratch[place.clone()]),
+                };
+                of.run(norm, run.store, run.norm_momentum, value);
             }
             Action::NormSums { dy, mask, x, moments } => {
                 let sums = Sums {
@@ -543,15 +561,23 @@ impl Step {
         let store = memory.store;
         let at = |place: &Place| &store[place.clone()];
         match &self.action {
-            Action::Conv { kernel, x, filters, bias, residual, relu } => {
+            Action::Conv { kernel, x, filters, bias, residual, relu, sums } => {
                 let epilogue = Epilogue {
                     bias: bias.as_ref().map(at),
                     residual: inputs.residual(*residual),
                     relu: *relu,
                     ..Epilogue::default()
                 };
-                let filters = filters.pack(memory, kernel.packed_len(), |w, packed| kernel.pack(w, packed));
-                kernel.run(inputs.map(*x).0, filters, &epilogue, out);
+                let pack = |w: &[f32], packed: &mut [f32]| kernel.pack(w, packed);
+                let x = inputs.map(*x).0;
+                match sums {
+                    None => kernel.run(x, filters.pack(memory, kernel.packed_len(), pack), &epilogue, out),
+                    Some(place) => {
+                        let (mut memory, sums) = memory.split(place);
+                        let filters = filters.pack(&mut memory, kernel.packed_len(), pack);
+                        kernel.run_with_sums(x, filters, &epilogue, out, sums);
+                    }
+                }
             }
             Action::ConvBackwardData { kernel, dy, filters, residual, mask } => {
                 let epilogue = Epilogue {
@@ -677,44 +703,56 @@ impl Step {
     }
 }
 
-/// Writes the rows mean, variance, 1/√(variance + eps), scale and shift, and moves the running statistics. The rows of
-/// the first channels may be `known`.
-fn moments(
+/// The mean and the variance of every channel over a batch.
+struct Moments<'a> {
     isa: Isa,
-    (x, layout): (&[f32], MapLayout),
-    known: Option<(&[f32], usize)>,
-    places: &NormPlaces,
-    store: &mut [f32],
-    momentum: f32,
-    rows: &mut [f32],
-) {
-    let c = layout.c;
-    let (mean, rest) = rows.split_at_mut(c);
-    let (var, rest) = rest.split_at_mut(c);
-    let first = known.map_or(0, |(_, channels)| channels);
-    if let Some((rows, _)) = known {
-        mean[..first].copy_from_slice(&rows[..first]);
-        var[..first].copy_from_slice(&rows[first..2 * first]);
+    x: (&'a [f32], MapLayout),
+    /// The rows of the first channels, and how many these are.
+    known: Option<(&'a [f32], usize)>,
+    /// What the convolution that made `x` has summed.
+    sums: Option<&'a [f32]>,
+}
+
+impl Moments<'_> {
+    /// Writes the rows mean, variance, 1/√(variance + eps), scale and shift, and moves the running statistics.
+    fn run(&self, places: &NormPlaces, store: &mut [f32], momentum: f32, rows: &mut [f32]) {
+        let layout = self.x.1;
+        let c = layout.c;
+        let (mean, rest) = rows.split_at_mut(c);
+        let (var, rest) = rest.split_at_mut(c);
+        self.take(mean, var);
+        for channel in 0..c {
+            let inv_std = 1.0 / (var[channel] + places.eps).sqrt();
+            let scale = store[places.weight.start + channel] * inv_std;
+            rest[channel] = inv_std;
+            rest[c + channel] = scale;
+            rest[2 * c + channel] = store[places.bias.start + channel] - mean[channel] * scale;
+        }
+        // PyTorch keeps the unbiased variance.
+        let count = layout.pixels() as f32;
+        let unbiased = count / (count - 1.0);
+        for channel in 0..c {
+            let running_mean = &mut store[places.running_mean.start + channel];
+            *running_mean += momentum * (mean[channel] - *running_mean);
+            let running_var = &mut store[places.running_var.start + channel];
+            *running_var += momentum * (var[channel] * unbiased - *running_var);
+        }
     }
-    if first < c {
-        let layout = MapLayout { c: c - first, ..layout };
-        norm::moments(isa, &x[first..], layout, &mut mean[first..], &mut var[first..]);
-    }
-    for channel in 0..c {
-        let inv_std = 1.0 / (var[channel] + places.eps).sqrt();
-        let scale = store[places.weight.start + channel] * inv_std;
-        rest[channel] = inv_std;
-        rest[c + channel] = scale;
-        rest[2 * c + channel] = store[places.bias.start + channel] - mean[channel] * scale;
-    }
-    // PyTorch keeps the unbiased variance.
-    let count = layout.pixels() as f32;
-    let unbiased = count / (count - 1.0);
-    for channel in 0..c {
-        let running_mean = &mut store[places.running_mean.start + channel];
-        *running_mean += momentum * (mean[channel] - *running_mean);
-        let running_var = &mut store[places.running_var.start + channel];
-        *running_var += momentum * (var[channel] * unbiased - *running_var);
+
+    fn take(&self, mean: &mut [f32], var: &mut [f32]) {
+        if let Some(sums) = self.sums {
+            return conv::moments(sums, mean, var);
+        }
+        let (x, layout) = self.x;
+        let first = self.known.map_or(0, |(_, channels)| channels);
+        if let Some((rows, _)) = self.known {
+            mean[..first].copy_from_slice(&rows[..first]);
+            var[..first].copy_from_slice(&rows[first..2 * first]);
+        }
+        if first < layout.c {
+            let layout = MapLayout { c: layout.c - first, ..layout };
+            norm::moments(self.isa, &x[first..], layout, &mut mean[first..], &mut var[first..]);
+        }
     }
 }
 

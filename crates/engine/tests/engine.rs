@@ -445,6 +445,30 @@ fn velocity_survives_a_round_trip() {
     assert_eq!(whole.weights(), resumed.weights());
 }
 
+/// A norm behind a convolution, its shortcut added or not, needs no pass of its own over the map; one behind a
+/// concatenation does.
+#[test]
+fn moments_come_from_the_convolution_before() {
+    for (name, of_sums, of_maps) in
+        [("cifar_resnet8", 7, 0), ("cifar_preact20", 19, 0), ("cifar_densenet_40_12", 1, 38)]
+    {
+        let graph = residuum_models::build(name, None).unwrap().graph;
+        let shape = InputShape { n: 4, h: 32, w: 32 };
+        let engine = engine(2, Isa::detect());
+        let mut training =
+            engine.training(&graph, &formula::weights(&graph), shape, &TrainingOptions::default()).unwrap();
+        let images = formula::input("input", &[4, 3, 32, 32]);
+        let steps = training.profile(images.data(), &formula::labels(4, 10));
+        let count = |kind: &str| steps.iter().filter(|step| step.kind == kind).count();
+        let convs = steps.iter().filter(|step| step.kind.ends_with(" + sums")).count();
+        assert_eq!(
+            (count("moments of sums"), convs, count("moments")),
+            (of_sums, of_sums, of_maps),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn frozen_parameters_and_statistics_stay() {
     let graph = residuum_models::build("cifar_resnet8", None).unwrap().graph;

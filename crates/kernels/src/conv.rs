@@ -27,6 +27,7 @@ mod choose;
 mod forward;
 mod gemm;
 mod int8;
+mod moments;
 mod outer;
 mod reduce;
 mod shape;
@@ -43,6 +44,7 @@ pub use choose::Pass;
 pub use forward::ConvForward;
 pub use gemm::Epilogue;
 pub use int8::{ByteFilters, ByteFinish, ConvInt8, FloatFinish, MOST_STEPS, SLACK};
+pub use moments::moments;
 pub use tasks::WorkingMemory;
 #[cfg(test)]
 pub(crate) use tasks::kept;

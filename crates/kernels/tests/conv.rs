@@ -8,7 +8,9 @@ mod maps;
 use cases::{Case, case};
 use maps::{dense, empty, layout, map, values, widen};
 use proptest::prelude::*;
-use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue};
+use residuum_kernels::conv::{
+    ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, moments,
+};
 use residuum_kernels::{ConvShape, Isa, plain};
 use residuum_tensor::MapLayout;
 
@@ -132,6 +134,11 @@ impl Run<'_> {
     }
 
     fn forward(&self, epilogue: &Epilogue<'_>) -> Vec<f32> {
+        self.forward_and_sums(epilogue, false).0
+    }
+
+    /// The outputs, and the sums that were taken on the way if they are wanted.
+    fn forward_and_sums(&self, epilogue: &Epilogue<'_>, wants_sums: bool) -> (Vec<f32>, Vec<f32>) {
         let s = self.setup;
         let conv = ConvForward::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.x, s.y);
         let found = match conv.algorithm() {
@@ -142,8 +149,13 @@ impl Run<'_> {
         assert_eq!(found, self.algorithm);
         let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
         conv.pack(&s.weights, &mut packed);
-        conv.run(&bordered(&s.x_values, s.x), &packed, epilogue, &mut out);
-        dense(&out, s.y)
+        let (x, mut sums) = (bordered(&s.x_values, s.x), vec![f32::NAN; conv.sums_len()]);
+        if wants_sums {
+            conv.run_with_sums(&x, &packed, epilogue, &mut out, &mut sums);
+        } else {
+            conv.run(&x, &packed, epilogue, &mut out);
+        }
+        (dense(&out, s.y), sums)
     }
 
     fn backward_data(&self, epilogue: &Epilogue<'_>) -> Vec<f32> {
@@ -195,6 +207,7 @@ fn check(case: &Case) {
             run.assert_close("data", &run.backward_data(&Epilogue::default()), &data_exact);
             run.assert_close("weights", &run.backward_weights(), &weights_exact);
             check_forward_epilogue(run, &forward_exact);
+            check_sums(run);
             check_data_epilogue(run, &data_exact);
         }
     }
@@ -217,6 +230,30 @@ fn check_forward_epilogue(run: Run<'_>, exact: &[Vec<f64>; 2]) {
     let residual = Some((&residual[..], residual_layout));
     let epilogue = Epilogue { bias: Some(&bias), residual, relu: true, mask: None };
     run.assert_close("epilogue", &run.forward(&epilogue), &[expected, magnitude]);
+}
+
+/// The mean and the variance of the outputs, far from zero, from the sums that were taken of them.
+fn check_sums(run: Run<'_>) {
+    let MapLayout { n, h, w, c, .. } = run.setup.y;
+    if n == 0 {
+        return;
+    }
+    let bias = vec![100.0; c];
+    let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+    let (out, sums) = run.forward_and_sums(&epilogue, true);
+    assert_eq!(out, run.forward(&epilogue), "sums change no output");
+    let (mut mean, mut var) = (vec![f32::NAN; c], vec![f32::NAN; c]);
+    moments(&sums, &mut mean, &mut var);
+    let (mut mean64, mut var64) = (vec![0.0; c], vec![0.0; c]);
+    plain::moments(&widen(&out), n, c, h * w, &mut mean64, &mut var64);
+    for channel in 0..c {
+        let what = format!("channel {channel}, {}, {:?}, {:?}", run.isa, run.algorithm, run.case);
+        let (found, expected) = (f64::from(mean[channel]), mean64[channel]);
+        assert!((found - expected).abs() <= 1e-5, "mean, {what}: found {found}, expected {expected}");
+        let (found, expected) = (f64::from(var[channel]), var64[channel]);
+        let close = (found - expected).abs() <= 1e-5 * expected + 1e-12;
+        assert!(close, "variance, {what}: found {found}, expected {expected}");
+    }
 }
 
 /// Residual and mask, in layouts that differ from the output's.
@@ -339,6 +376,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 let none = Epilogue::default();
                 let what = format!("{algorithm:?}, {case:?}");
                 maps::assert_same_bits(&format!("forward, {what}"), || run.forward(&none));
+                maps::assert_same_bits(&format!("sums, {what}"), || run.forward_and_sums(&none, true).1);
                 maps::assert_same_bits(&format!("data, {what}"), || run.backward_data(&none));
                 maps::assert_same_bits(&format!("weights, {what}"), || run.backward_weights());
             }

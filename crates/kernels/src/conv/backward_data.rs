@@ -81,7 +81,7 @@ impl ConvBackwardData {
         check::map("input gradient", dx.len(), &self.dx);
         check::length("packed weights", packed.len(), self.packed_len());
         epilogue.check(&self.dx);
-        self.way.run(dy, packed, epilogue, dx);
+        self.way.run(dy, packed, epilogue, dx, None);
     }
 
     /// Multiply-adds of the algorithm, its transforms included; an addition counts as one.

@@ -99,11 +99,44 @@ impl ConvForward {
     /// # Panics
     /// Where a slice is too short for its layout, or the residual is not of the size of the output.
     pub fn run(&self, x: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, out: &mut [f32]) {
+        self.run_checked(x, packed, epilogue, out, None);
+    }
+
+    /// Floats of the sums that [`ConvForward::run_with_sums`] takes.
+    pub fn sums_len(&self) -> usize {
+        self.way.sums_len()
+    }
+
+    /// [`ConvForward::run`], which takes the sums of blocks of outputs that [`moments`](super::moments()) makes the mean
+    /// and the variance of every channel from.
+    ///
+    /// # Panics
+    /// As [`ConvForward::run`]; and where the sums are not [`ConvForward::sums_len`] floats.
+    pub fn run_with_sums(
+        &self,
+        x: &[f32],
+        packed: &[f32],
+        epilogue: &Epilogue<'_>,
+        out: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        check::length("sums", sums.len(), self.sums_len());
+        self.run_checked(x, packed, epilogue, out, Some(sums));
+    }
+
+    fn run_checked(
+        &self,
+        x: &[f32],
+        packed: &[f32],
+        epilogue: &Epilogue<'_>,
+        out: &mut [f32],
+        sums: Option<&mut [f32]>,
+    ) {
         check::bordered_map("input", x.len(), &self.x);
         check::map("output", out.len(), &self.out);
         check::length("packed weights", packed.len(), self.packed_len());
         epilogue.check(&self.out);
-        self.way.run(x, packed, epilogue, out);
+        self.way.run(x, packed, epilogue, out, sums);
     }
 
     /// Multiply-adds of the algorithm, its transforms included; an addition counts as one.

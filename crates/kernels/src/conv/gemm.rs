@@ -2,6 +2,7 @@
 //! sum runs over the taps of the window and the channels of the source map, columns are output channels.
 
 use super::choose::{self, MAX_ROWS, Split, Tile};
+use super::moments::{Block, TakeSums};
 use super::tasks::{self, part};
 use super::tile::{Finish, Panel, Rows, Segment, call_tile, for_rows};
 use super::walk::{Grid, Phase, Walk};
@@ -175,6 +176,16 @@ impl Gemm {
         self.groups * self.group_len()
     }
 
+    /// Blocks of rows, of which sums can be taken, and channels of the output.
+    pub(super) fn blocks_and_columns(&self) -> (usize, usize) {
+        (if self.grid.rows() == 0 { 0 } else { self.split.row_blocks }, self.all_columns())
+    }
+
+    /// Channels of the output in all groups.
+    fn all_columns(&self) -> usize {
+        self.groups * self.columns
+    }
+
     fn tasks(&self) -> usize {
         if self.grid.rows() == 0 { 0 } else { self.groups * self.split.row_blocks * self.split.panel_blocks }
     }
@@ -209,7 +220,7 @@ pub(super) fn cut(taps: &[Tap], channels: usize, limit: usize) -> (Vec<Segment>,
 }
 
 /// Runs products that write disjoint parts of one map, as one set of tasks. Group `g` of product `i` reads
-/// its part of `packed`, one product after the other.
+/// its part of `packed`, one product after the other. A single one may take the sums of its blocks of rows.
 ///
 /// The caller has checked that the maps lie inside their buffers.
 pub(super) fn run(
@@ -219,6 +230,7 @@ pub(super) fn run(
     packed: &[f32],
     epilogue: &Epilogue<'_>,
     dst: &mut [f32],
+    sums: Option<Sink<'_>>,
 ) {
     let dst = Sink::new(dst);
     let total: usize = gemms.iter().map(Gemm::tasks).sum();
@@ -228,7 +240,7 @@ pub(super) fn run(
         for gemm in gemms {
             if index < gemm.tasks() {
                 let packed = &packed[packed_start..packed_start + gemm.packed_len()];
-                return gemm.run_task(isa, index, Source::new(src), packed, epilogue, dst);
+                return gemm.run_task(isa, index, Source::new(src), packed, epilogue, dst, sums);
             }
             index -= gemm.tasks();
             packed_start += gemm.packed_len();
@@ -246,6 +258,7 @@ impl Gemm {
         packed: &[f32],
         epilogue: &Epilogue<'_>,
         dst: Sink<'_>,
+        sums: Option<Sink<'_>>,
     ) {
         let Split { row_blocks, panel_blocks, .. } = self.split;
         let (group, block) = (index / (row_blocks * panel_blocks), index % (row_blocks * panel_blocks));
@@ -255,6 +268,7 @@ impl Gemm {
             packed: Source::new(&packed[group * self.group_len()..(group + 1) * self.group_len()]),
             ends: epilogue.ends(self.phase, group * self.columns..(group + 1) * self.columns),
             dst,
+            block: sums.map(|sums| Block { sums, index: block % row_blocks, channels: self.all_columns() }),
             group,
             rows: part(self.grid.rows(), block % row_blocks, row_blocks),
             panels: part(self.panels, block / row_blocks, panel_blocks),
@@ -270,6 +284,7 @@ struct Task<'a> {
     packed: Source<'a>,
     ends: Ends<'a>,
     dst: Sink<'a>,
+    block: Option<Block<'a>>,
     group: usize,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -357,6 +372,11 @@ impl Task<'_> {
                 // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
                 unsafe { tiles::<S, R, V>(simd, &panel, places) };
             }
+        }
+        if let Some(block) = task.block {
+            let columns = task.panels.start * width..gemm.columns.min(task.panels.end * width);
+            let (map, places) = (task.dst.source(), &dst[..rows]);
+            simd.call(TakeSums { map, places, shift: dst_shift, channels: columns, block });
         }
     }
 }

@@ -3,10 +3,11 @@
 use super::algorithm::ConvAlgorithm;
 use super::choose::{self, Choice, Pass};
 use super::gemm::{self, Epilogue, Gemm, Product};
+use super::moments::ROWS;
 use super::tasks::WorkingMemory;
 use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
-use crate::isa::Isa;
+use crate::isa::{Isa, Sink};
 
 /// A pass, prepared in the way that was chosen.
 #[derive(Clone, Debug)]
@@ -65,12 +66,33 @@ impl Way {
         }
     }
 
-    /// The caller has checked that the maps lie inside their buffers.
-    pub(super) fn run(&self, src: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, dst: &mut [f32]) {
+    /// Floats of the sums of all blocks of outputs, see [`moments`](super::moments). Only a single product takes them.
+    pub(super) fn sums_len(&self) -> usize {
+        let (blocks, columns) = match self {
+            Self::Direct(_, gemms) => match &gemms[..] {
+                [gemm] => gemm.blocks_and_columns(),
+                _ => (0, 0),
+            },
+            Self::Winograd(winograd) => winograd.blocks_and_columns(),
+            Self::OnTheFly(winograd) => winograd.blocks_and_columns(),
+        };
+        ROWS * blocks * columns
+    }
+
+    /// The caller has checked that the maps lie inside their buffers, and the sums.
+    pub(super) fn run(
+        &self,
+        src: &[f32],
+        packed: &[f32],
+        epilogue: &Epilogue<'_>,
+        dst: &mut [f32],
+        sums: Option<&mut [f32]>,
+    ) {
+        let sums = sums.map(Sink::new);
         match self {
-            Self::Direct(isa, gemms) => gemm::run(*isa, gemms, src, packed, epilogue, dst),
-            Self::Winograd(winograd) => winograd.run(src, packed, epilogue, dst),
-            Self::OnTheFly(winograd) => winograd.run(src, packed, epilogue, dst),
+            Self::Direct(isa, gemms) => gemm::run(*isa, gemms, src, packed, epilogue, dst, sums),
+            Self::Winograd(winograd) => winograd.run(src, packed, epilogue, dst, sums),
+            Self::OnTheFly(winograd) => winograd.run(src, packed, epilogue, dst, sums),
         }
     }
 

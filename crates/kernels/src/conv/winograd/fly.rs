@@ -106,6 +106,11 @@ impl OnTheFly {
         tiles.div_ceil(GROUP) * self.memory.group
     }
 
+    /// Blocks of tiles, of which sums can be taken, and output channels.
+    pub(in crate::conv) fn blocks_and_columns(&self) -> (usize, usize) {
+        (if self.tiling.len() == 0 { 0 } else { self.tile_blocks }, self.filters.columns)
+    }
+
     /// Multiply-adds of the products and of the transforms; every group of tiles transforms the filters anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Filters { channels, columns, .. } = self.filters;
@@ -122,7 +127,14 @@ impl OnTheFly {
     }
 
     /// The caller has checked that the maps lie inside their buffers.
-    pub(in crate::conv) fn run(&self, src: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, dst: &mut [f32]) {
+    pub(in crate::conv) fn run(
+        &self,
+        src: &[f32],
+        packed: &[f32],
+        epilogue: &Epilogue<'_>,
+        dst: &mut [f32],
+        sums: Option<Sink<'_>>,
+    ) {
         if self.tiling.len() == 0 {
             return;
         }
@@ -131,7 +143,8 @@ impl OnTheFly {
             let block = self.tiling.block(self.tiles_of(index));
             tasks::with_shared_memory(self.inputs_len(block.tiles().len()), |v| {
                 self.transform_inputs(src, &block, v);
-                self.multiply(&block, v.source(), packed, epilogue, dst);
+                let outputs = Outputs::new(dst, self.dst, epilogue, self.filters.columns, sums, index);
+                self.multiply(&block, v.source(), packed, &outputs);
             });
         }
     }
@@ -144,7 +157,7 @@ impl OnTheFly {
         });
     }
 
-    fn multiply(&self, block: &Block, v: Source<'_>, packed: &[f32], epilogue: &Epilogue<'_>, dst: Sink<'_>) {
+    fn multiply(&self, block: &Block, v: Source<'_>, packed: &[f32], outputs: &Outputs<'_>) {
         let memory_len = self.working_memory().thread;
         let Filters { channels, columns, .. } = self.filters;
         let macs = FREQUENCIES * block.tiles().len() * channels * columns;
@@ -155,7 +168,7 @@ impl OnTheFly {
                     block,
                     v,
                     packed: Source::new(packed),
-                    outputs: Outputs::new(dst, self.dst, epilogue, columns),
+                    outputs: *outputs,
                     memory,
                     panels: tasks::part(self.filters.panels(), index, self.column_parts),
                 });
@@ -302,5 +315,7 @@ impl Task<'_> {
             };
             self.outputs.transform::<S, POINTS>(simd, products, [tile, self.block.next(t)]);
         }
+        let columns = first..filters.columns.min(first + filters.panel_columns);
+        self.outputs.take_sums(simd, self.block, columns);
     }
 }

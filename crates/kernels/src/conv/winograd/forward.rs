@@ -123,6 +123,11 @@ impl Winograd {
         WorkingMemory { thread: self.form.frequencies() * (v_stride + m_stride), shared: 0 }
     }
 
+    /// Blocks of tiles, of which sums can be taken, and output channels.
+    pub(in crate::conv) fn blocks_and_columns(&self) -> (usize, usize) {
+        (if self.tiling.len() == 0 { 0 } else { self.split.tile_blocks }, self.packing.columns)
+    }
+
     /// Multiply-adds of the products and of the transforms; every part of the columns transforms its inputs anew.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Self { form, tiling, .. } = self;
@@ -141,7 +146,14 @@ impl Winograd {
     }
 
     /// The caller has checked that the maps lie inside their buffers.
-    pub(in crate::conv) fn run(&self, src: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, dst: &mut [f32]) {
+    pub(in crate::conv) fn run(
+        &self,
+        src: &[f32],
+        packed: &[f32],
+        epilogue: &Epilogue<'_>,
+        dst: &mut [f32],
+        sums: Option<Sink<'_>>,
+    ) {
         if self.tiling.len() == 0 {
             return;
         }
@@ -150,13 +162,14 @@ impl Winograd {
         let memory_len = self.working_memory().thread;
         tasks::for_each(tile_blocks * column_parts, self.min_tasks, |index| {
             tasks::with_memory(memory_len, |memory| {
+                let (block, columns) = (index / column_parts, self.packing.columns);
                 self.isa.run(Task {
                     plan: self,
                     src: Source::new(src),
                     packed: Source::new(packed),
-                    outputs: Outputs::new(dst, self.dst, epilogue, self.packing.columns),
+                    outputs: Outputs::new(dst, self.dst, epilogue, columns, sums, block),
                     memory,
-                    tiles: tasks::part(self.tiling.len(), index / column_parts, tile_blocks),
+                    tiles: tasks::part(self.tiling.len(), block, tile_blocks),
                     blocks: tasks::part(self.packing.blocks(), index % column_parts, column_parts),
                 });
             });
@@ -351,5 +364,6 @@ impl Task<'_> {
             };
             self.outputs.transform::<S, P>(simd, products, [tile, block.next(t)]);
         }
+        self.outputs.take_sums(simd, block, first..first + columns);
     }
 }

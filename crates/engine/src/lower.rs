@@ -699,18 +699,25 @@ impl<'a> Lowering<'a> {
             eps: norm.eps,
         };
         let known = self.known_moments(group, x);
-        let sums = if known.is_none() { self.sums_on_the_way(group, x) } else { None };
+        let sums = self.sums_on_the_way(group, x, known);
         Ok(Action::Moments { x, norm, known, sums })
     }
 
-    /// Where the step before leaves sums of `x`, if it is the convolution that makes `x`: while it writes them, its outputs
-    /// are in the cache.
-    fn sums_on_the_way(&mut self, group: &Group, x: ValueId) -> Option<Place> {
+    /// Where the step before leaves sums of the channels of `x` that are not known, if it is the convolution that makes
+    /// these: while it writes them, its outputs are in the cache.
+    fn sums_on_the_way(&mut self, group: &Group, x: ValueId, known: Option<ValueId>) -> Option<Place> {
+        let first = known.map_or(0, |rows| self.layout(rows).c / MOMENT_ROWS);
+        let [written, all] = [self.lowered.last()?.out, x].map(|value| self.views[value.0]);
+        if (written.storage, written.channel, first + written.layout.c)
+            != (all.storage, all.channel + first, all.layout.c)
+        {
+            return None;
+        }
         // Both run, or neither does.
         let skips =
             |gated: Option<Gated>| gated.map(|Gated { gate, then }| (gate, matches!(then, WhenClosed::Skip)));
         let gated = skips(self.gated(group)).filter(|&(_, skips)| skips);
-        let step = self.lowered.last_mut().filter(|step| step.out == x && skips(step.gated) == gated)?;
+        let step = self.lowered.last_mut().filter(|step| skips(step.gated) == gated)?;
         let Action::Conv { kernel, sums, .. } = &mut step.action else { return None };
         // Behind the filters that it packs.
         let place = kernel.packed_len()..kernel.packed_len() + kernel.sums_len();

@@ -43,7 +43,7 @@ impl Step {
     pub(crate) fn cost(&self, plan: &Plan) -> Cost {
         let floats_of = |value: &ValueId| plan.slot(*value).layout.pixels() * plan.slot(*value).layout.c;
         let reads = match &self.action {
-            Action::Moments { sums: Some(_), .. } => Vec::new(),
+            Action::Moments { sums: Some(_), known, .. } => known.iter().copied().collect(),
             _ => self.reads(),
         };
         let values: usize = reads.iter().chain([&self.out]).map(floats_of).sum();

@@ -87,7 +87,7 @@ pub(crate) enum Action {
         norm: NormPlaces,
         /// Moments of the first channels, which another norm has taken already.
         known: Option<ValueId>,
-        /// Where in the working memory the convolution before has left the sums of `x`.
+        /// Where in the working memory the convolution before has left the sums of the other channels.
         sums: Option<Place>,
     },
     NormSums {
@@ -709,7 +709,7 @@ struct Moments<'a> {
     x: (&'a [f32], MapLayout),
     /// The rows of the first channels, and how many these are.
     known: Option<(&'a [f32], usize)>,
-    /// What the convolution that made `x` has summed.
+    /// What the convolution that made the others has summed.
     sums: Option<&'a [f32]>,
 }
 
@@ -739,19 +739,19 @@ impl Moments<'_> {
         }
     }
 
+    /// Writes mean and variance, from the map itself only where there is nothing else.
     fn take(&self, mean: &mut [f32], var: &mut [f32]) {
-        if let Some(sums) = self.sums {
-            return conv::moments(sums, mean, var);
-        }
         let (x, layout) = self.x;
         let first = self.known.map_or(0, |(_, channels)| channels);
         if let Some((rows, _)) = self.known {
             mean[..first].copy_from_slice(&rows[..first]);
             var[..first].copy_from_slice(&rows[first..2 * first]);
         }
-        if first < layout.c {
-            let layout = MapLayout { c: layout.c - first, ..layout };
-            norm::moments(self.isa, &x[first..], layout, &mut mean[first..], &mut var[first..]);
+        let (mean, var) = (&mut mean[first..], &mut var[first..]);
+        if let Some(sums) = self.sums {
+            conv::moments(sums, mean, var);
+        } else if first < layout.c {
+            norm::moments(self.isa, &x[first..], MapLayout { c: layout.c - first, ..layout }, mean, var);
         }
     }
 }

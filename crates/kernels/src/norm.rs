@@ -7,6 +7,8 @@
 //!            dx = a · g + b · x + d,    a = s,   b = -s · k · Σ(g · x̂) / m,   d = -s · Σ g / m - b · mean
 //! ```
 //!
+//! What a convolution writes it can sum on the way; [`conv::moments`](crate::conv::moments()) takes the place of a pass then.
+//!
 //! `g` is `dy` where the ReLU behind the normalisation let its input pass. Sums are those of segments of
 //! pixels in `f32`, continued in `f64` in a fixed order. For slices and shapes the rules of
 //! [`elementwise`](crate::elementwise) hold.

@@ -32,6 +32,10 @@ pub(super) const OUTER_COLUMNS: usize = 256;
 const WINOGRAD_CHANNELS: usize = 12;
 /// Fewest tiles for which it pays to read four times as many weights.
 const WINOGRAD_TILES: usize = 8;
+/// The same of windows of 3 x 3 with stride 2, for nine times as many.
+const WINOGRAD_CELL_TILES: usize = 32;
+/// Fewest channels for which the four phases of such windows pay.
+const WINOGRAD_CELL_CHANNELS: usize = 32;
 /// Most tiles of a forward pass for which it pays to transform the filters in every run.
 const FLY_TILES: usize = 4;
 /// The same where vectors are wide, so that there are registers for all sums of a row of four tiles.
@@ -44,10 +48,6 @@ const FLY_FILTERS: usize = 4096;
 const FLY_CHUNK: usize = 512;
 /// Output channels of a task.
 const FLY_COLUMNS: usize = 64;
-/// The same of windows of 3 x 3 with stride 2, for nine times as many.
-const WINOGRAD_CELL_TILES: usize = 32;
-/// Fewest channels for which the four phases of such windows pay.
-const WINOGRAD_CELL_CHANNELS: usize = 32;
 /// Fewest tiles for which it pays to write and read back four times as many sums.
 const WINOGRAD_OUTER_TILES: usize = 16;
 /// Most tiles of a block.

@@ -3,6 +3,7 @@
 use super::algorithm::ConvAlgorithm;
 use super::choose::Pass;
 use super::gemm::{Epilogue, Product, Tap, WeightStrides};
+use super::moments::ROWS;
 use super::tasks::WorkingMemory;
 use super::walk::{Phase, Walk};
 use super::way::Way;
@@ -104,7 +105,7 @@ impl ConvForward {
 
     /// Floats of the sums that [`ConvForward::run_with_sums`] takes.
     pub fn sums_len(&self) -> usize {
-        self.way.sums_len()
+        if self.out.is_empty() { 0 } else { ROWS * self.way.blocks() * self.out.c }
     }
 
     /// [`ConvForward::run`], which takes the sums of blocks of outputs that [`moments`](super::moments()) makes the mean

@@ -176,14 +176,9 @@ impl Gemm {
         self.groups * self.group_len()
     }
 
-    /// Blocks of rows, of which sums can be taken, and channels of the output.
-    pub(super) fn blocks_and_columns(&self) -> (usize, usize) {
-        (if self.grid.rows() == 0 { 0 } else { self.split.row_blocks }, self.all_columns())
-    }
-
-    /// Channels of the output in all groups.
-    fn all_columns(&self) -> usize {
-        self.groups * self.columns
+    /// Blocks of rows, of which sums can be taken.
+    pub(super) fn blocks(&self) -> usize {
+        self.split.row_blocks
     }
 
     fn tasks(&self) -> usize {
@@ -268,7 +263,11 @@ impl Gemm {
             packed: Source::new(&packed[group * self.group_len()..(group + 1) * self.group_len()]),
             ends: epilogue.ends(self.phase, group * self.columns..(group + 1) * self.columns),
             dst,
-            block: sums.map(|sums| Block { sums, index: block % row_blocks, channels: self.all_columns() }),
+            block: sums.map(|sums| Block {
+                sums,
+                index: block % row_blocks,
+                channels: self.groups * self.columns,
+            }),
             group,
             rows: part(self.grid.rows(), block % row_blocks, row_blocks),
             panels: part(self.panels, block / row_blocks, panel_blocks),

@@ -3,7 +3,6 @@
 use super::algorithm::ConvAlgorithm;
 use super::choose::{self, Choice, Pass};
 use super::gemm::{self, Epilogue, Gemm, Product};
-use super::moments::ROWS;
 use super::tasks::WorkingMemory;
 use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
@@ -42,6 +41,7 @@ impl Way {
         }
     }
 
+    /// What the threads work in.
     pub(super) fn working_memory(&self) -> WorkingMemory {
         match self {
             Self::Direct(..) => WorkingMemory::default(),
@@ -66,20 +66,16 @@ impl Way {
         }
     }
 
-    /// Floats of the sums of all blocks of outputs, see [`moments`](super::moments). Only a single product takes them.
-    pub(super) fn sums_len(&self) -> usize {
-        let (blocks, columns) = match self {
-            Self::Direct(_, gemms) => match &gemms[..] {
-                [gemm] => gemm.blocks_and_columns(),
-                _ => (0, 0),
-            },
-            Self::Winograd(winograd) => winograd.blocks_and_columns(),
-            Self::OnTheFly(winograd) => winograd.blocks_and_columns(),
-        };
-        ROWS * blocks * columns
+    /// Blocks of outputs, of which a single product can take the sums, see [`moments`](super::moments).
+    pub(super) fn blocks(&self) -> usize {
+        match self {
+            Self::Direct(_, gemms) => gemms.first().map_or(0, Gemm::blocks),
+            Self::Winograd(winograd) => winograd.blocks(),
+            Self::OnTheFly(winograd) => winograd.blocks(),
+        }
     }
 
-    /// The caller has checked that the maps lie inside their buffers, and the sums.
+    /// The caller has checked that the maps lie inside their buffers, and the sums, which only a single product takes.
     pub(super) fn run(
         &self,
         src: &[f32],

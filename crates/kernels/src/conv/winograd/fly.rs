@@ -106,9 +106,9 @@ impl OnTheFly {
         tiles.div_ceil(GROUP) * self.memory.group
     }
 
-    /// Blocks of tiles, of which sums can be taken, and output channels.
-    pub(in crate::conv) fn blocks_and_columns(&self) -> (usize, usize) {
-        (if self.tiling.len() == 0 { 0 } else { self.tile_blocks }, self.filters.columns)
+    /// Blocks of tiles, of which sums can be taken.
+    pub(in crate::conv) fn blocks(&self) -> usize {
+        self.tile_blocks
     }
 
     /// Multiply-adds of the products and of the transforms; every group of tiles transforms the filters anew.

@@ -123,9 +123,9 @@ impl Winograd {
         WorkingMemory { thread: self.form.frequencies() * (v_stride + m_stride), shared: 0 }
     }
 
-    /// Blocks of tiles, of which sums can be taken, and output channels.
-    pub(in crate::conv) fn blocks_and_columns(&self) -> (usize, usize) {
-        (if self.tiling.len() == 0 { 0 } else { self.split.tile_blocks }, self.packing.columns)
+    /// Blocks of tiles, of which sums can be taken.
+    pub(in crate::conv) fn blocks(&self) -> usize {
+        self.split.tile_blocks
     }
 
     /// Multiply-adds of the products and of the transforms; every part of the columns transforms its inputs anew.

@@ -26,8 +26,27 @@ pub(crate) struct Group {
     pub(crate) mask: Option<NodeId>,
     /// Whether a ReLU ends the step.
     pub(crate) relu: bool,
+    /// The norm whose output's gradient the step makes, which takes the sums of that gradient.
+    pub(crate) before: Option<NormBefore>,
     /// The node whose value the step makes.
     pub(crate) last: NodeId,
+}
+
+impl Group {
+    /// Whether the group is its root and a ReLU at most.
+    pub(crate) fn is_bare(&self) -> bool {
+        let Self { norm, factor, partner, residual, mask, .. } = self;
+        norm.is_none() && factor.is_none() && partner.is_none() && residual.is_none() && mask.is_none()
+    }
+}
+
+/// A norm by the moments of its input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NormBefore {
+    pub(crate) x: NodeId,
+    pub(crate) moments: NodeId,
+    /// Whether the gradient goes through a ReLU behind the norm.
+    pub(crate) relu: bool,
 }
 
 /// The groups of a graph in the order in which they run.
@@ -37,6 +56,8 @@ pub(crate) struct Fusion {
     /// Gradients of ReLUs that no step makes: whoever reads one takes the gradient at `.0` where the
     /// output at `.1` is positive.
     pub(crate) masked: HashMap<NodeId, (NodeId, NodeId)>,
+    /// Norms that no step makes: whoever reads one normalises what he reads.
+    pub(crate) normalized: HashMap<NodeId, Group>,
 }
 
 /// Groups the nodes of `graph`, those left out for which another stands. `kept` are nodes whose values must
@@ -66,7 +87,7 @@ pub(crate) fn fuse(
     }
     let mut groups = fuser.groups;
     groups.sort_by_key(|group| group.last);
-    Fusion { groups, masked: fuser.masked }
+    Fusion { groups, masked: fuser.masked, normalized: HashMap::new() }
 }
 
 /// ReLU gradients that only the backward steps of one normalisation read: those mask as they read.
@@ -80,11 +101,17 @@ fn masked_gradients(
         let is_norm = matches!(node.op, Op::NormalizeBackwardSums(_) | Op::NormalizeBackward(_));
         is_norm && node.inputs[0] == id && !node.inputs[1..].contains(&id)
     };
+    let is_conv = |id: &NodeId| matches!(graph.node(*id).op, Op::ConvBackwardData { .. });
+    let joins_conv = |id: &NodeId| is_conv(id) && !kept.contains(id) && users[id.index()].len() == 1;
+    let is_of_conv = |id: NodeId| {
+        let node = graph.node(id);
+        is_conv(&id) || (node.op == Op::Add && node.inputs.iter().any(joins_conv))
+    };
     let is_masked = |id: &NodeId| {
         graph.node(*id).op == Op::ReluBackward
             && !kept.contains(id)
             // A convolution's own step does better: it masks before it stores.
-            && !matches!(graph.node(graph.node(*id).inputs[0]).op, Op::ConvBackwardData { .. })
+            && !is_of_conv(graph.node(*id).inputs[0])
             && users[id.index()].iter().all(|user| reads_masked(user, *id))
     };
     let sources = |id: NodeId| (graph.node(id).inputs[0], graph.node(id).inputs[1]);
@@ -129,6 +156,7 @@ impl Fuser<'_> {
                 residual: None,
                 mask: None,
                 relu: false,
+                before: None,
                 last: id,
             });
             self.groups.len() - 1

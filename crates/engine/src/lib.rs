@@ -20,6 +20,7 @@ mod inference;
 mod int8;
 mod lower;
 mod memory;
+mod norms;
 mod optimiser;
 mod plan;
 mod profile;

@@ -12,14 +12,15 @@ use residuum_tensor::{AlignedBuffer, MapLayout};
 
 use crate::engine::{Engine, InputShape};
 use crate::error::EngineError;
-use crate::fuse::{Fusion, Group, fuse};
+use crate::fuse::{Fusion, Group, NormBefore, fuse};
 use crate::gates::{Idle, gate_index, gates};
 use crate::geometry::{blur_shape, conv_shape, pool_shape};
 use crate::plan::{Storage, View};
 use crate::seats::{Seats, slice_of};
 use crate::stages::{Schedule, Stage};
 use crate::step::{
-    Action, Coefficients, Filters, Gated, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS, Step, ValueId, WhenClosed,
+    Action, Coefficients, Filters, Gated, GradientSums, InputNorm, MOMENT_ROWS, NormPlaces, Place, SUM_ROWS,
+    Step, ValueId, WhenClosed,
 };
 
 mod constants;
@@ -71,7 +72,10 @@ pub(crate) fn lower_inference(
 ) -> Result<Lowered, EngineError> {
     let (graph, stands_for) = graph.bypass(identity);
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
-    let fusion = fuse(&graph, &stands_for, &kept, true);
+    let mut fusion = fuse(&graph, &stands_for, &kept, true);
+    if quantization.is_none() {
+        fusion.hand_over_norms(&graph, &stands_for, &kept, &Idle::none(&graph));
+    }
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.int8 = quantization.map(|quantization| int8::Plan::new(&graph, &fusion, quantization));
     lowering.in_groups = quantization.is_none();
@@ -121,7 +125,8 @@ pub(crate) fn lower_training(
     let skips = |node: &Node| matches!(node.op, Op::Gate(path) if idle.skipping.contains(&path.stream));
     let (graph, stands_for) = training.graph.bypass(|node| skips(node).then_some(0));
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
-    let fusion = fuse(&graph, &stands_for, &kept, false);
+    let mut fusion = fuse(&graph, &stands_for, &kept, false);
+    fusion.hand_over_norms(&graph, &stands_for, &kept, &idle);
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
     lowering.idle = idle;
@@ -164,6 +169,8 @@ struct Lowering<'a> {
     storage_of: HashMap<NodeId, usize>,
     views: Vec<View>,
     value_of: HashMap<NodeId, ValueId>,
+    /// Norms that no step makes.
+    normalized: HashMap<NodeId, Group>,
     /// Moments that have been taken of a storage from a channel on: of how many channels, and where they are.
     moments_of: HashMap<(usize, usize), Vec<(usize, ValueId)>>,
     store: Vec<f32>,
@@ -208,6 +215,7 @@ impl<'a> Lowering<'a> {
             storage_of: HashMap::new(),
             views: Vec::new(),
             value_of: HashMap::new(),
+            normalized: HashMap::new(),
             moments_of: HashMap::new(),
             store: Vec::new(),
             places: vec![None; graph.params().len()],
@@ -223,6 +231,7 @@ impl<'a> Lowering<'a> {
 
     fn run(mut self, fusion: &Fusion, stands_for: &[NodeId]) -> Result<Lowered, EngineError> {
         self.seats = Seats::new(self.graph, fusion);
+        self.normalized.clone_from(&fusion.normalized);
         self.measure_borders(fusion);
         self.schedule = self.scheduled(fusion);
         for (index, group) in fusion.groups.iter().enumerate() {
@@ -528,18 +537,20 @@ impl<'a> Lowering<'a> {
             Op::ConvBackwardWeights(conv) => {
                 let shape = self.conv_shape(&conv, input(0));
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, input(0), input(1))
+                self.backward_weights(&shape, input(0), input(1))?
             }
             Op::LinearBackwardWeights(linear) => {
                 let shape = self.linear_shape(&linear);
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, input(0), input(1))
+                self.backward_weights(&shape, input(0), input(1))?
             }
             Op::BiasBackward { .. } => Action::BiasBackward { dy: self.value(input(0)) },
             Op::NormalizeBackwardSums(norm) => {
                 let (dy, mask) = self.masked(input(0), fusion);
                 self.look_at_gradients(&norm, out);
-                Action::NormSums { dy, mask, x: self.value(input(1)), moments: self.value(input(2)) }
+                let [x, moments] = [1, 2].map(|index| self.value(input(index)));
+                let sums = self.sums_before(dy, moments);
+                Action::NormSums { dy, mask, x, moments, sums }
             }
             Op::NormalizeBackward(_) => {
                 let (dy, mask) = self.masked(input(0), fusion);
@@ -587,7 +598,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A scale and a shift for each channel, constant or by the moments of the batch.
-    fn affine(&mut self, group: &Group, node: &Node) -> Result<Action, EngineError> {
+    fn coefficients(&mut self, group: &Group, node: &Node) -> Result<Coefficients, EngineError> {
         let channels = self.layout_of(node.inputs[0]).c;
         let alike = |value: f32| vec![f64::from(value); channels];
         let constants = match node.op {
@@ -597,15 +608,19 @@ impl<'a> Lowering<'a> {
             Op::DropPath(path) => Some((alike(path.evaluation_factor()), alike(0.0))),
             _ => None,
         };
-        let coefficients = if let Some((mut scale, mut shift)) = constants {
+        Ok(if let Some((mut scale, mut shift)) = constants {
             let factor = group.factor.map_or(1.0, f64::from);
             scale.iter_mut().chain(&mut shift).for_each(|value| *value *= factor);
             self.constant_coefficients(&scale, &shift)
         } else {
             Coefficients::Moments(self.value(node.inputs[1]))
-        };
-        let residual = group.residual.map(|id| self.value(id));
-        Ok(Action::Affine { x: self.value(node.inputs[0]), coefficients, residual, relu: group.relu })
+        })
+    }
+
+    fn affine(&mut self, group: &Group, node: &Node) -> Result<Action, EngineError> {
+        let coefficients = self.coefficients(group, node)?;
+        let (x, residual) = (self.value(node.inputs[0]), group.residual.map(|id| self.value(id)));
+        Ok(Action::Affine { x, coefficients, residual, relu: group.relu })
     }
 
     /// Steps without parameters.
@@ -726,6 +741,13 @@ impl<'a> Lowering<'a> {
         Some(place)
     }
 
+    /// Where the step that has made `dy` has left the sums of a norm by these moments, if it has.
+    fn sums_before(&self, dy: ValueId, moments: ValueId) -> Option<Place> {
+        let step = self.lowered.iter().rfind(|step| step.out == dy)?;
+        let Action::ConvBackwardData { norm, .. } = &step.action else { return None };
+        norm.as_ref().filter(|norm| norm.moments == moments).map(|norm| norm.sums.clone())
+    }
+
     /// The moments of as many of the first channels of `x` as a norm before has taken them of: in a dense block, of all
     /// but the newest. From here on, those of the group's are known.
     fn known_moments(&mut self, group: &Group, x: ValueId) -> Option<ValueId> {
@@ -749,7 +771,7 @@ impl<'a> Lowering<'a> {
         bias: Option<ParamId>,
         x: NodeId,
     ) -> Result<Action, EngineError> {
-        let (x, out) = (self.value(x), self.value(group.last));
+        let ((x, norm), out) = (self.input(x)?, self.value(group.last));
         // Norms by the statistics of few values amplify what rounding does to a forward pass, layer by layer;
         // gradients only pass it on.
         let least = if shape.stride == [1; 2] { STEADY_PIXELS } else { STEADY_STRIDED_PIXELS };
@@ -760,6 +782,7 @@ impl<'a> Lowering<'a> {
         };
         let kernel =
             ConvForward::with_algorithm(self.isa, algorithm, shape, self.layout(x), self.layout(out));
+        let kernel = if norm.is_some() { kernel.normalizing() } else { kernel };
         let folded = self.folded(group, shape.c_out)?;
         let bias = match &folded {
             Some(folded) => Some(self.folded_bias(folded, bias)?),
@@ -767,7 +790,15 @@ impl<'a> Lowering<'a> {
         };
         let filters = self.filters(weight, folded.map(|(scale, _)| scale), kernel.packed_len())?;
         let residual = group.residual.map(|id| self.value(id));
-        Ok(Action::Conv { kernel, x, filters, bias, residual, relu: group.relu, sums: None })
+        Ok(Action::Conv { kernel, x, norm, filters, bias, residual, relu: group.relu, sums: None })
+    }
+
+    /// What a convolution reads for a node, and the norm that it does on the way.
+    fn input(&mut self, id: NodeId) -> Result<(ValueId, Option<InputNorm>), EngineError> {
+        let Some(group) = self.normalized.get(&id).cloned() else { return Ok((self.value(id), None)) };
+        let node = self.graph.node(group.root);
+        let norm = InputNorm { coefficients: self.coefficients(&group, node)?, relu: group.relu };
+        Ok((self.value(node.inputs[0]), Some(norm)))
     }
 
     /// The bias that a norm leaves when its scale goes into the filters.
@@ -815,11 +846,17 @@ impl<'a> Lowering<'a> {
         );
         let filters = self.filters(weight, None, kernel.packed_len())?;
         let (residual, mask) = (group.residual.map(|id| self.value(id)), group.mask.map(|id| self.value(id)));
-        Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask })
+        let norm = group.before.map(|NormBefore { x, moments, relu }| {
+            // Behind the filters that it packs.
+            let sums = kernel.packed_len()..kernel.packed_len() + kernel.sums_len();
+            self.scratch_len = self.scratch_len.max(sums.end);
+            GradientSums { x: self.value(x), moments: self.value(moments), relu, sums }
+        });
+        Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask, norm })
     }
 
-    fn backward_weights(&mut self, shape: &ConvShape, x: NodeId, dy: NodeId) -> Action {
-        let (x, dy) = (self.value(x), self.value(dy));
+    fn backward_weights(&mut self, shape: &ConvShape, x: NodeId, dy: NodeId) -> Result<Action, EngineError> {
+        let ((x, norm), dy) = (self.input(x)?, self.value(dy));
         let kernel = ConvBackwardWeights::with_algorithm(
             self.isa,
             self.algorithm,
@@ -827,7 +864,8 @@ impl<'a> Lowering<'a> {
             self.layout(x),
             self.layout(dy),
         );
+        let kernel = if norm.is_some() { kernel.normalizing() } else { kernel };
         self.scratch_len = self.scratch_len.max(kernel.scratch_len());
-        Action::ConvBackwardWeights { kernel, x, dy }
+        Ok(Action::ConvBackwardWeights { kernel, x, norm, dy })
     }
 }

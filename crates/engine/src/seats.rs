@@ -82,7 +82,7 @@ impl Seats {
         let reads = root.inputs.iter().copied().chain(group.residual).chain(group.mask);
         let reads = reads.chain(masked.flat_map(|&(dy, y)| [dy, y]));
         let source = |id| self.root(slice_of(graph, id)).0;
-        reads.map(source).any(|read| read == wide).then_some(group.last)
+        reads.map(|id| source(fusion.read(graph, id))).any(|read| read == wide).then_some(group.last)
     }
 }
 

@@ -59,7 +59,7 @@ impl Schedule {
         let maps = |group: &Group| {
             let inputs = graph.node(group.root).inputs.iter().copied();
             let read = inputs.chain(group.residual).chain([group.last]);
-            read.map(|id| seats.root(slice_of(graph, id)).0).collect::<HashSet<NodeId>>()
+            read.map(|id| seats.root(slice_of(graph, fusion.read(graph, id))).0).collect::<HashSet<NodeId>>()
         };
         let mut images = vec![n; fusion.groups.len()];
         let mut most = n;

@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use residuum_graph::Dropout;
-use residuum_kernels::conv::{ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, WorkingMemory};
+use residuum_kernels::conv::{
+    ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, Extras, NormOutput, Normalization,
+    WorkingMemory,
+};
 use residuum_kernels::loss::{Loss, Targets};
 use residuum_kernels::{
     BlurShape, Draws, Isa, PoolShape, conv, elementwise, gate, int8, loss, norm, pool, rearrange,
@@ -36,6 +39,23 @@ pub(crate) enum Coefficients {
     Moments(ValueId),
 }
 
+impl Coefficients {
+    fn moments(&self) -> Option<ValueId> {
+        match self {
+            Self::Stored(..) => None,
+            Self::Moments(value) => Some(*value),
+        }
+    }
+
+    /// Scale and shift of `c` channels.
+    fn of<'a>(&self, store: &'a [f32], inputs: Inputs<'a>, c: usize) -> [&'a [f32]; 2] {
+        match self {
+            Self::Stored(scale, shift) => [&store[scale.clone()], &store[shift.clone()]],
+            Self::Moments(value) => [3, 4].map(|row| inputs.row(*value, row, c)),
+        }
+    }
+}
+
 /// Batch norm's parameters in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct NormPlaces {
@@ -54,6 +74,7 @@ pub(crate) enum Action {
     Conv {
         kernel: ConvForward,
         x: ValueId,
+        norm: Option<InputNorm>,
         filters: Filters,
         bias: Option<Place>,
         residual: Option<ValueId>,
@@ -67,10 +88,12 @@ pub(crate) enum Action {
         filters: Filters,
         residual: Option<ValueId>,
         mask: Option<ValueId>,
+        norm: Option<GradientSums>,
     },
     ConvBackwardWeights {
         kernel: ConvBackwardWeights,
         x: ValueId,
+        norm: Option<InputNorm>,
         dy: ValueId,
     },
     BiasBackward {
@@ -95,6 +118,8 @@ pub(crate) enum Action {
         mask: Option<ValueId>,
         x: ValueId,
         moments: ValueId,
+        /// Where in the working memory the step before, which made `dy`, has left sums of its blocks.
+        sums: Option<Place>,
     },
     NormBackward {
         dy: ValueId,
@@ -198,6 +223,25 @@ pub(crate) enum Action {
     Int8(Int8),
 }
 
+/// A norm that a convolution does to its input as it reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct InputNorm {
+    pub(crate) coefficients: Coefficients,
+    /// Whether a ReLU follows.
+    pub(crate) relu: bool,
+}
+
+/// A norm by the moments of its input, the gradient of whose output a convolution makes and sums.
+#[derive(Clone, Debug)]
+pub(crate) struct GradientSums {
+    pub(crate) x: ValueId,
+    pub(crate) moments: ValueId,
+    /// Whether the gradient is that of a ReLU behind the norm, through which it has yet to go.
+    pub(crate) relu: bool,
+    /// Where in the working memory sums of blocks go, for the step behind.
+    pub(crate) sums: Place,
+}
+
 /// What a step does when a branch with stochastic depth is dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WhenClosed {
@@ -254,10 +298,12 @@ struct FilterMemory<'a> {
 }
 
 impl FilterMemory<'_> {
-    /// The memory before a place of the working memory, and that place.
-    fn split(&mut self, place: &Place) -> (FilterMemory<'_>, &mut [f32]) {
-        let (before, after) = self.scratch.split_at_mut(place.start);
-        (FilterMemory { store: self.store, packed: self.packed, scratch: before }, &mut after[..place.len()])
+    /// The memory before a place of the working memory, and that place, if there is one.
+    fn split(&mut self, place: Option<&Place>) -> (FilterMemory<'_>, Option<&mut [f32]>) {
+        let (before, after) =
+            self.scratch.split_at_mut(place.map_or(self.scratch.len(), |place| place.start));
+        let memory = FilterMemory { store: self.store, packed: self.packed, scratch: before };
+        (memory, place.map(|place| &mut after[..place.len()]))
     }
 }
 
@@ -335,26 +381,28 @@ impl Step {
         let fused = |residual: bool, relu: bool| {
             format!("{}{}", if residual { " + add" } else { "" }, if relu { " + relu" } else { "" })
         };
+        let of_norm = |norm: &Option<InputNorm>| if norm.is_some() { " of norm" } else { "" };
         match &self.action {
             Action::Load => "load images".into(),
             Action::LoadSeed => "load seed".into(),
-            Action::Conv { kernel, residual, relu, sums, .. } => {
+            Action::Conv { kernel, norm, residual, relu, sums, .. } => {
                 let sums = if sums.is_some() { " + sums" } else { "" };
-                format!("conv, {}{}{sums}", kernel.algorithm(), fused(residual.is_some(), *relu))
+                let fused = fused(residual.is_some(), *relu);
+                format!("conv, {}{}{fused}{sums}", kernel.algorithm(), of_norm(norm))
             }
-            Action::ConvBackwardData { kernel, residual, mask, .. } => {
-                format!(
-                    "conv backward data, {}{}",
-                    kernel.algorithm(),
-                    fused(residual.is_some(), mask.is_some())
-                )
+            Action::ConvBackwardData { kernel, residual, mask, norm, .. } => {
+                let relu = mask.is_some() || norm.as_ref().is_some_and(|norm| norm.relu);
+                let sums = if norm.is_some() { " + sums" } else { "" };
+                let fused = fused(residual.is_some(), relu);
+                format!("conv backward data, {}{fused}{sums}", kernel.algorithm())
             }
-            Action::ConvBackwardWeights { kernel, .. } => {
-                format!("conv backward weights, {}", kernel.algorithm())
+            Action::ConvBackwardWeights { kernel, norm, .. } => {
+                format!("conv backward weights, {}{}", kernel.algorithm(), of_norm(norm))
             }
             Action::BiasBackward { .. } => "bias backward".into(),
             Action::Affine { residual, relu, .. } => format!("normalize{}", fused(residual.is_some(), *relu)),
             Action::Moments { sums, .. } => if sums.is_some() { "moments of sums" } else { "moments" }.into(),
+            Action::NormSums { sums: Some(_), .. } => "norm backward sums of sums".into(),
             Action::NormSums { .. } => "norm backward sums".into(),
             Action::NormBackward { .. } => "norm backward".into(),
             Action::Relu { .. } => "relu".into(),
@@ -386,19 +434,24 @@ impl Step {
     /// The values that the step reads.
     pub(crate) fn reads(&self) -> Vec<ValueId> {
         let some = |values: &[Option<ValueId>]| values.iter().flatten().copied().collect();
+        let moments = |norm: Option<&InputNorm>| norm.and_then(|norm| norm.coefficients.moments());
         match &self.action {
             Action::Load | Action::LoadSeed => Vec::new(),
-            Action::Conv { x, residual, .. } => some(&[Some(*x), *residual]),
-            Action::ConvBackwardData { dy, residual, mask, .. } => some(&[Some(*dy), *residual, *mask]),
-            Action::ConvBackwardWeights { x, dy, .. } => vec![*x, *dy],
-            Action::Affine { x, coefficients, residual, .. } => {
-                let moments = match coefficients {
-                    Coefficients::Moments(value) => Some(*value),
-                    Coefficients::Stored(..) => None,
-                };
-                some(&[Some(*x), moments, *residual])
+            Action::Conv { x, norm, residual, .. } => some(&[Some(*x), moments(norm.as_ref()), *residual]),
+            Action::ConvBackwardData { dy, residual, mask, norm, .. } => {
+                let [x, moments] = norm.as_ref().map_or([None; 2], |norm| [norm.x, norm.moments].map(Some));
+                some(&[Some(*dy), *residual, *mask, x, moments])
             }
-            Action::NormSums { dy, mask, x, moments } => some(&[Some(*dy), *mask, Some(*x), Some(*moments)]),
+            Action::ConvBackwardWeights { x, norm, dy, .. } => {
+                some(&[Some(*x), moments(norm.as_ref()), Some(*dy)])
+            }
+            Action::Affine { x, coefficients, residual, .. } => {
+                some(&[Some(*x), coefficients.moments(), *residual])
+            }
+            Action::NormSums { moments, sums: Some(_), .. } => vec![*moments],
+            Action::NormSums { dy, mask, x, moments, .. } => {
+                some(&[Some(*dy), *mask, Some(*x), Some(*moments)])
+            }
             Action::NormBackward { dy, mask, x, sums, residual } => {
                 some(&[Some(*dy), *mask, Some(*x), Some(*sums), *residual])
             }
@@ -496,14 +549,20 @@ impl Step {
                 };
                 of.run(norm, run.store, run.norm_momentum, value);
             }
-            Action::NormSums { dy, mask, x, moments } => {
-                let sums = Sums {
-                    isa: run.isa,
-                    dy: inputs.map(*dy),
-                    mask: inputs.optional(*mask),
-                    x: inputs.map(*x),
-                };
-                sums.run(inputs.map(*moments).0, value);
+            Action::NormSums { dy, mask, x, moments, sums } => {
+                let layout = run.plan.slot(*x).layout;
+                let rows = |index: usize| inputs.row(*moments, index, layout.c);
+                let (mean, inv_std) = (rows(0), rows(2));
+                let (found, coefficients) = value.split_at_mut(2 * layout.c);
+                if let Some(place) = sums {
+                    // The maps may be gone.
+                    conv::norm_backward_sums(&run.scratch[place.clone()], inv_std, found);
+                } else {
+                    let ((dy, dyl), (x, xl), mask) =
+                        (inputs.map(*dy), inputs.map(*x), inputs.optional(*mask));
+                    norm::norm_backward_sums(run.isa, dy, dyl, mask, x, xl, mean, inv_std, found);
+                }
+                gradient_coefficients(found, [mean, inv_std, rows(3)], layout.pixels(), coefficients);
             }
             _ => {
                 let Run { isa, store, packed, scratch, .. } = run;
@@ -559,38 +618,9 @@ impl Step {
         layout: MapLayout,
     ) {
         let store = memory.store;
-        let at = |place: &Place| &store[place.clone()];
         match &self.action {
-            Action::Conv { kernel, x, filters, bias, residual, relu, sums } => {
-                let epilogue = Epilogue {
-                    bias: bias.as_ref().map(at),
-                    residual: inputs.residual(*residual),
-                    relu: *relu,
-                    ..Epilogue::default()
-                };
-                let pack = |w: &[f32], packed: &mut [f32]| kernel.pack(w, packed);
-                let x = inputs.map(*x).0;
-                match sums {
-                    None => kernel.run(x, filters.pack(memory, kernel.packed_len(), pack), &epilogue, out),
-                    Some(place) => {
-                        let (mut memory, sums) = memory.split(place);
-                        let filters = filters.pack(&mut memory, kernel.packed_len(), pack);
-                        kernel.run_with_sums(x, filters, &epilogue, out, sums);
-                    }
-                }
-            }
-            Action::ConvBackwardData { kernel, dy, filters, residual, mask } => {
-                let epilogue = Epilogue {
-                    residual: inputs.residual(*residual),
-                    mask: inputs.optional(*mask),
-                    ..Epilogue::default()
-                };
-                let filters = filters.pack(memory, kernel.packed_len(), |w, packed| kernel.pack(w, packed));
-                kernel.run(inputs.map(*dy).0, filters, &epilogue, out);
-            }
-            Action::ConvBackwardWeights { kernel, x, dy } => {
-                let scratch = &mut memory.scratch[..kernel.scratch_len()];
-                kernel.run(inputs.map(*x).0, inputs.map(*dy).0, scratch, out);
+            Action::Conv { .. } | Action::ConvBackwardData { .. } | Action::ConvBackwardWeights { .. } => {
+                self.run_conv(memory, inputs, out);
             }
             Action::BiasBackward { dy } => {
                 let (dy, layout) = inputs.map(*dy);
@@ -598,12 +628,7 @@ impl Step {
             }
             Action::Affine { x, coefficients, residual, relu } => {
                 let (x, xl) = inputs.map(*x);
-                let (scale, shift) = match coefficients {
-                    Coefficients::Stored(scale, shift) => (at(scale), at(shift)),
-                    Coefficients::Moments(value) => {
-                        (inputs.row(*value, 3, xl.c), inputs.row(*value, 4, xl.c))
-                    }
-                };
+                let [scale, shift] = coefficients.of(store, inputs, xl.c);
                 norm::affine(isa, x, xl, scale, shift, inputs.residual(*residual), *relu, out, layout);
             }
             Action::NormBackward { dy, mask, x, sums, residual } => {
@@ -652,6 +677,46 @@ impl Step {
                 elementwise::add(isa, a, al, b, bl, *relu, out, layout);
             }
             _ => self.run_pool(isa, inputs, out, layout),
+        }
+    }
+
+    /// Runs a convolution or one of its gradients.
+    fn run_conv(&self, memory: &mut FilterMemory<'_>, inputs: Inputs<'_>, out: &mut [f32]) {
+        let store = memory.store;
+        match &self.action {
+            Action::Conv { kernel, x, norm, filters, bias, residual, relu, sums } => {
+                let epilogue = Epilogue {
+                    bias: bias.as_ref().map(|place| &store[place.clone()]),
+                    residual: inputs.residual(*residual),
+                    relu: *relu,
+                    ..Epilogue::default()
+                };
+                let (mut memory, sums) = memory.split(sums.as_ref());
+                let pack = |w: &[f32], packed: &mut [f32]| kernel.pack(w, packed);
+                let filters = filters.pack(&mut memory, kernel.packed_len(), pack);
+                let (x, layout) = inputs.map(*x);
+                let norm = norm.as_ref().map(|norm| norm.of(store, inputs, layout.c));
+                kernel.run_with(x, filters, &epilogue, out, Extras { norm, sums });
+            }
+            Action::ConvBackwardData { kernel, dy, filters, residual, mask, norm } => {
+                let epilogue = Epilogue {
+                    residual: inputs.residual(*residual),
+                    mask: inputs.optional(*mask),
+                    ..Epilogue::default()
+                };
+                let (mut memory, sums) = memory.split(norm.as_ref().map(|norm| &norm.sums));
+                let pack = |w: &[f32], packed: &mut [f32]| kernel.pack(w, packed);
+                let filters = filters.pack(&mut memory, kernel.packed_len(), pack);
+                let norm = norm.as_ref().map(|norm| norm.output(inputs));
+                kernel.run_with(inputs.map(*dy).0, filters, &epilogue, out, norm.as_ref().zip(sums));
+            }
+            Action::ConvBackwardWeights { kernel, x, norm, dy } => {
+                let scratch = &mut memory.scratch[..kernel.scratch_len()];
+                let (x, layout) = inputs.map(*x);
+                let norm = norm.as_ref().map(|norm| norm.of(store, inputs, layout.c));
+                kernel.run_with(x, norm, inputs.map(*dy).0, scratch, out);
+            }
+            action => unreachable!("{action:?} is no convolution"),
         }
     }
 
@@ -756,28 +821,34 @@ impl Moments<'_> {
     }
 }
 
-/// The sums over a channel that batch norm's gradient needs.
-struct Sums<'a> {
-    isa: Isa,
-    dy: (&'a [f32], MapLayout),
-    mask: Option<(&'a [f32], MapLayout)>,
-    x: (&'a [f32], MapLayout),
+impl InputNorm {
+    fn of<'a>(&self, store: &'a [f32], inputs: Inputs<'a>, c: usize) -> Normalization<'a> {
+        let [scale, shift] = self.coefficients.of(store, inputs, c);
+        Normalization { scale, shift, relu: self.relu }
+    }
 }
 
-impl Sums<'_> {
-    /// Writes the two sums and, from them, the coefficients of `dx = a·g + b·x + d`.
-    fn run(&self, moments: &[f32], rows: &mut [f32]) {
-        let ((dy, dyl), (x, xl)) = (self.dy, self.x);
-        let c = xl.c;
-        let [mean, inv_std, scale] = [0, 2, 3].map(|row| &moments[row * c..(row + 1) * c]);
-        let (sums, coefficients) = rows.split_at_mut(2 * c);
-        norm::norm_backward_sums(self.isa, dy, dyl, self.mask, x, xl, mean, inv_std, sums);
-        let count = xl.pixels() as f32;
-        for channel in 0..c {
-            let b = -scale[channel] * inv_std[channel] * sums[c + channel] / count;
-            coefficients[channel] = scale[channel];
-            coefficients[c + channel] = b;
-            coefficients[2 * c + channel] = -scale[channel] * sums[channel] / count - b * mean[channel];
-        }
+impl GradientSums {
+    fn output<'a>(&self, inputs: Inputs<'a>) -> NormOutput<'a> {
+        let x = inputs.map(self.x);
+        let row = |index| inputs.row(self.moments, index, x.1.c);
+        NormOutput { x, mean: row(0), relu: self.relu.then(|| [3, 4].map(row)) }
+    }
+}
+
+/// The coefficients of `dx = a·g + b·x + d`, row by row, from the sums over `pixels` and the rows mean, 1/√(variance + eps)
+/// and scale of the moments.
+fn gradient_coefficients(
+    sums: &[f32],
+    [mean, inv_std, scale]: [&[f32]; 3],
+    pixels: usize,
+    coefficients: &mut [f32],
+) {
+    let (c, count) = (mean.len(), pixels as f32);
+    for channel in 0..c {
+        let b = -scale[channel] * inv_std[channel] * sums[c + channel] / count;
+        coefficients[channel] = scale[channel];
+        coefficients[c + channel] = b;
+        coefficients[2 * c + channel] = -scale[channel] * sums[channel] / count - b * mean[channel];
     }
 }

@@ -460,12 +460,41 @@ fn moments_come_from_the_convolution_before() {
         let images = formula::input("input", &[4, 3, 32, 32]);
         let steps = training.profile(images.data(), &formula::labels(4, 10));
         let count = |kind: &str| steps.iter().filter(|step| step.kind == kind).count();
-        let convs = steps.iter().filter(|step| step.kind.ends_with(" + sums")).count();
+        let is_forward = |kind: &str| kind.starts_with("conv, ") && kind.ends_with(" + sums");
+        let convs = steps.iter().filter(|step| is_forward(&step.kind)).count();
         assert_eq!(
             (count("moments of sums"), convs, count("moments")),
             (of_sums, of_sums, of_maps),
             "{name}"
         );
+    }
+}
+
+/// The gradient of a norm's output is summed by the convolution that makes it, which asks the norm's input what the ReLU let
+/// pass; a pass over maps is left behind pools, and where two norms read one gradient. Convolutions of single
+/// pixels normalise what they read.
+#[test]
+fn convolutions_take_over_the_work_of_norms() {
+    for (name, of_sums, of_maps, normalizing) in
+        [("cifar_resnet8", 6, 1, 0), ("cifar_preact20", 18, 1, 0), ("cifar_densenet_bc_100_12", 98, 1, 50)]
+    {
+        let graph = residuum_models::build(name, None).unwrap().graph;
+        let shape = InputShape { n: 4, h: 32, w: 32 };
+        let options = TrainingOptions::default();
+        let mut training =
+            engine(2, Isa::detect()).training(&graph, &formula::weights(&graph), shape, &options).unwrap();
+        let images = formula::input("input", &[4, 3, 32, 32]);
+        let steps = training.profile(images.data(), &formula::labels(4, 10));
+        let count = |is: &dyn Fn(&str) -> bool| steps.iter().filter(|step| is(&step.kind)).count();
+        let convs = count(&|kind| kind.starts_with("conv backward data") && kind.ends_with(" + sums"));
+        let found = (
+            count(&|kind| kind == "norm backward sums of sums"),
+            convs,
+            count(&|kind| kind == "norm backward sums"),
+            count(&|kind| kind.starts_with("conv, ") && kind.contains(" of norm")),
+            count(&|kind| kind.starts_with("conv backward weights") && kind.contains(" of norm")),
+        );
+        assert_eq!(found, (of_sums, of_sums, of_maps, normalizing, normalizing), "{name}");
     }
 }
 

@@ -42,6 +42,11 @@ impl ConvShape {
         self.n * self.out_h() * self.out_w() * self.c_out * taps
     }
 
+    /// Whether every window is a single pixel inside the image, over all channels.
+    pub fn is_of_pixels(&self) -> bool {
+        (self.kernel, self.padding, self.groups) == ([1; 2], [0; 2], 1)
+    }
+
     const fn out_size(&self, axis: usize, size: usize) -> usize {
         let window = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
         let padded = size + 2 * self.padding[axis];

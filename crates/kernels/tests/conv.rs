@@ -9,8 +9,10 @@ use cases::{Case, case};
 use maps::{dense, empty, layout, map, values, widen};
 use proptest::prelude::*;
 use residuum_kernels::conv::{
-    ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, moments,
+    ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, Extras, NormOutput,
+    Normalization, moments, norm_backward_sums,
 };
+use residuum_kernels::norm::affine;
 use residuum_kernels::{ConvShape, Isa, plain};
 use residuum_tensor::MapLayout;
 
@@ -151,7 +153,7 @@ impl Run<'_> {
         conv.pack(&s.weights, &mut packed);
         let (x, mut sums) = (bordered(&s.x_values, s.x), vec![f32::NAN; conv.sums_len()]);
         if wants_sums {
-            conv.run_with_sums(&x, &packed, epilogue, &mut out, &mut sums);
+            conv.run_with(&x, &packed, epilogue, &mut out, Extras { norm: None, sums: Some(&mut sums) });
         } else {
             conv.run(&x, &packed, epilogue, &mut out);
         }
@@ -159,12 +161,22 @@ impl Run<'_> {
     }
 
     fn backward_data(&self, epilogue: &Epilogue<'_>) -> Vec<f32> {
+        self.backward_data_and_sums(epilogue, None).0
+    }
+
+    /// The gradient, and the sums that were taken on the way for a norm.
+    fn backward_data_and_sums(
+        &self,
+        epilogue: &Epilogue<'_>,
+        norm: Option<&NormOutput<'_>>,
+    ) -> (Vec<f32>, Vec<f32>) {
         let s = self.setup;
         let conv = ConvBackwardData::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.y, s.x);
         let (mut packed, mut dx) = (vec![f32::NAN; conv.packed_len()], empty(s.x));
         conv.pack(&s.weights, &mut packed);
-        conv.run(&bordered(&s.dy_values, s.y), &packed, epilogue, &mut dx);
-        dense(&dx, s.x)
+        let (dy, mut sums) = (bordered(&s.dy_values, s.y), vec![f32::NAN; conv.sums_len()]);
+        conv.run_with(&dy, &packed, epilogue, &mut dx, norm.map(|norm| (norm, &mut sums[..])));
+        (dense(&dx, s.x), sums)
     }
 
     fn backward_weights(&self) -> Vec<f32> {
@@ -209,6 +221,10 @@ fn check(case: &Case) {
             check_forward_epilogue(run, &forward_exact);
             check_sums(run);
             check_data_epilogue(run, &data_exact);
+            check_gradient_sums(run);
+            if shape.is_of_pixels() {
+                check_normalized(run);
+            }
         }
     }
 }
@@ -272,6 +288,84 @@ fn check_data_epilogue(run: Run<'_>, exact: &[Vec<f64>; 2]) {
     let (residual, mask) = (Some((&residual[..], residual_layout)), Some((&mask[..], mask_layout)));
     let epilogue = Epilogue { residual, mask, ..Epilogue::default() };
     run.assert_close("data with residual and mask", &run.backward_data(&epilogue), &[expected, magnitude]);
+}
+
+/// A map, normalised in a pass of its own.
+fn normalized(isa: Isa, x: &[f32], layout: MapLayout, tables: [&[f32]; 2], relu: bool) -> Vec<f32> {
+    let mut out = empty(layout);
+    affine(isa, x, layout, tables[0], tables[1], None, relu, &mut out, layout);
+    dense(&out, layout)
+}
+
+/// An input that is normalised on the way gives the same bits as one that has been normalised.
+fn check_normalized(run: Run<'_>) {
+    let (s, Run { isa, algorithm, case: Case { shape, .. }, .. }) = (run.setup, run);
+    let [scale, shift] = [8, 9].map(|seed| values(s.x.c, seed));
+    let x = map(&s.x_values, s.x);
+    for relu in [false, true] {
+        let norm = Normalization { scale: &scale, shift: &shift, relu };
+        let x_values = normalized(isa, &x, s.x, [&scale, &shift], relu);
+        let before = Setup { x_values, dy_values: s.dy_values.clone(), weights: s.weights.clone(), ..*s };
+        let before = Run { setup: &before, ..run };
+        let (forward, weights) = normalizing(run, norm);
+        let what = format!("{isa}, {algorithm:?}, {shape:?}");
+        assert_eq!(forward, before.forward(&Epilogue::default()), "forward, {what}");
+        assert_eq!(weights, before.backward_weights(), "weights, {what}");
+    }
+}
+
+/// The forward pass and the gradient of the weights of an input that is normalised on the way.
+fn normalizing(run: Run<'_>, norm: Normalization<'_>) -> (Vec<f32>, Vec<f32>) {
+    let (s, Run { isa, algorithm, case: Case { shape, .. }, .. }) = (run.setup, run);
+    let x = map(&s.x_values, s.x);
+    let conv = ConvForward::with_algorithm(isa, algorithm, shape, s.x, s.y).normalizing();
+    let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
+    conv.pack(&s.weights, &mut packed);
+    let extras = Extras { norm: Some(norm), sums: None };
+    conv.run_with(&x, &packed, &Epilogue::default(), &mut out, extras);
+    let conv = ConvBackwardWeights::with_algorithm(isa, algorithm, shape, s.x, s.y).normalizing();
+    let (mut scratch, mut dw) = (vec![f32::NAN; conv.scratch_len()], vec![f32::NAN; s.weights.len()]);
+    conv.run_with(&x, Some(norm), &map(&s.dy_values, s.y), &mut scratch, &mut dw);
+    (dense(&out, s.y), dw)
+}
+
+/// The sums of a norm whose output the input was, with a ReLU behind it and without.
+fn check_gradient_sums(run: Run<'_>) {
+    let MapLayout { n, h, w, c, .. } = run.setup.x;
+    if n == 0 {
+        return;
+    }
+    let x_layout = layout([n, h, w, c], 1, 3);
+    let x_values = values(run.setup.x_values.len(), 7);
+    let x = map(&x_values, x_layout);
+    let [mean, scale, shift] = [8, 9, 10].map(|seed| values(c, seed));
+    let epilogue = Epilogue::default();
+    let written = run.backward_data(&epilogue);
+    for relu in [None, Some([&scale[..], &shift[..]])] {
+        let norm = NormOutput { x: (&x, x_layout), mean: &mean, relu };
+        let (found, blocks) = run.backward_data_and_sums(&epilogue, Some(&norm));
+        let channel_of = |i: usize| i / (h * w) % c;
+        let normalized = normalized(run.isa, &x, x_layout, [&scale, &shift], false);
+        let passes = |i: usize| relu.is_none() || normalized[i] > 0.0;
+        let masked: Vec<f32> =
+            written.iter().enumerate().map(|(i, &dx)| if passes(i) { dx } else { 0.0 }).collect();
+        assert_eq!(found, masked, "{}, {:?}, {:?}", run.isa, run.algorithm, run.case);
+        let mut sums = vec![f32::NAN; 2 * c];
+        norm_backward_sums(&blocks, &vec![0.5; c], &mut sums);
+        let (mut expected, mut magnitude) = (vec![0.0; 2 * c], vec![0.0; 2 * c]);
+        for (i, &g) in found.iter().enumerate() {
+            let (channel, g) = (channel_of(i), f64::from(g));
+            let weighted = g * 0.5 * (f64::from(x_values[i]) - f64::from(mean[channel]));
+            for (row, value) in [g, weighted].into_iter().enumerate() {
+                expected[row * c + channel] += value;
+                magnitude[row * c + channel] += value.abs();
+            }
+        }
+        for (i, &found) in sums.iter().enumerate() {
+            let close = (f64::from(found) - expected[i]).abs() <= 1e-6 * magnitude[i] + 1e-30;
+            assert!(close, "sum {i}, {}, {:?}: found {found}, expected {}", run.isa, run.case, expected[i]);
+        }
+    }
 }
 
 #[test]
@@ -365,6 +459,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         case([2, 64, 64], [3, 64, 1], [7, 7], 2, [3, 3]),
         case([64, 16, 16], [16, 16, 1], [3, 3], 1, [1, 1]),
         case([2, 7, 7], [64, 512, 1], [1, 1], 1, [0, 0]),
+        case([2, 28, 28], [300, 130, 1], [1, 1], 1, [0, 0]),
         case([1, 7, 7], [512, 512, 1], [3, 3], 1, [1, 1]),
         case([1, 14, 14], [256, 256, 1], [3, 3], 1, [1, 1]),
     ];
@@ -378,6 +473,22 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 maps::assert_same_bits(&format!("forward, {what}"), || run.forward(&none));
                 maps::assert_same_bits(&format!("sums, {what}"), || run.forward_and_sums(&none, true).1);
                 maps::assert_same_bits(&format!("data, {what}"), || run.backward_data(&none));
+                let table = values(s.x.c, 8);
+                let relu = Some([&table[..]; 2]);
+                let x = map(&s.x_values, s.x);
+                let norm = NormOutput { x: (&x, s.x), mean: &table, relu };
+                let both = || {
+                    let (dx, sums) = run.backward_data_and_sums(&none, Some(&norm));
+                    [dx, sums].concat()
+                };
+                maps::assert_same_bits(&format!("data with sums, {what}"), both);
+                if case.shape.is_of_pixels() {
+                    let norm = Normalization { scale: &table, shift: &table, relu: true };
+                    maps::assert_same_bits(&format!("normalised, {what}"), || normalizing(run, norm).0);
+                    maps::assert_same_bits(&format!("normalised weights, {what}"), || {
+                        normalizing(run, norm).1
+                    });
+                }
                 maps::assert_same_bits(&format!("weights, {what}"), || run.backward_weights());
             }
         }

@@ -6,13 +6,14 @@
 
 use super::algorithm::ConvAlgorithm;
 use super::choose::Pass;
-use super::gemm::{Epilogue, Product, Tap, WeightStrides};
+use super::gemm::{Epilogue, Operands, Product, Tap, WeightStrides};
+use super::sums::{GRADIENT_ROWS, NormOutput, Of, Sums};
 use super::tasks::WorkingMemory;
 use super::walk::{Phase, Walk};
 use super::way::Way;
 use crate::check;
 use crate::conv_shape::ConvShape;
-use crate::isa::Isa;
+use crate::isa::{Isa, Sink};
 use residuum_tensor::MapLayout;
 
 /// The gradient of a convolution's input, prepared for its shape and the layouts of its maps.
@@ -57,7 +58,7 @@ impl ConvBackwardData {
 
     /// What the threads work in.
     pub fn working_memory(&self) -> WorkingMemory {
-        self.way.working_memory()
+        self.way.working_memory(false)
     }
 
     /// Writes the weights (OIHW) in the order in which [`ConvBackwardData::run`] reads them.
@@ -77,11 +78,38 @@ impl ConvBackwardData {
     /// # Panics
     /// Where a slice is too short for its layout, or the residual is not of the size of `dx`.
     pub fn run(&self, dy: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, dx: &mut [f32]) {
+        self.run_with(dy, packed, epilogue, dx, None);
+    }
+
+    /// Floats of the sums that [`ConvBackwardData::run_with`] takes.
+    pub fn sums_len(&self) -> usize {
+        if self.dx.is_empty() { 0 } else { GRADIENT_ROWS * self.way.blocks() * self.dx.c }
+    }
+
+    /// [`ConvBackwardData::run`] where the input comes from a norm, through a ReLU or not: `dx` is the gradient of the norm's
+    /// output, and [`norm_backward_sums`](super::norm_backward_sums()) makes its sums of those that are taken of blocks.
+    ///
+    /// # Panics
+    /// As [`ConvBackwardData::run`]; where the norm is not of the size of `dx`, and where the sums are not
+    /// [`ConvBackwardData::sums_len`] floats.
+    pub fn run_with(
+        &self,
+        dy: &[f32],
+        packed: &[f32],
+        epilogue: &Epilogue<'_>,
+        dx: &mut [f32],
+        norm: Option<(&NormOutput<'_>, &mut [f32])>,
+    ) {
+        let sums = norm.map(|(norm, sums)| {
+            norm.check(&self.dx);
+            check::length("sums", sums.len(), self.sums_len());
+            Sums { out: Sink::new(sums), of: Of::Gradient(norm) }
+        });
         check::bordered_map("output gradient", dy.len(), &self.dy);
         check::map("input gradient", dx.len(), &self.dx);
         check::length("packed weights", packed.len(), self.packed_len());
         epilogue.check(&self.dx);
-        self.way.run(dy, packed, epilogue, dx, None);
+        self.way.run(Operands { src: dy, packed, epilogue, dst: Sink::new(dx), norm: None, sums });
     }
 
     /// Multiply-adds of the algorithm, its transforms included; an addition counts as one.

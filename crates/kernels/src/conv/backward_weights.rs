@@ -16,10 +16,11 @@ use super::algorithm::ConvAlgorithm;
 use super::choose::{self, Choice, OUTER_COLUMNS, OUTER_PIXELS, OUTER_ROWS, Pass};
 use super::forward::{taps, windows};
 use super::gemm::cut;
+use super::normalize::{Normalization, Normalize, pixel_len};
 use super::outer::{Corner, Operands, Run, call_outer_tile};
 use super::reduce::{self, Sums};
 use super::tasks::{self, WorkingMemory, part};
-use super::tile::{for_rows, load};
+use super::tile::{LINE, for_rows, load};
 use super::walk::{Grid, Phase, Walk};
 use super::winograd::WinogradWeights;
 use crate::check;
@@ -40,6 +41,7 @@ pub struct ConvBackwardWeights {
     x: MapLayout,
     dy: MapLayout,
     way: Way,
+    normalizes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -107,7 +109,17 @@ impl ConvBackwardWeights {
                 Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))
             }
         };
-        Self { shape: *shape, x, dy, way }
+        Self { shape: *shape, x, dy, way, normalizes: false }
+    }
+
+    /// The same, of an input that is normalised on the way.
+    ///
+    /// # Panics
+    /// Where [`ConvShape::is_of_pixels`] says no.
+    #[must_use]
+    pub fn normalizing(self) -> Self {
+        assert!(self.shape.is_of_pixels(), "{:?} has windows of more than a pixel", self.shape);
+        Self { normalizes: true, ..self }
     }
 
     /// Floats of working memory that [`ConvBackwardWeights::run`] needs.
@@ -121,7 +133,7 @@ impl ConvBackwardWeights {
     /// What the threads work in.
     pub fn working_memory(&self) -> WorkingMemory {
         match &self.way {
-            Way::Direct(direct) => WorkingMemory { thread: direct.packed_len(), shared: 0 },
+            Way::Direct(direct) => WorkingMemory { thread: direct.memory_len(self.normalizes), shared: 0 },
             Way::Winograd(winograd) => winograd.working_memory(),
         }
     }
@@ -132,12 +144,33 @@ impl ConvBackwardWeights {
     /// Where a slice is too short for its layout, or of another length than the shape or
     /// [`ConvBackwardWeights::scratch_len`] say.
     pub fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
+        self.run_with(x, None, dy, scratch, dw);
+    }
+
+    /// [`ConvBackwardWeights::run`] of an input that is to be normalised, if the gradient is
+    /// [`ConvBackwardWeights::normalizing`].
+    ///
+    /// # Panics
+    /// As [`ConvBackwardWeights::run`]; where there is a norm and the gradient does not normalise, or the reverse, and where
+    /// the norm is of other channels.
+    pub fn run_with(
+        &self,
+        x: &[f32],
+        norm: Option<Normalization<'_>>,
+        dy: &[f32],
+        scratch: &mut [f32],
+        dw: &mut [f32],
+    ) {
+        assert_eq!(norm.is_some(), self.normalizes, "a norm for a gradient that normalises its input");
+        if let Some(norm) = &norm {
+            norm.check(self.shape.c_in);
+        }
         check::bordered_map("input", x.len(), &self.x);
         check::map("output gradient", dy.len(), &self.dy);
         check::length("scratch", scratch.len(), self.scratch_len());
         check::length("weight gradient", dw.len(), self.shape.weight_len());
         match &self.way {
-            Way::Direct(direct) => direct.run(x, dy, scratch, dw),
+            Way::Direct(direct) => direct.run(x, norm, dy, scratch, dw),
             Way::Winograd(winograd) => winograd.run(x, dy, scratch, dw),
         }
     }
@@ -202,7 +235,14 @@ impl OuterProducts {
         self.shape.taps() * self.shape.group_in()
     }
 
-    fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
+    fn run(
+        &self,
+        x: &[f32],
+        norm: Option<Normalization<'_>>,
+        dy: &[f32],
+        scratch: &mut [f32],
+        dw: &mut [f32],
+    ) {
         if self.grid.rows() == 0 {
             dw.fill(0.0);
             return;
@@ -210,8 +250,8 @@ impl OuterProducts {
         let sums = Sink::new(scratch);
         let count = self.shape.groups * self.parts * self.blocks.len() * self.panel_blocks;
         tasks::for_each(count, choose::min_tasks(self.shape.macs(), count), |index| {
-            tasks::with_memory(self.packed_len(), |packed| {
-                self.run_task(index, Source::new(x), Source::new(dy), packed, sums);
+            tasks::with_memory(self.memory_len(norm.is_some()), |memory| {
+                self.run_task(index, Source::new(x), norm, Source::new(dy), memory, sums);
             });
         });
         let shape = &self.shape;
@@ -236,15 +276,29 @@ impl OuterProducts {
         if self.packs { self.panels.div_ceil(self.panel_blocks) * self.packed_panel() } else { 0 }
     }
 
-    fn run_task(&self, index: usize, x: Source<'_>, dy: Source<'_>, packed: Sink<'_>, sums: Sink<'_>) {
+    /// Floats that a task works in: the packed operand, then the normalised one.
+    fn memory_len(&self, normalizes: bool) -> usize {
+        self.packed_len() + if normalizes { OUTER_PIXELS * pixel_len(OUTER_ROWS) } else { 0 }
+    }
+
+    fn run_task(
+        &self,
+        index: usize,
+        x: Source<'_>,
+        norm: Option<Normalization<'_>>,
+        dy: Source<'_>,
+        memory: Sink<'_>,
+        sums: Sink<'_>,
+    ) {
         let (index, panel_block) = (index / self.panel_blocks, index % self.panel_blocks);
         let (index, block) = (index / self.blocks.len(), index % self.blocks.len());
         let (group, pixels) = (index / self.parts, index % self.parts);
         let task = Task {
             plan: self,
             x,
+            norm,
             dy,
-            packed,
+            memory,
             sums,
             x_shift: group * self.shape.group_in(),
             dy_shift: group * self.shape.group_out(),
@@ -284,8 +338,9 @@ fn blocks(tiles: &[Strand], limit: usize) -> Vec<Range<usize>> {
 struct Task<'a> {
     plan: &'a OuterProducts,
     x: Source<'a>,
+    norm: Option<Normalization<'a>>,
     dy: Source<'a>,
-    packed: Sink<'a>,
+    memory: Sink<'a>,
     sums: Sink<'a>,
     x_shift: usize,
     dy_shift: usize,
@@ -328,18 +383,75 @@ impl Task<'_> {
                 unsafe { pack::<S, V>(simd, &task, &dy_places[..count]) };
                 (0..count).for_each(|k| dy_places[k] = k * V * S::LANES);
             }
+            task.normalize(simd, &mut x_places[..count]);
             let steps = task.steps(V * S::LANES);
             let found =
                 task.plan.grid.runs(start, [&x_places[..count], &dy_places[..count]], steps, &mut runs);
             // SAFETY: the maps have been checked; no other task has this part of the sums.
-            unsafe { strip::<S, V>(simd, &task, &runs[..found], start == task.pixels.start) };
+            let mut ahead = task.ahead(start + count, &mut x_places);
+            // SAFETY: the maps have been checked; no other task has this part of the sums.
+            unsafe { strip::<S, V>(simd, &task, &runs[..found], start == task.pixels.start, &mut ahead) };
             start += count;
         }
     }
 
     /// From a pixel to the next in both operands.
     fn steps(&self, width: usize) -> [usize; 2] {
-        [self.plan.x_walk.pixel, if self.plan.packs { width } else { self.plan.dy_walk.pixel }]
+        let x = if self.norm.is_some() { pixel_len(OUTER_ROWS) } else { self.plan.x_walk.pixel };
+        [x, if self.plan.packs { width } else { self.plan.dy_walk.pixel }]
+    }
+
+    /// The channels of the tiles, where windows are single pixels.
+    fn channels(&self) -> Range<usize> {
+        let end = self.tiles.last().map_or(0, |tile| tile.offset + tile.rows);
+        self.tiles.first().map_or(0, |tile| tile.offset)..end
+    }
+
+    /// What the strip that starts with pixel `start` normalises.
+    fn ahead<'b>(&'b self, start: usize, places: &'b mut [usize; OUTER_PIXELS]) -> Ahead<'b> {
+        let count = OUTER_PIXELS.min(self.pixels.end - start);
+        let places = if self.norm.is_some() { &mut places[..count] } else { &mut [] };
+        if !places.is_empty() {
+            self.plan.grid.places(&self.plan.x_walk, start, places);
+        }
+        let channels = self.channels();
+        let lines = places.len() * channels.len().div_ceil(LINE);
+        let rate = lines.div_ceil(self.tiles.len() * self.panels.len());
+        Ahead { map: self.x, places, channels, next: 0, rate }
+    }
+
+    /// Normalises the channels of the tiles at some pixels, if that is wanted, which moves the places of channel 0.
+    #[inline(always)]
+    fn normalize<S: Simd>(&self, simd: S, places: &mut [usize]) {
+        let Some(norm) = self.norm else { return };
+        let channels = self.channels();
+        let (start, step) = (self.plan.packed_len(), pixel_len(OUTER_ROWS));
+        simd.call(Normalize { norm, map: self.x, places, channels, memory: self.memory, start, step });
+        places.iter_mut().enumerate().for_each(|(pixel, place)| *place = start + pixel * step);
+    }
+}
+
+/// What is normalised for the next strip, to be fetched into the second-level cache: some lines behind every tile.
+struct Ahead<'a> {
+    map: Source<'a>,
+    places: &'a [usize],
+    channels: Range<usize>,
+    /// The line that is fetched next, and how many are at a time.
+    next: usize,
+    rate: usize,
+}
+
+impl Ahead<'_> {
+    #[inline(always)]
+    fn turn<S: Simd>(&mut self, simd: S) {
+        let lines = self.channels.len().div_ceil(LINE);
+        for line in self.next..(self.next + self.rate).min(self.places.len() * lines) {
+            simd.prefetch_early(
+                self.map,
+                self.places[line / lines] + self.channels.start + line % lines * LINE,
+            );
+        }
+        self.next += self.rate;
     }
 }
 
@@ -348,18 +460,28 @@ impl Task<'_> {
 /// # Safety
 /// The runs lie inside, and the sums are this task's. Operands that are read in place come in whole panels.
 #[inline(always)]
-unsafe fn strip<S: Simd, const V: usize>(simd: S, task: &Task<'_>, runs: &[Run], is_first: bool) {
+unsafe fn strip<S: Simd, const V: usize>(
+    simd: S,
+    task: &Task<'_>,
+    runs: &[Run],
+    is_first: bool,
+    ahead: &mut Ahead<'_>,
+) {
     let (plan, width) = (task.plan, V * S::LANES);
     let sums_stride = plan.panels * width;
-    let dy = if plan.packs { task.packed.source() } else { task.dy };
-    let operands = Operands { x: task.x, dy, runs, sums: task.sums, sums_stride, is_first };
+    let memory = task.memory.source();
+    let dy = if plan.packs { memory } else { task.dy };
+    // What is normalised begins with the first channel.
+    let (x, first) = if task.norm.is_some() { (memory, task.channels().start) } else { (task.x, 0) };
+    let operands = Operands { x, dy, runs, sums: task.sums, sums_stride, is_first };
     let [x_step, dy_step] = task.steps(width);
     for (q, p) in task.panels.clone().enumerate() {
         let dy = if plan.packs { q * plan.packed_panel() } else { p * width };
         for tile in task.tiles {
             let sums = task.sums_start + tile.row * sums_stride + p * width;
-            let corner = Corner { x: tile.offset, dy, sums, x_step, dy_step };
+            let corner = Corner { x: tile.offset - first, dy, sums, x_step, dy_step };
             for_rows!(tile.rows, ROWS, call_outer_tile::<S, R, V>(simd, &operands, corner));
+            ahead.turn(simd);
         }
     }
 }
@@ -367,7 +489,7 @@ unsafe fn strip<S: Simd, const V: usize>(simd: S, task: &Task<'_>, runs: &[Run],
 /// `[panel][pixel][V * LANES]`, zero where there is no column.
 ///
 /// # Safety
-/// The pixels lie inside, `packed` has room and is this thread's.
+/// The pixels lie inside, the memory has room and is this thread's.
 #[inline(always)]
 unsafe fn pack<S: Simd, const V: usize>(simd: S, task: &Task<'_>, places: &[usize]) {
     let (columns, width) = (task.plan.shape.group_out(), V * S::LANES);
@@ -380,7 +502,7 @@ unsafe fn pack<S: Simd, const V: usize>(simd: S, task: &Task<'_>, places: &[usiz
             for v in 0..V {
                 let to = q * panel_len + k * width + v * S::LANES;
                 // SAFETY: there is room and it is ours, by the contract.
-                unsafe { simd.store_at(vectors[v], task.packed, to) };
+                unsafe { simd.store_at(vectors[v], task.memory, to) };
             }
         }
     }

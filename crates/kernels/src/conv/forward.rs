@@ -2,14 +2,15 @@
 
 use super::algorithm::ConvAlgorithm;
 use super::choose::Pass;
-use super::gemm::{Epilogue, Product, Tap, WeightStrides};
-use super::moments::ROWS;
+use super::gemm::{Epilogue, Operands, Product, Tap, WeightStrides};
+use super::normalize::Normalization;
+use super::sums::{MOMENT_ROWS, Of, Sums};
 use super::tasks::WorkingMemory;
 use super::walk::{Phase, Walk};
 use super::way::Way;
 use crate::check;
 use crate::conv_shape::ConvShape;
-use crate::isa::Isa;
+use crate::isa::{Isa, Sink};
 use residuum_tensor::MapLayout;
 
 /// A convolution prepared for its shape and the layouts of its maps.
@@ -19,6 +20,17 @@ pub struct ConvForward {
     x: MapLayout,
     out: MapLayout,
     way: Way,
+    normalizes: bool,
+}
+
+/// What a forward pass does on its way.
+#[derive(Debug, Default)]
+pub struct Extras<'a> {
+    /// Its input is normalised first; for a convolution that is [`ConvForward::normalizing`].
+    pub norm: Option<Normalization<'a>>,
+    /// It leaves the sums of blocks of outputs here, [`ConvForward::sums_len`] floats, which [`moments`](super::moments())
+    /// makes the mean and the variance of every channel from.
+    pub sums: Option<&'a mut [f32]>,
 }
 
 impl ConvForward {
@@ -59,7 +71,17 @@ impl ConvForward {
             },
         };
         let way = Way::new(isa, algorithm, Pass::Forward, shape, vec![product]);
-        Self { shape: *shape, x, out, way }
+        Self { shape: *shape, x, out, way, normalizes: false }
+    }
+
+    /// The same, of an input that is normalised on the way.
+    ///
+    /// # Panics
+    /// Where [`ConvShape::is_of_pixels`] says no.
+    #[must_use]
+    pub fn normalizing(self) -> Self {
+        assert!(self.shape.is_of_pixels(), "{:?} has windows of more than a pixel", self.shape);
+        Self { normalizes: true, ..self }
     }
 
     /// Floats that the packed weights take.
@@ -69,7 +91,7 @@ impl ConvForward {
 
     /// What the threads work in.
     pub fn working_memory(&self) -> WorkingMemory {
-        self.way.working_memory()
+        self.way.working_memory(self.normalizes)
     }
 
     /// Writes the weights (OIHW) in the order in which [`ConvForward::run`] reads them.
@@ -100,44 +122,40 @@ impl ConvForward {
     /// # Panics
     /// Where a slice is too short for its layout, or the residual is not of the size of the output.
     pub fn run(&self, x: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, out: &mut [f32]) {
-        self.run_checked(x, packed, epilogue, out, None);
+        self.run_with(x, packed, epilogue, out, Extras::default());
     }
 
-    /// Floats of the sums that [`ConvForward::run_with_sums`] takes.
+    /// Floats of the sums that [`ConvForward::run_with`] takes.
     pub fn sums_len(&self) -> usize {
-        if self.out.is_empty() { 0 } else { ROWS * self.way.blocks() * self.out.c }
+        if self.out.is_empty() { 0 } else { MOMENT_ROWS * self.way.blocks() * self.out.c }
     }
 
-    /// [`ConvForward::run`], which takes the sums of blocks of outputs that [`moments`](super::moments()) makes the mean
-    /// and the variance of every channel from.
+    /// [`ConvForward::run`] with what else there is to do on the way.
     ///
     /// # Panics
-    /// As [`ConvForward::run`]; and where the sums are not [`ConvForward::sums_len`] floats.
-    pub fn run_with_sums(
+    /// As [`ConvForward::run`]; where there is a norm and the convolution is not [`ConvForward::normalizing`], or the
+    /// reverse, and where a part of the extras is not of the size that is wanted.
+    pub fn run_with(
         &self,
         x: &[f32],
         packed: &[f32],
         epilogue: &Epilogue<'_>,
         out: &mut [f32],
-        sums: &mut [f32],
+        Extras { norm, sums }: Extras<'_>,
     ) {
-        check::length("sums", sums.len(), self.sums_len());
-        self.run_checked(x, packed, epilogue, out, Some(sums));
-    }
-
-    fn run_checked(
-        &self,
-        x: &[f32],
-        packed: &[f32],
-        epilogue: &Epilogue<'_>,
-        out: &mut [f32],
-        sums: Option<&mut [f32]>,
-    ) {
+        assert_eq!(norm.is_some(), self.normalizes, "a norm for a convolution that normalises its input");
+        if let Some(norm) = &norm {
+            norm.check(self.shape.c_in);
+        }
+        if let Some(sums) = &sums {
+            check::length("sums", sums.len(), self.sums_len());
+        }
         check::bordered_map("input", x.len(), &self.x);
         check::map("output", out.len(), &self.out);
         check::length("packed weights", packed.len(), self.packed_len());
         epilogue.check(&self.out);
-        self.way.run(x, packed, epilogue, out, sums);
+        let sums = sums.map(|sums| Sums { out: Sink::new(sums), of: Of::Values });
+        self.way.run(Operands { src: x, packed, epilogue, dst: Sink::new(out), norm, sums });
     }
 
     /// Multiply-adds of the algorithm, its transforms included; an addition counts as one.

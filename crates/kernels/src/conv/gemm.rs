@@ -2,7 +2,8 @@
 //! sum runs over the taps of the window and the channels of the source map, columns are output channels.
 
 use super::choose::{self, MAX_ROWS, Split, Tile};
-use super::moments::{Block, TakeSums};
+use super::normalize::{Normalization, Normalize, pixel_len};
+use super::sums::{Sums, Written};
 use super::tasks::{self, part};
 use super::tile::{Finish, Panel, Rows, Segment, call_tile, for_rows};
 use super::walk::{Grid, Phase, Walk};
@@ -65,6 +66,18 @@ impl<'a> Epilogue<'a> {
             relu: self.relu,
         }
     }
+}
+
+/// What a run reads and writes. The maps lie inside their buffers.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    pub(super) src: &'a [f32],
+    pub(super) packed: &'a [f32],
+    pub(super) epilogue: &'a Epilogue<'a>,
+    pub(super) dst: Sink<'a>,
+    /// What is done to the source first, where windows are single pixels inside the map.
+    pub(super) norm: Option<Normalization<'a>>,
+    pub(super) sums: Option<Sums<'a>>,
 }
 
 /// A tap of the window, as a row sees it.
@@ -178,11 +191,16 @@ impl Gemm {
 
     /// Blocks of rows, of which sums can be taken.
     pub(super) fn blocks(&self) -> usize {
-        self.split.row_blocks
+        if self.grid.rows() == 0 { 0 } else { self.split.row_blocks }
+    }
+
+    /// Floats that a task takes which normalises its rows.
+    pub(super) fn normalized_len(&self) -> usize {
+        self.grid.rows().div_ceil(self.split.row_blocks) * pixel_len(self.channels)
     }
 
     fn tasks(&self) -> usize {
-        if self.grid.rows() == 0 { 0 } else { self.groups * self.split.row_blocks * self.split.panel_blocks }
+        self.groups * self.blocks() * self.split.panel_blocks
     }
 }
 
@@ -215,64 +233,50 @@ pub(super) fn cut(taps: &[Tap], channels: usize, limit: usize) -> (Vec<Segment>,
 }
 
 /// Runs products that write disjoint parts of one map, as one set of tasks. Group `g` of product `i` reads
-/// its part of `packed`, one product after the other. A single one may take the sums of its blocks of rows.
-///
-/// The caller has checked that the maps lie inside their buffers.
-pub(super) fn run(
-    isa: Isa,
-    gemms: &[Gemm],
-    src: &[f32],
-    packed: &[f32],
-    epilogue: &Epilogue<'_>,
-    dst: &mut [f32],
-    sums: Option<Sink<'_>>,
-) {
-    let dst = Sink::new(dst);
+/// its part of `packed`, one product after the other, and so lie the sums of their blocks.
+pub(super) fn run(isa: Isa, gemms: &[Gemm], operands: Operands<'_>) {
     let total: usize = gemms.iter().map(Gemm::tasks).sum();
     let min_tasks = gemms.iter().map(|gemm| gemm.split.min_tasks).min().unwrap_or(1);
     let run = |mut index: usize| {
-        let mut packed_start = 0;
+        let (mut packed_start, mut first_block) = (0, 0);
         for gemm in gemms {
             if index < gemm.tasks() {
-                let packed = &packed[packed_start..packed_start + gemm.packed_len()];
-                return gemm.run_task(isa, index, Source::new(src), packed, epilogue, dst, sums);
+                let packed = &operands.packed[packed_start..packed_start + gemm.packed_len()];
+                return gemm.run_task(isa, index, first_block, Operands { packed, ..operands });
             }
             index -= gemm.tasks();
             packed_start += gemm.packed_len();
+            first_block += gemm.blocks();
         }
     };
     tasks::for_each(total, min_tasks, run);
 }
 
 impl Gemm {
-    fn run_task(
-        &self,
-        isa: Isa,
-        index: usize,
-        src: Source<'_>,
-        packed: &[f32],
-        epilogue: &Epilogue<'_>,
-        dst: Sink<'_>,
-        sums: Option<Sink<'_>>,
-    ) {
+    /// Task `index`; the sums of its blocks begin with `first_block`.
+    fn run_task(&self, isa: Isa, index: usize, first_block: usize, operands: Operands<'_>) {
+        let Operands { src, packed, epilogue, dst, norm, sums } = operands;
         let Split { row_blocks, panel_blocks, .. } = self.split;
         let (group, block) = (index / (row_blocks * panel_blocks), index % (row_blocks * panel_blocks));
         let task = Task {
             gemm: self,
-            src,
+            src: Source::new(src),
             packed: Source::new(&packed[group * self.group_len()..(group + 1) * self.group_len()]),
             ends: epilogue.ends(self.phase, group * self.columns..(group + 1) * self.columns),
             dst,
-            block: sums.map(|sums| Block {
-                sums,
-                index: block % row_blocks,
-                channels: self.groups * self.columns,
-            }),
+            sums,
+            block: first_block + block % row_blocks,
             group,
             rows: part(self.grid.rows(), block % row_blocks, row_blocks),
             panels: part(self.panels, block / row_blocks, panel_blocks),
+            norm: None,
         };
-        isa.run(task);
+        match norm {
+            None => isa.run(task),
+            Some(norm) => tasks::with_memory(self.normalized_len(), |memory| {
+                isa.run(Task { norm: Some((norm, memory)), ..task });
+            }),
+        }
     }
 }
 
@@ -283,10 +287,14 @@ struct Task<'a> {
     packed: Source<'a>,
     ends: Ends<'a>,
     dst: Sink<'a>,
-    block: Option<Block<'a>>,
+    sums: Option<Sums<'a>>,
+    /// Which block of outputs this is.
+    block: usize,
     group: usize,
     rows: Range<usize>,
     panels: Range<usize>,
+    /// What is done to the rows first, and where they are put.
+    norm: Option<(Normalization<'a>, Sink<'a>)>,
 }
 
 impl Kernel for Task<'_> {
@@ -316,21 +324,29 @@ impl Task<'_> {
     fn run_tiled<S: Simd, const R: usize, const V: usize>(self, simd: S) {
         let task = self;
         let (gemm, rows, width) = (task.gemm, task.rows.len(), V * S::LANES);
-        let (mut src, mut dst) = ([0; MAX_ROWS], [0; MAX_ROWS]);
-        let (mut residual, mut mask) = ([0; MAX_ROWS], [0; MAX_ROWS]);
-        gemm.grid.places(&gemm.src, task.rows.start, &mut src[..rows]);
-        gemm.grid.places(&gemm.dst, task.rows.start, &mut dst[..rows]);
+        let [mut src, mut dst, mut residual, mut mask, mut other, mut later] = [[0; MAX_ROWS]; 6];
+        let place = |walk: &Walk, places: &mut [usize; MAX_ROWS], shift: usize| {
+            gemm.grid.places(walk, task.rows.start, &mut places[..rows]);
+            places[..rows].iter_mut().for_each(|place| *place += shift);
+        };
+        let shift = task.group * gemm.columns;
+        place(&gemm.src, &mut src, task.group * gemm.channels);
+        place(&gemm.dst, &mut dst, shift);
         if let Some((_, walk)) = &task.ends.residual {
-            gemm.grid.places(walk, task.rows.start, &mut residual[..rows]);
+            place(walk, &mut residual, shift);
         }
         if let Some((_, walk)) = &task.ends.mask {
-            gemm.grid.places(walk, task.rows.start, &mut mask[..rows]);
+            place(walk, &mut mask, shift);
         }
-        let (src_shift, dst_shift) = (task.group * gemm.channels, task.group * gemm.columns);
-        src[..rows].iter_mut().for_each(|place| *place += src_shift);
-        for places in [&mut dst, &mut residual, &mut mask] {
-            places[..rows].iter_mut().for_each(|place| *place += dst_shift);
+        let summed_with = task.sums.and_then(|sums| sums.other());
+        if let Some((_, layout)) = &summed_with {
+            place(&gemm.phase.walk(layout), &mut other, shift);
         }
+        // The first panel brings the rows into the cache; where they have been normalised, those of the next task.
+        let (map, ahead) = match task.norm {
+            None => (task.src, &src[..rows]),
+            Some(_) => (task.normalize(simd, &mut src[..rows]), task.following(&mut later)),
+        };
         for (c, chunk) in gemm.chunks.iter().enumerate() {
             for p in task.panels.clone() {
                 let start = gemm.panel_start(chunk, p);
@@ -340,7 +356,9 @@ impl Task<'_> {
                     None => start,
                 };
                 let panel = Panel {
-                    src: task.src,
+                    src: map,
+                    later: task.src,
+                    other: summed_with.map(|(map, _)| Source::new(map)),
                     dst: task.dst,
                     segments: &gemm.segments[chunk.segments.clone()],
                     // SAFETY: the packed weights hold every panel.
@@ -360,11 +378,11 @@ impl Task<'_> {
                 };
                 let places = Rows {
                     src: &src[..rows],
-                    // The first panel brings the rows into the cache.
-                    next: if p == task.panels.start { &src[..rows] } else { &[] },
+                    next: if p == task.panels.start { ahead } else { &[] },
                     dst: &dst[..rows],
                     residual: &residual[..rows],
                     mask: &mask[..rows],
+                    other: &other[..rows],
                     index: 0,
                     count: 1,
                 };
@@ -372,11 +390,39 @@ impl Task<'_> {
                 unsafe { tiles::<S, R, V>(simd, &panel, places) };
             }
         }
-        if let Some(block) = task.block {
-            let columns = task.panels.start * width..gemm.columns.min(task.panels.end * width);
-            let (map, places) = (task.dst.source(), &dst[..rows]);
-            simd.call(TakeSums { map, places, shift: dst_shift, channels: columns, block });
+        if let Some(sums) = task.sums {
+            let written = Written {
+                map: task.dst,
+                places: &dst[..rows],
+                others: &other[..rows],
+                shift,
+                channels: task.panels.start * width..gemm.columns.min(task.panels.end * width),
+                sums,
+                block: task.block,
+                row: gemm.groups * gemm.columns,
+            };
+            written.take(simd);
         }
+    }
+
+    /// Where the rows are read: in the source, or where they have been normalised, which moves their places.
+    #[inline(always)]
+    fn normalize<S: Simd>(&self, simd: S, places: &mut [usize]) -> Source<'_> {
+        let Some((norm, memory)) = self.norm else { return self.src };
+        let (channels, step) = (0..self.gemm.channels, pixel_len(self.gemm.channels));
+        simd.call(Normalize { norm, map: self.src, places, channels, memory, start: 0, step });
+        places.iter_mut().enumerate().for_each(|(row, place)| *place = row * step);
+        memory.source()
+    }
+
+    /// The places of the rows that the next task has.
+    fn following<'b>(&self, places: &'b mut [usize; MAX_ROWS]) -> &'b [usize] {
+        let end = (self.rows.end + self.rows.len()).min(self.gemm.grid.rows());
+        let places = &mut places[..end - self.rows.end];
+        if !places.is_empty() {
+            self.gemm.grid.places(&self.gemm.src, self.rows.end, places);
+        }
+        places
     }
 }
 
@@ -406,7 +452,8 @@ unsafe fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<
             next: &next[..next.len().min(height)],
             dst: &rows.dst[part.clone()],
             residual: &rows.residual[part.clone()],
-            mask: &rows.mask[part],
+            mask: &rows.mask[part.clone()],
+            other: &rows.other[part],
             index,
             count,
         };

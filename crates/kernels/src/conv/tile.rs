@@ -24,6 +24,10 @@ pub(super) struct Segment {
 #[derive(Clone, Copy)]
 pub(super) struct Panel<'a> {
     pub(super) src: Source<'a>,
+    /// The map that rows are fetched from which are read later.
+    pub(super) later: Source<'a>,
+    /// Another map of the size of the output, which is read when all is written.
+    pub(super) other: Option<Source<'a>>,
     pub(super) dst: Sink<'a>,
     pub(super) segments: &'a [Segment],
     /// The panel of packed weights, `[k][V * LANES]`.
@@ -54,11 +58,12 @@ pub(super) struct Finish<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) src: &'a [usize],
-    /// The rows of the next tile in the source, where nobody has fetched them yet.
+    /// The rows that are read later, where nobody has fetched them yet.
     pub(super) next: &'a [usize],
     pub(super) dst: &'a [usize],
     pub(super) residual: &'a [usize],
     pub(super) mask: &'a [usize],
+    pub(super) other: &'a [usize],
     /// The tile's place among those of the panel.
     pub(super) index: usize,
     /// How many tiles the panel has; each fetches its part of the next panel.
@@ -226,6 +231,9 @@ impl<const R: usize, const V: usize> Outputs<R, V> {
                 if let Some(source) = panel.finish.mask {
                     simd.prefetch(source, rows.mask[r] + column);
                 }
+                if let Some(source) = panel.other {
+                    simd.prefetch_early(source, rows.other[r] + column);
+                }
             }
         }
         self.next = end;
@@ -268,7 +276,7 @@ unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
             outputs.fetch(simd, panel, rows);
             if k.is_multiple_of(LINE) {
                 for row in rows.next {
-                    simd.prefetch(panel.src, row + segment.offset + k);
+                    simd.prefetch(panel.later, row + segment.offset + k);
                 }
             }
             // SAFETY: the steps `k .. k + 4` are inside the run, and the weights have as many.

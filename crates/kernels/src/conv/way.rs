@@ -2,11 +2,11 @@
 
 use super::algorithm::ConvAlgorithm;
 use super::choose::{self, Choice, Pass};
-use super::gemm::{self, Epilogue, Gemm, Product};
+use super::gemm::{self, Gemm, Operands, Product};
 use super::tasks::WorkingMemory;
 use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
-use crate::isa::{Isa, Sink};
+use crate::isa::Isa;
 
 /// A pass, prepared in the way that was chosen.
 #[derive(Clone, Debug)]
@@ -41,9 +41,13 @@ impl Way {
         }
     }
 
-    /// What the threads work in.
-    pub(super) fn working_memory(&self) -> WorkingMemory {
+    /// What the threads work in, where they normalise what they read or do not.
+    pub(super) fn working_memory(&self, normalizes: bool) -> WorkingMemory {
         match self {
+            Self::Direct(_, gemms) if normalizes => {
+                let thread = gemms.iter().map(Gemm::normalized_len).max().unwrap_or(0);
+                WorkingMemory { thread, shared: 0 }
+            }
             Self::Direct(..) => WorkingMemory::default(),
             Self::Winograd(winograd) => winograd.working_memory(),
             Self::OnTheFly(winograd) => winograd.working_memory(),
@@ -66,29 +70,21 @@ impl Way {
         }
     }
 
-    /// Blocks of outputs, of which a single product can take the sums, see [`moments`](super::moments).
+    /// Blocks of outputs, of which sums can be taken, see [`sums`](super::sums).
     pub(super) fn blocks(&self) -> usize {
         match self {
-            Self::Direct(_, gemms) => gemms.first().map_or(0, Gemm::blocks),
+            Self::Direct(_, gemms) => gemms.iter().map(Gemm::blocks).sum(),
             Self::Winograd(winograd) => winograd.blocks(),
             Self::OnTheFly(winograd) => winograd.blocks(),
         }
     }
 
-    /// The caller has checked that the maps lie inside their buffers, and the sums, which only a single product takes.
-    pub(super) fn run(
-        &self,
-        src: &[f32],
-        packed: &[f32],
-        epilogue: &Epilogue<'_>,
-        dst: &mut [f32],
-        sums: Option<&mut [f32]>,
-    ) {
-        let sums = sums.map(Sink::new);
+    /// Runs the pass.
+    pub(super) fn run(&self, operands: Operands<'_>) {
         match self {
-            Self::Direct(isa, gemms) => gemm::run(*isa, gemms, src, packed, epilogue, dst, sums),
-            Self::Winograd(winograd) => winograd.run(src, packed, epilogue, dst, sums),
-            Self::OnTheFly(winograd) => winograd.run(src, packed, epilogue, dst, sums),
+            Self::Direct(isa, gemms) => gemm::run(*isa, gemms, operands),
+            Self::Winograd(winograd) => winograd.run(operands),
+            Self::OnTheFly(winograd) => winograd.run(operands),
         }
     }
 

@@ -23,7 +23,7 @@ use super::outputs::{Outputs, TileProducts};
 use super::tiling::{Block, Tiling};
 use super::transform::TransformTile;
 use crate::conv::choose::{self, WINOGRAD_BLOCK};
-use crate::conv::gemm::{Epilogue, Product};
+use crate::conv::gemm::{Operands, Product};
 use crate::conv::tasks::{self, WorkingMemory};
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
@@ -126,25 +126,16 @@ impl OnTheFly {
         self.filters.pack(weights, scales, packed);
     }
 
-    /// The caller has checked that the maps lie inside their buffers.
-    pub(in crate::conv) fn run(
-        &self,
-        src: &[f32],
-        packed: &[f32],
-        epilogue: &Epilogue<'_>,
-        dst: &mut [f32],
-        sums: Option<Sink<'_>>,
-    ) {
+    pub(in crate::conv) fn run(&self, operands: Operands<'_>) {
         if self.tiling.len() == 0 {
             return;
         }
-        let dst = Sink::new(dst);
         for index in 0..self.tile_blocks {
             let block = self.tiling.block(self.tiles_of(index));
             tasks::with_shared_memory(self.inputs_len(block.tiles().len()), |v| {
-                self.transform_inputs(src, &block, v);
-                let outputs = Outputs::new(dst, self.dst, epilogue, self.filters.columns, sums, index);
-                self.multiply(&block, v.source(), packed, &outputs);
+                self.transform_inputs(operands.src, &block, v);
+                let outputs = Outputs::new(&operands, self.dst, self.filters.columns, index);
+                self.multiply(&block, v.source(), operands.packed, &outputs);
             });
         }
     }

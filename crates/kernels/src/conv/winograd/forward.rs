@@ -20,7 +20,7 @@ use super::outputs::{Outputs, TileProducts};
 use super::product::{self, PanelProduct};
 use super::tiling::{Block, Tiling};
 use crate::conv::choose::{self, WinogradSplit};
-use crate::conv::gemm::{Epilogue, Product};
+use crate::conv::gemm::{Operands, Product};
 use crate::conv::tasks::{self, WorkingMemory};
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
@@ -145,29 +145,20 @@ impl Winograd {
         self.packing.run(self.isa, weights, scales, packed);
     }
 
-    /// The caller has checked that the maps lie inside their buffers.
-    pub(in crate::conv) fn run(
-        &self,
-        src: &[f32],
-        packed: &[f32],
-        epilogue: &Epilogue<'_>,
-        dst: &mut [f32],
-        sums: Option<Sink<'_>>,
-    ) {
+    pub(in crate::conv) fn run(&self, operands: Operands<'_>) {
         if self.tiling.len() == 0 {
             return;
         }
         let WinogradSplit { tile_blocks, column_parts } = self.split;
-        let dst = Sink::new(dst);
         let memory_len = self.working_memory().thread;
         tasks::for_each(tile_blocks * column_parts, self.min_tasks, |index| {
             tasks::with_memory(memory_len, |memory| {
                 let (block, columns) = (index / column_parts, self.packing.columns);
                 self.isa.run(Task {
                     plan: self,
-                    src: Source::new(src),
-                    packed: Source::new(packed),
-                    outputs: Outputs::new(dst, self.dst, epilogue, columns, sums, block),
+                    src: Source::new(operands.src),
+                    packed: Source::new(operands.packed),
+                    outputs: Outputs::new(&operands, self.dst, columns, block),
                     memory,
                     tiles: tasks::part(self.tiling.len(), block, tile_blocks),
                     blocks: tasks::part(self.packing.blocks(), index % column_parts, column_parts),
@@ -241,7 +232,7 @@ impl Task<'_> {
         block: &'b Block,
         following: Option<&'b Block>,
         panels: &Range<usize>,
-    ) -> [Option<Pixels<'b>>; 5] {
+    ) -> [Option<Pixels<'b>>; 6] {
         let Winograd { form, inputs: Inputs { walk: src, steps, .. }, packing, .. } = self.plan;
         let (first, count) = self.columns(panels);
         let outputs = |map, walk| Pixels { map, walk, block, first, count };
@@ -262,6 +253,7 @@ impl Task<'_> {
             Some(outputs(self.outputs.dst.source(), self.outputs.walk)),
             self.outputs.ends.residual.map(|(map, walk)| outputs(map, walk)),
             self.outputs.ends.mask.map(|(map, walk)| outputs(map, walk)),
+            self.outputs.summed_with().map(|(map, walk)| outputs(map, walk)),
             inputs(0),
             inputs(1),
         ]
@@ -302,7 +294,7 @@ impl Task<'_> {
         simd: S,
         block: &Block,
         panels: &Range<usize>,
-        ahead: &[Option<Pixels<'_>>; 5],
+        ahead: &[Option<Pixels<'_>>; 6],
     ) {
         let turns = P * P * panels.len() * block.tiles().len().div_ceil(R);
         let mut ahead = Ahead::new(*ahead, turns);

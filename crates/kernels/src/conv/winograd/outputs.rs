@@ -4,11 +4,14 @@ use super::axis::{Axis, OUTPUTS, Output};
 use super::tiling::{Block, Tile};
 use super::transform::{TransformOutput, Window};
 use crate::conv::choose::WINOGRAD_BLOCK;
-use crate::conv::gemm::{Ends, Epilogue};
-use crate::conv::moments::{self, TakeSums};
+use crate::conv::gemm::{Ends, Operands};
+use crate::conv::sums::{Sums, Written};
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Simd, Sink, Source};
 use std::ops::Range;
+
+/// Most pixels of a block.
+const BLOCK_PIXELS: usize = WINOGRAD_BLOCK * OUTPUTS * OUTPUTS;
 
 /// The map that is written, and what is done to it before.
 #[derive(Clone, Copy)]
@@ -16,8 +19,11 @@ pub(super) struct Outputs<'a> {
     pub(super) dst: Sink<'a>,
     pub(super) walk: Walk,
     pub(super) ends: Ends<'a>,
-    /// Where the sums of a block of tiles go, if they are wanted.
-    pub(super) sums: Option<moments::Block<'a>>,
+    pub(super) sums: Option<Sums<'a>>,
+    /// Which block of tiles this is.
+    pub(super) block: usize,
+    /// Channels of the map.
+    pub(super) columns: usize,
 }
 
 /// The products of a tile with some columns.
@@ -33,35 +39,39 @@ pub(super) struct TileProducts<'a> {
 }
 
 impl<'a> Outputs<'a> {
-    /// The outputs of a block of tiles, of which there are sums in `sums` where they are wanted.
-    pub(super) fn new(
-        dst: Sink<'a>,
-        walk: Walk,
-        epilogue: &Epilogue<'a>,
-        columns: usize,
-        sums: Option<Sink<'a>>,
-        block: usize,
-    ) -> Self {
-        let sums = sums.map(|sums| moments::Block { sums, index: block, channels: columns });
-        Self { dst, walk, ends: epilogue.ends(Phase::ALL, 0..columns), sums }
+    /// The outputs of a block of tiles.
+    pub(super) fn new(operands: &Operands<'a>, walk: Walk, columns: usize, block: usize) -> Self {
+        let Operands { epilogue, dst, sums, .. } = *operands;
+        Self { dst, walk, ends: epilogue.ends(Phase::ALL, 0..columns), sums, block, columns }
+    }
+
+    /// The map that is read for the sums, if there is one.
+    pub(super) fn summed_with(&self) -> Option<(Source<'a>, Walk)> {
+        let (map, layout) = self.sums?.other()?;
+        Some((Source::new(map), Phase::ALL.walk(&layout)))
     }
 
     /// Takes the sums of some columns of all tiles of the block, if they are wanted.
     #[inline(always)]
     pub(super) fn take_sums<S: Simd>(&self, simd: S, tiles: &Block, columns: Range<usize>) {
-        let Some(block) = self.sums else { return };
-        let (mut places, mut count) = ([0; WINOGRAD_BLOCK * OUTPUTS * OUTPUTS], 0);
-        for tile in tiles.tiles() {
-            let Window { place, row, pixel, height, width } = tile.window(&self.walk);
-            for y in 0..height {
-                for x in 0..width {
-                    places[count] = place + y * row + x * pixel;
-                    count += 1;
-                }
-            }
-        }
-        let (map, places) = (self.dst.source(), &places[..count]);
-        simd.call(TakeSums { map, places, shift: 0, channels: columns, block });
+        let Some(sums) = self.sums else { return };
+        let (mut places, mut others) = ([0; BLOCK_PIXELS], [0; BLOCK_PIXELS]);
+        let places = places_of(tiles, &self.walk, &mut places);
+        let others: &[usize] = match self.summed_with() {
+            Some((_, walk)) => places_of(tiles, &walk, &mut others),
+            None => &[],
+        };
+        let written = Written {
+            map: self.dst,
+            places,
+            others,
+            shift: 0,
+            channels: columns,
+            sums,
+            block: self.block,
+            row: self.columns,
+        };
+        written.take(simd);
     }
 
     /// Transforms the products of the first tile, while the place of the second is fetched.
@@ -96,4 +106,19 @@ impl<'a> Outputs<'a> {
             next: next.window(&self.walk),
         });
     }
+}
+
+/// The places of the pixels of all tiles in a map.
+fn places_of<'a>(tiles: &Block, walk: &Walk, places: &'a mut [usize; BLOCK_PIXELS]) -> &'a [usize] {
+    let mut count = 0;
+    for tile in tiles.tiles() {
+        let Window { place, row, pixel, height, width } = tile.window(walk);
+        for y in 0..height {
+            for x in 0..width {
+                places[count] = place + y * row + x * pixel;
+                count += 1;
+            }
+        }
+    }
+    &places[..count]
 }

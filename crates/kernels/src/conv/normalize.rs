@@ -1,0 +1,157 @@
+//! A norm in front of a convolution of single pixels, computed by the tasks of the convolution: each normalises its pixels
+//! into its own memory, where they are in the cache when they are multiplied.
+
+use super::tile::LINE;
+use crate::check;
+use crate::isa::{Kernel, Simd, Sink, Source};
+use crate::sweep::{All, First, Lanes};
+use std::ops::Range;
+
+/// How many pixels ahead the map is fetched.
+const AHEAD: usize = 2;
+
+/// What a convolution makes of its input before it reads it: `scale[channel] · x + shift[channel]`, then ReLU where asked
+/// for.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalization<'a> {
+    /// One value for each input channel.
+    pub scale: &'a [f32],
+    /// One value for each input channel.
+    pub shift: &'a [f32],
+    /// Negative values become zero.
+    pub relu: bool,
+}
+
+impl Normalization<'_> {
+    /// Panics unless there is a scale and a shift for each channel.
+    pub(super) fn check(&self, channels: usize) {
+        check::length("scale", self.scale.len(), channels);
+        check::length("shift", self.shift.len(), channels);
+    }
+}
+
+/// Floats from a normalised pixel of some channels to the next; not a power of two, so that the caches can hold many.
+pub(super) fn pixel_len(channels: usize) -> usize {
+    channels.next_multiple_of(LINE) + LINE
+}
+
+/// Normalises some channels of some pixels.
+///
+/// Whoever makes one answers for this: the channels of every pixel lie inside the map and the tables, the results inside
+/// the memory, and no other thread touches them there.
+pub(super) struct Normalize<'a> {
+    pub(super) norm: Normalization<'a>,
+    pub(super) map: Source<'a>,
+    /// Where channel 0 of each pixel lies.
+    pub(super) places: &'a [usize],
+    pub(super) channels: Range<usize>,
+    pub(super) memory: Sink<'a>,
+    /// Where the first channel of the first pixel goes, and the floats from a pixel to the next.
+    pub(super) start: usize,
+    pub(super) step: usize,
+}
+
+impl Kernel for Normalize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (scale, shift) = (Source::new(self.norm.scale), Source::new(self.norm.shift));
+        for (pixel, &place) in self.places.iter().enumerate() {
+            let ahead = self.places[(pixel + AHEAD).min(self.places.len() - 1)];
+            let mut to = self.start + pixel * self.step;
+            let mut channel = self.channels.start;
+            while channel < self.channels.end {
+                let rest = self.channels.end - channel;
+                simd.prefetch(self.map, ahead + channel);
+                let at = At { x: place + channel, channel, to };
+                if rest >= S::LANES {
+                    vector(simd, All, &self, scale, shift, at);
+                } else {
+                    vector(simd, First(rest), &self, scale, shift, at);
+                }
+                (channel, to) = (channel + S::LANES, to + S::LANES);
+            }
+        }
+    }
+}
+
+/// Where a vector lies in the map and in the tables, and where it goes.
+#[derive(Clone, Copy)]
+struct At {
+    x: usize,
+    channel: usize,
+    to: usize,
+}
+
+#[inline(always)]
+fn vector<S: Simd, L: Lanes>(
+    simd: S,
+    lanes: L,
+    task: &Normalize<'_>,
+    scale: Source<'_>,
+    shift: Source<'_>,
+    at: At,
+) {
+    // SAFETY: the channels lie inside the map, by the contract.
+    let x = unsafe { lanes.load(simd, task.map, at.x) };
+    // SAFETY: they lie inside the tables, by the contract.
+    let scale = unsafe { lanes.load(simd, scale, at.channel) };
+    // SAFETY: the same.
+    let shift = unsafe { lanes.load(simd, shift, at.channel) };
+    let y = simd.fma(x, scale, shift);
+    // SAFETY: the results lie inside the memory and are ours, by the contract.
+    unsafe { lanes.store(simd, if task.norm.relu { simd.relu(y) } else { y }, task.memory, at.to) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv::{ConvBackwardWeights, ConvForward, Epilogue, Extras, WorkingMemory, kept};
+    use crate::{ConvShape, Isa};
+    use residuum_tensor::MapLayout;
+
+    #[test]
+    fn what_is_normalised_takes_the_memory_that_is_said() {
+        for (c_in, c_out, w) in [(5, 3, 1), (70, 40, 33), (400, 300, 260)] {
+            let shape = ConvShape {
+                n: 1,
+                h: 2,
+                w,
+                c_in,
+                c_out,
+                kernel: [1; 2],
+                stride: [1; 2],
+                padding: [0; 2],
+                dilation: [1; 2],
+                groups: 1,
+            };
+            let [x, y] = [c_in, c_out].map(|c| MapLayout::new(1, 2, w, c, 0));
+            let (input, mut output) = (vec![1.0; x.len()], vec![1.0; y.len()]);
+            let (ones, mut weights) = (vec![1.0; c_in], vec![1.0; shape.weight_len()]);
+            let norm = Some(Normalization { scale: &ones, shift: &ones, relu: true });
+            for isa in Isa::available() {
+                // A thread that has kept nothing yet.
+                let kept_by = |work: &mut (dyn FnMut() + Send)| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+                    pool.install(|| {
+                        work();
+                        kept()
+                    })
+                };
+                let conv = ConvForward::new(isa, &shape, x, y).normalizing();
+                let packed = vec![1.0; conv.packed_len()];
+                let extras = || Extras { norm, sums: None };
+                let found = kept_by(&mut || {
+                    conv.run_with(&input, &packed, &Epilogue::default(), &mut output, extras());
+                });
+                assert_eq!(found, conv.working_memory(), "{isa}");
+                let conv = ConvBackwardWeights::new(isa, &shape, x, y).normalizing();
+                let mut scratch = vec![0.0; conv.scratch_len()];
+                let found = kept_by(&mut || conv.run_with(&input, norm, &output, &mut scratch, &mut weights));
+                assert_eq!(found, conv.working_memory(), "{isa}");
+                assert_ne!(found, WorkingMemory::default());
+            }
+        }
+    }
+}

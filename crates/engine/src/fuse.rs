@@ -69,10 +69,7 @@ pub(crate) fn fuse(
     kept: &HashSet<NodeId>,
     folds_norms: bool,
 ) -> Fusion {
-    let mut users = graph.users();
-    for readers in &mut users {
-        readers.retain(|user| stands_for[user.index()] == *user);
-    }
+    let users = users(graph, stands_for);
     let mut fuser = Fuser {
         graph,
         folds_norms,
@@ -88,6 +85,15 @@ pub(crate) fn fuse(
     let mut groups = fuser.groups;
     groups.sort_by_key(|group| group.last);
     Fusion { groups, masked: fuser.masked, normalized: HashMap::new() }
+}
+
+/// The readers of every node, those left out for which another stands.
+pub(crate) fn users(graph: &Graph, stands_for: &[NodeId]) -> Vec<Vec<NodeId>> {
+    let mut users = graph.users();
+    for readers in &mut users {
+        readers.retain(|user| stands_for[user.index()] == *user);
+    }
+    users
 }
 
 /// ReLU gradients that only the backward steps of one normalisation read: those mask as they read.

@@ -10,10 +10,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use residuum_graph::{Conv2d, Graph, NodeId, Op};
+use residuum_graph::{Graph, NodeId, Op};
 
-use crate::fuse::{Fusion, Group, NormBefore};
+use crate::fuse::{Fusion, Group, NormBefore, users};
 use crate::gates::Idle;
+use crate::geometry::conv_shape;
 
 impl Fusion {
     /// Hands the work of norms over to convolutions. `kept` are nodes whose values must exist.
@@ -25,11 +26,7 @@ impl Fusion {
         idle: &Idle,
     ) {
         self.hand_over_sums(graph, idle);
-        let mut users = graph.users();
-        for readers in &mut users {
-            readers.retain(|user| stands_for[user.index()] == *user);
-        }
-        let makers = self.makers();
+        let (users, makers) = (users(graph, stands_for), self.makers());
         let readers_normalize = |group: &&Group| {
             let readers = &users[group.last.index()];
             let is_norm = matches!(graph.node(group.root).op, Op::BatchNorm(_) | Op::Normalize(_));
@@ -122,13 +119,10 @@ fn normalizes(graph: &Graph, reader: NodeId, maker: Option<&Group>, norm: NodeId
     let only =
         |input: usize| node.inputs.iter().enumerate().all(|(index, &id)| (id == norm) == (index == input));
     match node.op {
-        Op::Conv2d(conv) | Op::ConvBackwardWeights(conv) => only(0) && is_of_pixels(&conv),
+        Op::Conv2d(conv) | Op::ConvBackwardWeights(conv) => {
+            only(0) && conv_shape(&conv, 1, [1; 2]).is_of_pixels()
+        }
         Op::ReluBackward => only(1) && maker.and_then(|group| group.before).is_some_and(|norm| norm.relu),
         _ => false,
     }
-}
-
-/// Whether every window is a single pixel, over all channels.
-fn is_of_pixels(conv: &Conv2d) -> bool {
-    (conv.kernel, conv.padding, conv.groups) == ([1; 2], [0; 2], 1)
 }

@@ -387,7 +387,6 @@ impl Task<'_> {
             let steps = task.steps(V * S::LANES);
             let found =
                 task.plan.grid.runs(start, [&x_places[..count], &dy_places[..count]], steps, &mut runs);
-            // SAFETY: the maps have been checked; no other task has this part of the sums.
             let mut ahead = task.ahead(start + count, &mut x_places);
             // SAFETY: the maps have been checked; no other task has this part of the sums.
             unsafe { strip::<S, V>(simd, &task, &runs[..found], start == task.pixels.start, &mut ahead) };

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p residuum --example growth -- bench/growth` writes `growth.svg`, `growth.png` and
 //! `growth.csv` there. Weights are start values, images made up. A time is the median of some runs, and of several
-//! such medians the least, which were taken minutes apart: a machine that others use is at times slower for seconds.
+//! such medians the least, which are taken one pass after the other: a machine that others use is at times slower for seconds.
 #![allow(clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
@@ -16,7 +16,7 @@ use residuum::plot::{Axis, Chart, Figure, Line, Series};
 
 /// Fewest runs of a point.
 const FEWEST: usize = 3;
-/// How often a chart is measured, one time after the other.
+/// How often a line is measured, one pass after the other.
 const PASSES: usize = 3;
 /// How long a point is measured each time, at least.
 const SPAN: Duration = Duration::from_millis(300);

@@ -169,8 +169,6 @@ struct Lowering<'a> {
     storage_of: HashMap<NodeId, usize>,
     views: Vec<View>,
     value_of: HashMap<NodeId, ValueId>,
-    /// Norms that no step makes.
-    normalized: HashMap<NodeId, Group>,
     /// Moments that have been taken of a storage from a channel on: of how many channels, and where they are.
     moments_of: HashMap<(usize, usize), Vec<(usize, ValueId)>>,
     store: Vec<f32>,
@@ -215,7 +213,6 @@ impl<'a> Lowering<'a> {
             storage_of: HashMap::new(),
             views: Vec::new(),
             value_of: HashMap::new(),
-            normalized: HashMap::new(),
             moments_of: HashMap::new(),
             store: Vec::new(),
             places: vec![None; graph.params().len()],
@@ -231,7 +228,6 @@ impl<'a> Lowering<'a> {
 
     fn run(mut self, fusion: &Fusion, stands_for: &[NodeId]) -> Result<Lowered, EngineError> {
         self.seats = Seats::new(self.graph, fusion);
-        self.normalized.clone_from(&fusion.normalized);
         self.measure_borders(fusion);
         self.schedule = self.scheduled(fusion);
         for (index, group) in fusion.groups.iter().enumerate() {
@@ -511,12 +507,14 @@ impl<'a> Lowering<'a> {
             Op::Conv2d(conv) => {
                 let shape = self.conv_shape(&conv, input(0));
                 multiply_adds = shape.macs();
-                self.conv(group, &shape, conv.weight, conv.bias, input(0))?
+                let x = self.input(input(0), fusion)?;
+                self.conv(group, &shape, conv.weight, conv.bias, x)?
             }
             Op::Linear(linear) => {
                 let shape = self.linear_shape(&linear);
                 multiply_adds = shape.macs();
-                self.conv(group, &shape, linear.weight, linear.bias, input(0))?
+                let x = (self.value(input(0)), None);
+                self.conv(group, &shape, linear.weight, linear.bias, x)?
             }
             Op::BatchNorm(_)
             | Op::BatchNormBackward(_)
@@ -537,12 +535,13 @@ impl<'a> Lowering<'a> {
             Op::ConvBackwardWeights(conv) => {
                 let shape = self.conv_shape(&conv, input(0));
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, input(0), input(1))?
+                let x = self.input(input(0), fusion)?;
+                self.backward_weights(&shape, x, input(1))
             }
             Op::LinearBackwardWeights(linear) => {
                 let shape = self.linear_shape(&linear);
                 multiply_adds = shape.macs();
-                self.backward_weights(&shape, input(0), input(1))?
+                self.backward_weights(&shape, (self.value(input(0)), None), input(1))
             }
             Op::BiasBackward { .. } => Action::BiasBackward { dy: self.value(input(0)) },
             Op::NormalizeBackwardSums(norm) => {
@@ -769,9 +768,9 @@ impl<'a> Lowering<'a> {
         shape: &ConvShape,
         weight: ParamId,
         bias: Option<ParamId>,
-        x: NodeId,
+        (x, norm): (ValueId, Option<InputNorm>),
     ) -> Result<Action, EngineError> {
-        let ((x, norm), out) = (self.input(x)?, self.value(group.last));
+        let out = self.value(group.last);
         // Norms by the statistics of few values amplify what rounding does to a forward pass, layer by layer;
         // gradients only pass it on.
         let least = if shape.stride == [1; 2] { STEADY_PIXELS } else { STEADY_STRIDED_PIXELS };
@@ -794,10 +793,10 @@ impl<'a> Lowering<'a> {
     }
 
     /// What a convolution reads for a node, and the norm that it does on the way.
-    fn input(&mut self, id: NodeId) -> Result<(ValueId, Option<InputNorm>), EngineError> {
-        let Some(group) = self.normalized.get(&id).cloned() else { return Ok((self.value(id), None)) };
+    fn input(&mut self, id: NodeId, fusion: &Fusion) -> Result<(ValueId, Option<InputNorm>), EngineError> {
+        let Some(group) = fusion.normalized.get(&id) else { return Ok((self.value(id), None)) };
         let node = self.graph.node(group.root);
-        let norm = InputNorm { coefficients: self.coefficients(&group, node)?, relu: group.relu };
+        let norm = InputNorm { coefficients: self.coefficients(group, node)?, relu: group.relu };
         Ok((self.value(node.inputs[0]), Some(norm)))
     }
 
@@ -855,8 +854,13 @@ impl<'a> Lowering<'a> {
         Ok(Action::ConvBackwardData { kernel, dy, filters, residual, mask, norm })
     }
 
-    fn backward_weights(&mut self, shape: &ConvShape, x: NodeId, dy: NodeId) -> Result<Action, EngineError> {
-        let ((x, norm), dy) = (self.input(x)?, self.value(dy));
+    fn backward_weights(
+        &mut self,
+        shape: &ConvShape,
+        (x, norm): (ValueId, Option<InputNorm>),
+        dy: NodeId,
+    ) -> Action {
+        let dy = self.value(dy);
         let kernel = ConvBackwardWeights::with_algorithm(
             self.isa,
             self.algorithm,
@@ -866,6 +870,6 @@ impl<'a> Lowering<'a> {
         );
         let kernel = if norm.is_some() { kernel.normalizing() } else { kernel };
         self.scratch_len = self.scratch_len.max(kernel.scratch_len());
-        Ok(Action::ConvBackwardWeights { kernel, x, norm, dy })
+        Action::ConvBackwardWeights { kernel, x, norm, dy }
     }
 }

@@ -49,4 +49,4 @@ pub use normalize::Normalization;
 pub use sums::{NormOutput, moments, norm_backward_sums};
 pub use tasks::WorkingMemory;
 #[cfg(test)]
-pub(crate) use tasks::kept;
+pub(crate) use tasks::kept_by;

@@ -222,11 +222,8 @@ mod tests {
             Prepared::BackwardData(kernel) => kernel.working_memory(),
             Prepared::BackwardWeights(kernel) => kernel.working_memory(),
         };
-        // A thread that has kept nothing yet.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let kept = pool.install(|| {
+        let kept = crate::conv::kept_by(|| {
             kernel.time(maps, Duration::ZERO).unwrap();
-            crate::conv::kept()
         });
         assert_eq!(kept, said, "{} {:?}", kernel.algorithm(), maps.shape);
     }

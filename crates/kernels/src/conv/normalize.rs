@@ -107,7 +107,7 @@ fn vector<S: Simd, L: Lanes>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conv::{ConvBackwardWeights, ConvForward, Epilogue, Extras, WorkingMemory, kept};
+    use crate::conv::{ConvBackwardWeights, ConvForward, Epilogue, Extras, WorkingMemory, kept_by};
     use crate::{ConvShape, Isa};
     use residuum_tensor::MapLayout;
 
@@ -131,24 +131,16 @@ mod tests {
             let (ones, mut weights) = (vec![1.0; c_in], vec![1.0; shape.weight_len()]);
             let norm = Some(Normalization { scale: &ones, shift: &ones, relu: true });
             for isa in Isa::available() {
-                // A thread that has kept nothing yet.
-                let kept_by = |work: &mut (dyn FnMut() + Send)| {
-                    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-                    pool.install(|| {
-                        work();
-                        kept()
-                    })
-                };
                 let conv = ConvForward::new(isa, &shape, x, y).normalizing();
                 let packed = vec![1.0; conv.packed_len()];
-                let extras = || Extras { norm, sums: None };
-                let found = kept_by(&mut || {
-                    conv.run_with(&input, &packed, &Epilogue::default(), &mut output, extras());
+                let found = kept_by(|| {
+                    let extras = Extras { norm, sums: None };
+                    conv.run_with(&input, &packed, &Epilogue::default(), &mut output, extras);
                 });
                 assert_eq!(found, conv.working_memory(), "{isa}");
                 let conv = ConvBackwardWeights::new(isa, &shape, x, y).normalizing();
                 let mut scratch = vec![0.0; conv.scratch_len()];
-                let found = kept_by(&mut || conv.run_with(&input, norm, &output, &mut scratch, &mut weights));
+                let found = kept_by(|| conv.run_with(&input, norm, &output, &mut scratch, &mut weights));
                 assert_eq!(found, conv.working_memory(), "{isa}");
                 assert_ne!(found, WorkingMemory::default());
             }

@@ -173,27 +173,21 @@ impl<const RELU: bool> Kernel for TakeGradient<'_, RELU> {
     fn run<S: Simd>(self, simd: S) {
         let Range { mut start, end } = self.of.channels;
         while start < end {
-            let vectors = (end - start) / S::LANES;
-            match vectors {
+            let taken = match (end - start) / S::LANES {
                 0 => self.vectors::<S, First, 1>(simd, First(end - start), start),
                 1 => self.vectors::<S, All, 1>(simd, All, start),
                 2 | 3 => self.vectors::<S, All, 2>(simd, All, start),
                 _ => self.vectors::<S, All, 4>(simd, All, start),
-            }
-            start += S::LANES
-                * match vectors {
-                    0 | 1 => 1,
-                    2 | 3 => 2,
-                    _ => 4,
-                };
+            };
+            start += taken;
         }
     }
 }
 
 impl<const RELU: bool> TakeGradient<'_, RELU> {
-    /// The sums of the channels from `channel` on, one in each lane of `V` vectors.
+    /// The sums of the channels from `channel` on, one in each lane of `V` vectors; returns how many lanes these have.
     #[inline(always)]
-    fn vectors<S: Simd, L: Lanes, const V: usize>(&self, simd: S, lanes: L, channel: usize) {
+    fn vectors<S: Simd, L: Lanes, const V: usize>(&self, simd: S, lanes: L, channel: usize) -> usize {
         let Written { map, places, others, shift, .. } = self.of;
         let (x, mean) = (Source::new(self.norm.x.0), Source::new(self.norm.mean));
         let [scale, bias] = self.norm.relu.map_or([mean; 2], |relu| relu.map(Source::new));
@@ -225,6 +219,7 @@ impl<const RELU: bool> TakeGradient<'_, RELU> {
         for v in 0..V {
             self.of.put(simd, lanes, channel + v * S::LANES, [sum[v], weighted[v]]);
         }
+        V * S::LANES
     }
 }
 

@@ -32,13 +32,17 @@ impl WorkingMemory {
     }
 }
 
-/// What this thread has kept.
+/// What a thread keeps that does nothing but this work.
 #[cfg(test)]
-pub(crate) fn kept() -> WorkingMemory {
-    WorkingMemory {
-        thread: MEMORY.with_borrow(|memory| memory.len()),
-        shared: SHARED.with_borrow(|memory| memory.len()),
-    }
+pub(crate) fn kept_by(work: impl FnOnce() + Send) -> WorkingMemory {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| {
+        work();
+        WorkingMemory {
+            thread: MEMORY.with_borrow(|memory| memory.len()),
+            shared: SHARED.with_borrow(|memory| memory.len()),
+        }
+    })
 }
 
 /// Part `index` of `count` parts of `0..len`, as even as possible.

@@ -129,6 +129,7 @@ impl Run<'_> {
             let allowed = match self.algorithm {
                 ConvAlgorithm::Winograd if self.case.shape.kernel == [7; 2] => 1.5e-5 * largest + 1e-7,
                 ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly => 6e-6 * largest + 1e-7,
+                ConvAlgorithm::Strassen => 2e-6 * largest + 1e-7,
                 _ => 2e-6 * magnitude[i] + 1e-7,
             };
             assert!(error <= allowed, "{what}, element {i}: found {found}, expected {}", expected[i]);
@@ -146,6 +147,7 @@ impl Run<'_> {
         let found = match conv.algorithm() {
             "winograd 4x4" | "winograd 4x4 of phases" => ConvAlgorithm::Winograd,
             "winograd 4x4 on the fly" => ConvAlgorithm::WinogradOnTheFly,
+            "strassen" => ConvAlgorithm::Strassen,
             _ => ConvAlgorithm::Direct,
         };
         assert_eq!(found, self.algorithm);
@@ -190,12 +192,17 @@ impl Run<'_> {
 
 /// The algorithms that can compute the forward pass of a shape.
 fn algorithms(shape: &ConvShape) -> &'static [ConvAlgorithm] {
-    let ConvShape { kernel, stride, dilation, groups, c_in, .. } = *shape;
+    let ConvShape { kernel, stride, dilation, groups, c_in, c_out, .. } = *shape;
     let by_cells =
         stride == [2; 2] && [[3; 2], [7; 2]].contains(&kernel) && (c_in <= 4 || c_in.is_multiple_of(16));
+    let has_halves =
+        shape.is_of_pixels() && shape.out_h().is_multiple_of(2) && (c_in | c_out).is_multiple_of(32);
     match (dilation, groups) == ([1; 2], 1) {
-        true if (kernel, stride) == ([3; 2], [1; 2]) => &ConvAlgorithm::FORCED,
+        true if (kernel, stride) == ([3; 2], [1; 2]) => {
+            &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd, ConvAlgorithm::WinogradOnTheFly]
+        }
         true if by_cells => &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd],
+        true if has_halves => &[ConvAlgorithm::Direct, ConvAlgorithm::Strassen],
         _ => &[ConvAlgorithm::Direct],
     }
 }
@@ -412,6 +419,26 @@ fn every_tile_of_winograd_agrees_with_the_plain_pass() {
     winograd_cases().iter().chain(&cell_cases()).for_each(check);
 }
 
+/// Every number of rows of a register tile, panels of every width, one and more chunks, strides, and maps in several layouts.
+fn strassen_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for size in 1..=20 {
+        let channels = [32 * (1 + size % 3), 32 * (1 + size % 7), 1];
+        let Case { shape, .. } = case([1 + size % 3, 2 * size, 1 + size % 5], channels, [1, 1], 1, [0, 0]);
+        cases.push(Case { shape, border: size % 3, gap: size % 2 * 6 });
+    }
+    cases.push(case([1, 8, 9], [576, 384, 1], [1, 1], 1, [0, 0]));
+    cases.push(case([2, 15, 9], [96, 64, 1], [1, 1], 2, [0, 0]));
+    cases.push(case([3, 26, 20], [64, 128, 1], [1, 1], 1, [0, 0]));
+    cases.push(case([0, 4, 4], [32, 32, 1], [1, 1], 1, [0, 0]));
+    cases
+}
+
+#[test]
+fn every_tile_of_strassen_agrees_with_the_plain_pass() {
+    strassen_cases().iter().for_each(check);
+}
+
 /// Root of the mean square of the error, relative to that of the result.
 fn relative_error(found: &[f32], [expected, _]: &[Vec<f64>; 2]) -> f64 {
     let square = |(&found, &expected): (&f32, &f64)| (f64::from(found) - expected).powi(2);
@@ -451,6 +478,25 @@ fn winograd_rounds_little() {
     }
 }
 
+/// Both factors are sums of up to four numbers, and so are the results: rounding grows about twice.
+#[test]
+fn strassen_rounds_little() {
+    for channels in [[64, 64], [256, 128], [512, 64]] {
+        let case = case([1, 14, 14], [channels[0], channels[1], 1], [1, 1], 1, [0, 0]);
+        let (s, shape) = (setup(&case), &case.shape);
+        let exact = exact([&s.x_values, &s.weights], s.dy_values.len(), |x, w, out| {
+            plain::conv2d(x, w, None, shape, out);
+        });
+        for isa in Isa::available() {
+            let [direct, strassen] = [ConvAlgorithm::Direct, ConvAlgorithm::Strassen].map(|algorithm| {
+                let run = Run { isa, algorithm, case: &case, setup: &s };
+                relative_error(&run.forward(&Epilogue::default()), &exact)
+            });
+            assert!(strassen < 3.0 * direct, "{isa}, {case:?}: {strassen:e}, directly {direct:e}");
+        }
+    }
+}
+
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let large = [
@@ -460,6 +506,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         case([64, 16, 16], [16, 16, 1], [3, 3], 1, [1, 1]),
         case([2, 7, 7], [64, 512, 1], [1, 1], 1, [0, 0]),
         case([2, 28, 28], [300, 130, 1], [1, 1], 1, [0, 0]),
+        case([2, 28, 28], [320, 128, 1], [1, 1], 1, [0, 0]),
         case([1, 7, 7], [512, 512, 1], [3, 3], 1, [1, 1]),
         case([1, 14, 14], [256, 256, 1], [3, 3], 1, [1, 1]),
     ];

@@ -21,11 +21,16 @@ pub enum ConvAlgorithm {
     /// The same for windows of 3 x 3 with stride 1, but the filters take no more memory than they hold: every run
     /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
     WinogradOnTheFly,
+    /// Strassen's algorithm wherever it is possible, forward and for the gradient of the input: windows of one pixel in maps
+    /// that can be cut in halves. Filters take 1.75 times the memory.
+    Strassen,
 }
 
 /// Why an algorithm that was asked for by name is not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("RESIDUUM_CONV: expected auto, direct or winograd, found {found:?}; correct it or unset it")]
+#[error(
+    "RESIDUUM_CONV: expected auto, direct, strassen or winograd, found {found:?}; correct it or unset it"
+)]
 pub struct UnknownAlgorithm {
     /// The name as given.
     pub found: String,
@@ -33,13 +38,14 @@ pub struct UnknownAlgorithm {
 
 impl ConvAlgorithm {
     /// Those that leave no choice.
-    pub const FORCED: [Self; 3] = [Self::Direct, Self::Winograd, Self::WinogradOnTheFly];
+    pub const FORCED: [Self; 4] = [Self::Direct, Self::Strassen, Self::Winograd, Self::WinogradOnTheFly];
 
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
     pub fn chosen(self, isa: Isa, pass: Pass, shape: &ConvShape) -> Self {
         match choose::choice(isa, self, pass, shape) {
             Choice::Direct => Self::Direct,
+            Choice::Strassen => Self::Strassen,
             Choice::Winograd(_) => Self::Winograd,
             Choice::OnTheFly => Self::WinogradOnTheFly,
         }
@@ -57,7 +63,7 @@ impl ConvAlgorithm {
         }
     }
 
-    /// The algorithm called `auto`, `direct` or `winograd`.
+    /// The algorithm called `auto`, `direct`, `strassen` or `winograd`.
     ///
     /// # Errors
     /// When the name is unknown.
@@ -65,6 +71,7 @@ impl ConvAlgorithm {
         match name {
             "auto" => Ok(Self::Auto),
             "direct" => Ok(Self::Direct),
+            "strassen" => Ok(Self::Strassen),
             "winograd" => Ok(Self::Winograd),
             _ => Err(UnknownAlgorithm { found: name.to_owned() }),
         }
@@ -77,11 +84,16 @@ mod tests {
 
     #[test]
     fn algorithms_are_found_by_name_and_others_refused() {
-        let found = ["auto", "direct", "winograd"].map(|name| ConvAlgorithm::from_name(name).unwrap());
-        assert_eq!(found, [ConvAlgorithm::Auto, ConvAlgorithm::Direct, ConvAlgorithm::Winograd]);
-        let error = ConvAlgorithm::from_name("fft").unwrap_err();
-        assert!(
-            error.to_string().contains("RESIDUUM_CONV: expected auto, direct or winograd, found \"fft\"")
-        );
+        let named = [
+            ("auto", ConvAlgorithm::Auto),
+            ("direct", ConvAlgorithm::Direct),
+            ("strassen", ConvAlgorithm::Strassen),
+            ("winograd", ConvAlgorithm::Winograd),
+        ];
+        for (name, algorithm) in named {
+            assert_eq!(ConvAlgorithm::from_name(name), Ok(algorithm));
+        }
+        let error = ConvAlgorithm::from_name("fft").unwrap_err().to_string();
+        assert!(error.contains("RESIDUUM_CONV: expected auto, direct, strassen or winograd, found \"fft\""));
     }
 }

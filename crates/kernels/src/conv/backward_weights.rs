@@ -105,7 +105,7 @@ impl ConvBackwardWeights {
             Choice::Winograd(form) => {
                 Way::Winograd(Box::new(WinogradWeights::new(isa, form, shape, &x, &dy)))
             }
-            Choice::Direct | Choice::OnTheFly => {
+            Choice::Direct | Choice::Strassen | Choice::OnTheFly => {
                 Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))
             }
         };

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::algorithm::ConvAlgorithm;
+use super::strassen;
 use super::winograd::Form;
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
@@ -36,6 +37,11 @@ const WINOGRAD_TILES: usize = 8;
 const WINOGRAD_CELL_TILES: usize = 32;
 /// Fewest channels for which the four phases of such windows pay.
 const WINOGRAD_CELL_CHANNELS: usize = 32;
+/// Fewest pixels for which it pays to read 1.75 times as many weights of Strassen's algorithm.
+const STRASSEN_PIXELS: usize = 192;
+/// Fewest channels and columns for which it pays.
+const STRASSEN_CHANNELS: usize = 128;
+const STRASSEN_COLUMNS: usize = 128;
 /// Most tiles of a forward pass for which it pays to transform the filters in every run.
 const FLY_TILES: usize = 4;
 /// The same where vectors are wide, so that there are registers for all sums of a row of four tiles.
@@ -93,6 +99,8 @@ impl fmt::Display for Pass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Direct,
+    /// By Strassen's algorithm.
+    Strassen,
     /// By Winograd's minimal filtering, with filters that were transformed before.
     Winograd(Form),
     /// The same, with filters that are transformed on the way to the products.
@@ -102,7 +110,7 @@ pub(super) enum Choice {
 /// How a pass of a convolution is computed where an algorithm is asked for, or left to be chosen.
 pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Choice {
     let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData);
-    let Some(form) = form else { return Choice::Direct };
+    let Some(form) = form else { return of_pixels(algorithm, pass, shape) };
     let can_fly = form == Form::Pixels && pass != Pass::BackwardWeights;
     match algorithm {
         ConvAlgorithm::WinogradOnTheFly if can_fly => Choice::OnTheFly,
@@ -111,8 +119,31 @@ pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &Con
             Choice::OnTheFly
         }
         ConvAlgorithm::Auto if is_winograd_faster(form, pass, shape) => Choice::Winograd(form),
-        ConvAlgorithm::Direct | ConvAlgorithm::Auto => Choice::Direct,
+        ConvAlgorithm::Direct | ConvAlgorithm::Strassen | ConvAlgorithm::Auto => Choice::Direct,
     }
+}
+
+/// How a pass is computed that has no windows for Winograd.
+fn of_pixels(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Choice {
+    let (channels, columns, is_dense) = match pass {
+        Pass::Forward => (shape.c_in, shape.c_out, true),
+        Pass::BackwardData => (shape.c_out, shape.c_in, shape.stride == [1; 2]),
+        Pass::BackwardWeights => return Choice::Direct,
+    };
+    let is_possible = shape.is_of_pixels() && is_dense && strassen::fits(shape.out_h(), channels, columns);
+    match algorithm {
+        ConvAlgorithm::Strassen if is_possible => Choice::Strassen,
+        ConvAlgorithm::Auto if is_possible && is_strassen_faster(shape, channels, columns) => {
+            Choice::Strassen
+        }
+        _ => Choice::Direct,
+    }
+}
+
+/// Sums of pixels have to be shared by enough columns, sums of weights by enough pixels, and a sum has to be long enough.
+fn is_strassen_faster(shape: &ConvShape, channels: usize, columns: usize) -> bool {
+    let pixels = shape.n * shape.out_h() * shape.out_w();
+    pixels >= STRASSEN_PIXELS && channels >= STRASSEN_CHANNELS && columns >= STRASSEN_COLUMNS
 }
 
 /// Few tiles wait for transformed filters, which take four times the memory.

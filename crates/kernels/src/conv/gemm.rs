@@ -14,7 +14,7 @@ use std::ops::Range;
 
 mod pack;
 
-pub(super) use pack::scale;
+pub(super) use pack::{gather, scale};
 
 /// What is done to a convolution's sum before it is stored: `relu(sum + bias + residual)`, then zero where the
 /// mask is not positive.

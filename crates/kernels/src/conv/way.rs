@@ -3,6 +3,7 @@
 use super::algorithm::ConvAlgorithm;
 use super::choose::{self, Choice, Pass};
 use super::gemm::{self, Gemm, Operands, Product};
+use super::strassen::Strassen;
 use super::tasks::WorkingMemory;
 use super::winograd::{OnTheFly, Winograd};
 use crate::conv_shape::ConvShape;
@@ -12,6 +13,7 @@ use crate::isa::Isa;
 #[derive(Clone, Debug)]
 pub(super) enum Way {
     Direct(Isa, Vec<Gemm>),
+    Strassen(Box<Strassen>),
     Winograd(Box<Winograd>),
     OnTheFly(Box<OnTheFly>),
 }
@@ -27,6 +29,7 @@ impl Way {
     ) -> Self {
         match (choose::choice(isa, algorithm, pass, shape), &products[..]) {
             (Choice::OnTheFly, [product]) => Self::OnTheFly(Box::new(OnTheFly::new(product))),
+            (Choice::Strassen, [product]) => Self::Strassen(Box::new(Strassen::new(product))),
             (Choice::Winograd(form), [product]) => Self::Winograd(Box::new(Winograd::new(form, product))),
             _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),
         }
@@ -36,6 +39,7 @@ impl Way {
     pub(super) fn packed_len(&self) -> usize {
         match self {
             Self::Direct(_, gemms) => gemms.iter().map(Gemm::packed_len).sum(),
+            Self::Strassen(strassen) => strassen.packed_len(),
             Self::Winograd(winograd) => winograd.packed_len(),
             Self::OnTheFly(winograd) => winograd.packed_len(),
         }
@@ -49,6 +53,7 @@ impl Way {
                 WorkingMemory { thread, shared: 0 }
             }
             Self::Direct(..) => WorkingMemory::default(),
+            Self::Strassen(strassen) => strassen.working_memory(normalizes),
             Self::Winograd(winograd) => winograd.working_memory(),
             Self::OnTheFly(winograd) => winograd.working_memory(),
         }
@@ -65,6 +70,7 @@ impl Way {
                     rest = after;
                 }
             }
+            Self::Strassen(strassen) => strassen.pack(weights, scales, packed),
             Self::Winograd(winograd) => winograd.pack(weights, scales, packed),
             Self::OnTheFly(winograd) => winograd.pack(weights, scales, packed),
         }
@@ -74,6 +80,7 @@ impl Way {
     pub(super) fn blocks(&self) -> usize {
         match self {
             Self::Direct(_, gemms) => gemms.iter().map(Gemm::blocks).sum(),
+            Self::Strassen(strassen) => strassen.blocks(),
             Self::Winograd(winograd) => winograd.blocks(),
             Self::OnTheFly(winograd) => winograd.blocks(),
         }
@@ -83,6 +90,7 @@ impl Way {
     pub(super) fn run(&self, operands: Operands<'_>) {
         match self {
             Self::Direct(isa, gemms) => gemm::run(*isa, gemms, operands),
+            Self::Strassen(strassen) => strassen.run(operands),
             Self::Winograd(winograd) => winograd.run(operands),
             Self::OnTheFly(winograd) => winograd.run(operands),
         }
@@ -92,6 +100,7 @@ impl Way {
     pub(super) fn multiply_adds(&self, macs: usize) -> usize {
         match self {
             Self::Direct(..) => macs,
+            Self::Strassen(strassen) => strassen.multiply_adds(),
             Self::Winograd(winograd) => winograd.multiply_adds(),
             Self::OnTheFly(winograd) => winograd.multiply_adds(),
         }
@@ -101,6 +110,7 @@ impl Way {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Direct(isa, gemms) => gemms.first().map_or("nothing", |gemm| gemm.tile().name(*isa)),
+            Self::Strassen(strassen) => strassen.name(),
             Self::Winograd(winograd) => winograd.name(),
             Self::OnTheFly(_) => "winograd 4x4 on the fly",
         }

@@ -60,7 +60,7 @@ impl Gemm {
             let len = PACKED_CHANNELS.min(self.channels - channel).min(chunk.start + chunk.len - at);
             let (rows, after) = rest.split_at_mut(len * self.panel_columns);
             let start = channel * self.strides.channel + self.taps[tap].index;
-            self.gather(&weights[start..], columns.len(), rows);
+            gather(&weights[start..], self.strides, columns.len(), self.panel_columns, rows);
             for row in rows.chunks_exact_mut(self.panel_columns) {
                 if let Some(scales) = scales {
                     scale(row, &scales[columns.clone()]);
@@ -70,21 +70,27 @@ impl Gemm {
             (at, rest) = (at + len, after);
         }
     }
+}
 
-    /// Copies weights to rows, one for each channel, in the order in which they lie in memory.
-    fn gather(&self, weights: &[f32], columns: usize, rows: &mut [f32]) {
-        let WeightStrides { column: next_column, channel: next_channel, .. } = self.strides;
-        if next_column < next_channel {
-            for (channel, row) in rows.chunks_exact_mut(self.panel_columns).enumerate() {
-                let sources = weights[channel * next_channel..].iter().step_by(next_column);
-                row[..columns].iter_mut().zip(sources).for_each(|(packed, weight)| *packed = *weight);
-            }
-        } else {
-            for column in 0..columns {
-                let sources = weights[column * next_column..].iter().step_by(next_channel);
-                let packed = rows[column..].iter_mut().step_by(self.panel_columns);
-                packed.zip(sources).for_each(|(packed, weight)| *packed = *weight);
-            }
+/// Copies the weights of some columns to rows of `width`, one for each channel, in the order in which they lie in memory.
+pub(in crate::conv) fn gather(
+    weights: &[f32],
+    strides: WeightStrides,
+    columns: usize,
+    width: usize,
+    rows: &mut [f32],
+) {
+    let WeightStrides { column: next_column, channel: next_channel, .. } = strides;
+    if next_column < next_channel {
+        for (channel, row) in rows.chunks_exact_mut(width).enumerate() {
+            let sources = weights[channel * next_channel..].iter().step_by(next_column);
+            row[..columns].iter_mut().zip(sources).for_each(|(packed, weight)| *packed = *weight);
+        }
+    } else {
+        for column in 0..columns {
+            let sources = weights[column * next_column..].iter().step_by(next_channel);
+            let packed = rows[column..].iter_mut().step_by(width);
+            packed.zip(sources).for_each(|(packed, weight)| *packed = *weight);
         }
     }
 }

@@ -1,0 +1,483 @@
+//! Products of single pixels with an eighth fewer multiplications: one step of Strassen's algorithm (*Gaussian Elimination is
+//! not Optimal*, 1969) in the form with the fewest additions, Winograd's.
+//!
+//! Rows are cut in halves, pixels of the upper and of the lower half of a map, so that images stay apart; so are the steps
+//! of the sum and the columns. What would be eight products of halves becomes seven, of sums of them:
+//!
+//! ```text
+//! S1 = A21 + A22   S2 = S1 - A11    S3 = A11 - A21    S4 = A12 - S2     sums of pixels, before the products
+//! T1 = B12 - B11   T2 = B22 - T1    T3 = B22 - B12    T4 = B21 - T2     sums of weights, when these are packed
+//!
+//! U  = A11 B11              C11 = U + A12 B21
+//! U += S2 T2                V = U + S3 T3             C21 = V + A22 T4
+//! P  = S1 T1                C22 = V + P               C12 = (U + P) + S4 B22
+//! ```
+//!
+//! Each `+ product` goes on with a sum in registers, so what is saved is a whole product and what is added are the sums of
+//! pixels and two more additions for each four outputs.
+//!
+//! ```text
+//! task       = pairs of pixels x pairs of panels            threads share the tasks
+//!   chunk    of at most 256 steps of both halves: S1 .. S4 of the pairs, in the thread's memory
+//!     pair of panels: each of the seven products for all pairs of pixels, see [`tile`]
+//! ```
+
+use super::choose::{self, MAX_ROWS, Split, Tile};
+use super::gemm::{Ends, Operands, Product, WeightStrides};
+use super::normalize::{Normalization, Normalize, pixel_len};
+use super::sums::{Sums, Written};
+use super::tasks::{self, WorkingMemory, part};
+use super::tile::Finish;
+use super::walk::{Grid, Phase, Walk};
+use crate::isa::{Isa, Kernel, Simd, Sink, Source};
+use left::LeftSums;
+use std::ops::Range;
+use tile::{End, Panel, Rows};
+
+mod left;
+mod pack;
+mod tile;
+
+/// Products, and sums of pixels.
+const PRODUCTS: usize = 7;
+const SUMS: usize = 4;
+/// Steps of a chunk are a multiple of this, and so are columns: the most lanes of a vector.
+const STEPS: usize = 16;
+
+/// A quarter of a factor or of the result.
+#[derive(Clone, Copy)]
+struct Quarter {
+    lower: bool,
+    right: bool,
+}
+
+const UPPER_LEFT: Quarter = Quarter { lower: false, right: false };
+const UPPER_RIGHT: Quarter = Quarter { lower: false, right: true };
+const LOWER_LEFT: Quarter = Quarter { lower: true, right: false };
+const LOWER_RIGHT: Quarter = Quarter { lower: true, right: true };
+const QUARTERS: [Quarter; 4] = [UPPER_LEFT, UPPER_RIGHT, LOWER_LEFT, LOWER_RIGHT];
+
+/// The left factor of a product.
+#[derive(Clone, Copy)]
+enum Left {
+    Pixels(Quarter),
+    Sum(usize),
+}
+
+/// Sums that wait in the thread's memory.
+#[derive(Clone, Copy)]
+enum Kept {
+    U,
+    V,
+}
+
+/// What becomes of a product.
+#[derive(Clone, Copy)]
+enum Then {
+    Keep(Kept),
+    Write(Quarter),
+    /// It ends the last quarter of the result, with `V`, and is added to `U`.
+    WriteAndAdd,
+}
+
+/// The products, in the order in which they are computed and their right factors are packed.
+const PLAN: [(Left, Option<Kept>, Then); PRODUCTS] = [
+    (Left::Pixels(UPPER_LEFT), None, Then::Keep(Kept::U)),
+    (Left::Pixels(UPPER_RIGHT), Some(Kept::U), Then::Write(UPPER_LEFT)),
+    (Left::Sum(1), Some(Kept::U), Then::Keep(Kept::U)),
+    (Left::Sum(2), Some(Kept::U), Then::Keep(Kept::V)),
+    (Left::Pixels(LOWER_RIGHT), Some(Kept::V), Then::Write(LOWER_LEFT)),
+    (Left::Sum(0), None, Then::WriteAndAdd),
+    (Left::Sum(3), Some(Kept::U), Then::Write(UPPER_RIGHT)),
+];
+
+/// A product prepared for its maps.
+#[derive(Clone, Debug)]
+pub(super) struct Strassen {
+    isa: Isa,
+    tile: Tile,
+    /// The pixels of the upper halves.
+    grid: Grid,
+    src: Walk,
+    dst: Walk,
+    /// Channels of the source, and columns, in a half.
+    channels: usize,
+    columns: usize,
+    chunks: Vec<Range<usize>>,
+    panel_columns: usize,
+    strides: WeightStrides,
+    split: Split,
+}
+
+/// Whether a product for maps of so many rows can be cut in halves: into as many rows, whole cache lines of channels, and
+/// columns that fill a register tile.
+pub(super) fn fits(height: usize, channels: usize, columns: usize) -> bool {
+    height.is_multiple_of(2) && [channels, columns].iter().all(|len| len.is_multiple_of(2 * STEPS))
+}
+
+impl Strassen {
+    /// The caller has made sure that the product [fits].
+    pub(super) fn new(product: &Product<'_>) -> Self {
+        let Product { isa, src, dst, channels, columns, strides, .. } = *product;
+        let tile = choose::tile(isa, columns / 2);
+        let panel_columns = tile.columns(isa);
+        let whole = product.phase.grid(dst);
+        let (channels, columns) = (channels / 2, columns / 2);
+        let units = channels / STEPS;
+        let count = channels.div_ceil(choose::chunk(panel_columns));
+        let bound = |index: usize| units * index / count * STEPS;
+        let macs = whole.rows() * columns * channels * (PRODUCTS / 2);
+        Self {
+            isa,
+            tile,
+            grid: Grid { h: whole.h / 2, ..whole },
+            src,
+            dst: Phase::ALL.walk(dst),
+            channels,
+            columns,
+            chunks: (0..count).map(|index| bound(index)..bound(index + 1)).collect(),
+            panel_columns,
+            strides,
+            split: choose::split(whole.rows(), columns / panel_columns, macs),
+        }
+    }
+
+    /// How a profile calls it.
+    pub(super) fn name(&self) -> &'static str {
+        "strassen"
+    }
+
+    /// Pairs of panels.
+    fn panels(&self) -> usize {
+        self.columns / self.panel_columns
+    }
+
+    /// Floats that the packed weights take.
+    pub(super) fn packed_len(&self) -> usize {
+        PRODUCTS * self.channels * self.columns
+    }
+
+    /// Pairs of pixels that a task has at most.
+    fn pairs(&self) -> usize {
+        self.grid.rows().div_ceil(self.split.row_blocks)
+    }
+
+    /// Floats of the normalised pixels of a task.
+    fn normalized_len(&self) -> usize {
+        2 * self.pairs() * pixel_len(2 * self.channels)
+    }
+
+    /// What the threads work in, where they normalise what they read or do not.
+    pub(super) fn working_memory(&self, normalizes: bool) -> WorkingMemory {
+        if self.grid.rows() == 0 {
+            return WorkingMemory::default();
+        }
+        let chunk = self.chunks.iter().map(|chunk| chunk.len()).max().unwrap_or(0);
+        let thread = self.pairs() * (SUMS * chunk + 2 * self.panel_columns);
+        WorkingMemory { thread: thread + if normalizes { self.normalized_len() } else { 0 }, shared: 0 }
+    }
+
+    /// Blocks of pairs of pixels, of which sums can be taken.
+    pub(super) fn blocks(&self) -> usize {
+        if self.grid.rows() == 0 { 0 } else { self.split.row_blocks }
+    }
+
+    /// Multiply-adds of the products, and additions of sums of pixels and of outputs.
+    pub(super) fn multiply_adds(&self) -> usize {
+        let pairs = self.grid.rows();
+        let sums = SUMS * self.channels * self.split.panel_blocks;
+        pairs * (PRODUCTS * self.channels * self.columns + sums + 2 * self.columns * self.chunks.len())
+    }
+
+    pub(super) fn run(&self, operands: Operands<'_>) {
+        let Split { row_blocks, panel_blocks, min_tasks } = self.split;
+        if self.grid.rows() == 0 {
+            return;
+        }
+        let memory_len = self.working_memory(operands.norm.is_some()).thread;
+        tasks::for_each(row_blocks * panel_blocks, min_tasks, |index| {
+            tasks::with_memory(memory_len, |memory| {
+                let block = index % row_blocks;
+                self.isa.run(Task {
+                    plan: self,
+                    src: Source::new(operands.src),
+                    packed: Source::new(operands.packed),
+                    ends: operands.epilogue.ends(Phase::ALL, 0..2 * self.columns),
+                    dst: operands.dst,
+                    norm: operands.norm,
+                    sums: operands.sums,
+                    block,
+                    pairs: part(self.grid.rows(), block, row_blocks),
+                    panels: part(self.panels(), index / row_blocks, panel_blocks),
+                    memory,
+                });
+            });
+        });
+    }
+}
+
+/// Some pairs of pixels and of panels.
+struct Task<'a> {
+    plan: &'a Strassen,
+    src: Source<'a>,
+    packed: Source<'a>,
+    ends: Ends<'a>,
+    dst: Sink<'a>,
+    norm: Option<Normalization<'a>>,
+    sums: Option<Sums<'a>>,
+    /// Which block of outputs this is.
+    block: usize,
+    pairs: Range<usize>,
+    panels: Range<usize>,
+    memory: Sink<'a>,
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        if S::IS_WIDE {
+            match self.plan.tile {
+                Tile::R14V1 => self.run_tiled::<S, 14, 1>(simd),
+                Tile::R14V2 => self.run_tiled::<S, 14, 2>(simd),
+                Tile::R9V3 => self.run_tiled::<S, 9, 3>(simd),
+                _ => self.run_tiled::<S, 6, 4>(simd),
+            }
+        } else {
+            match self.plan.tile {
+                Tile::R12V1 => self.run_tiled::<S, 12, 1>(simd),
+                _ => self.run_tiled::<S, 6, 2>(simd),
+            }
+        }
+    }
+}
+
+/// Where the pixels of a task lie in its maps: those of the upper halves, then those of the lower ones.
+struct Places {
+    src: [usize; MAX_ROWS],
+    dst: [usize; MAX_ROWS],
+    residual: [usize; MAX_ROWS],
+    mask: [usize; MAX_ROWS],
+    other: [usize; MAX_ROWS],
+    /// Those that the next task reads.
+    later: [usize; MAX_ROWS],
+    /// Pairs that the next task has.
+    later_pairs: usize,
+}
+
+/// The memory of a task.
+#[derive(Clone, Copy)]
+struct Memory<'a> {
+    all: Sink<'a>,
+    /// Where sums of pixels begin, and the floats of each.
+    sums: usize,
+    sum_len: usize,
+    /// Where `U` begins, and `V`.
+    kept: [usize; 2],
+}
+
+impl Task<'_> {
+    /// The places of some pairs of pixels.
+    #[inline(always)]
+    fn place(&self, walk: &Walk, pairs: Range<usize>, places: &mut [usize; MAX_ROWS]) {
+        let (grid, count) = (&self.plan.grid, pairs.len());
+        let (upper, lower) = places.split_at_mut(count);
+        grid.places(walk, pairs.start, upper);
+        for (lower, upper) in lower.iter_mut().zip(upper) {
+            *lower = *upper + grid.h * walk.row;
+        }
+    }
+
+    #[inline(always)]
+    fn places(&self) -> Places {
+        let [src, dst, residual, mask, other, later] = [[0; MAX_ROWS]; 6];
+        let end = (self.pairs.end + self.pairs.len()).min(self.plan.grid.rows());
+        let later_pairs = end - self.pairs.end;
+        let mut places = Places { src, dst, residual, mask, other, later, later_pairs };
+        let pairs = || self.pairs.clone();
+        self.place(&self.plan.src, pairs(), &mut places.src);
+        self.place(&self.plan.dst, pairs(), &mut places.dst);
+        if let Some((_, walk)) = &self.ends.residual {
+            self.place(walk, pairs(), &mut places.residual);
+        }
+        if let Some((_, walk)) = &self.ends.mask {
+            self.place(walk, pairs(), &mut places.mask);
+        }
+        if let Some((_, layout)) = self.sums.and_then(|sums| sums.other()) {
+            self.place(&Phase::ALL.walk(&layout), pairs(), &mut places.other);
+        }
+        if later_pairs > 0 {
+            self.place(&self.plan.src, self.pairs.end..end, &mut places.later);
+        }
+        places
+    }
+
+    /// Where the pixels are read: in the source, or where they have been normalised, which moves their places.
+    #[inline(always)]
+    fn normalize<S: Simd>(&self, simd: S, places: &mut [usize]) -> Source<'_> {
+        let Some(norm) = self.norm else { return self.src };
+        let channels = 2 * self.plan.channels;
+        let (memory, step) = (self.memory, pixel_len(channels));
+        simd.call(Normalize { norm, map: self.src, places, channels: 0..channels, memory, start: 0, step });
+        places.iter_mut().enumerate().for_each(|(pixel, place)| *place = pixel * step);
+        memory.source()
+    }
+
+    #[inline(always)]
+    fn memory(&self, chunk: &Range<usize>) -> Memory<'_> {
+        let (pairs, sum_len) = (self.pairs.len(), self.pairs.len() * chunk.len());
+        let sums = if self.norm.is_some() { self.plan.normalized_len() } else { 0 };
+        let u = sums + SUMS * sum_len;
+        Memory { all: self.memory, sums, sum_len, kept: [u, u + pairs * self.plan.panel_columns] }
+    }
+
+    /// The task in tiles of at most `R` rows and of `V` vectors.
+    #[inline(always)]
+    fn run_tiled<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        let (plan, pairs) = (self.plan, self.pairs.len());
+        let mut places = self.places();
+        let src = self.normalize(simd, &mut places.src[..2 * pairs]);
+        for (c, chunk) in plan.chunks.iter().enumerate() {
+            let memory = self.memory(chunk);
+            let (upper, lower) = places.src[..2 * pairs].split_at(pairs);
+            simd.call(LeftSums {
+                src,
+                upper,
+                lower,
+                half: plan.channels,
+                channels: chunk.clone(),
+                memory: memory.all,
+                start: memory.sums,
+                len: memory.sum_len,
+            });
+            for p in self.panels.clone() {
+                self.products::<S, R, V>(simd, src, &places, c, p);
+            }
+        }
+        if let Some(sums) = self.sums {
+            let first = self.panels.start * plan.panel_columns;
+            let last = self.panels.end * plan.panel_columns;
+            for channels in [first..last, plan.columns + first..plan.columns + last] {
+                let written = Written {
+                    map: self.dst,
+                    places: &places.dst[..2 * pairs],
+                    others: &places.other[..2 * pairs],
+                    shift: 0,
+                    channels,
+                    sums,
+                    block: self.block,
+                    row: 2 * plan.columns,
+                };
+                written.take(simd);
+            }
+        }
+    }
+
+    /// The products of chunk `c` with the pair of panels `p`.
+    #[inline(always)]
+    fn products<S: Simd, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        src: Source<'_>,
+        places: &Places,
+        c: usize,
+        p: usize,
+    ) {
+        let (plan, pairs, width) = (self.plan, self.pairs.len(), V * S::LANES);
+        let chunk = &plan.chunks[c];
+        let memory = self.memory(chunk);
+        let mut sum_places = [0; MAX_ROWS];
+        sum_places[..pairs].iter_mut().enumerate().for_each(|(pair, place)| *place = pair * chunk.len());
+        let mut start = (chunk.start * plan.panels() + p * chunk.len()) * PRODUCTS * width;
+        for (index, (left, from, then)) in PLAN.into_iter().enumerate() {
+            // SAFETY: the packed weights hold every panel.
+            let weights = unsafe { self.packed.skip(start) };
+            start += chunk.len() * width;
+            // SAFETY: they end here, or later.
+            let next = unsafe { self.packed.skip(start) };
+            let half = |lower: bool, all| half::<MAX_ROWS>(all, pairs, lower);
+            let (map, shift, rows) = match left {
+                Left::Pixels(quarter) => {
+                    (src, plan.shift(quarter) + chunk.start, half(quarter.lower, &places.src))
+                }
+                Left::Sum(sum) => {
+                    (memory.all.source(), memory.sums + sum * memory.sum_len, &sum_places[..pairs])
+                }
+            };
+            let kept = |kept| match kept {
+                Kept::U => memory.kept[0],
+                Kept::V => memory.kept[1],
+            };
+            let (quarter, end) = match then {
+                Then::Keep(place) => (UPPER_LEFT, End::Keep(kept(place))),
+                Then::Write(quarter) => (quarter, End::Write),
+                Then::WriteAndAdd => (LOWER_RIGHT, End::WriteAndAdd(memory.kept)),
+            };
+            let (later, later_shift) = self.later(places, c, p, index);
+            let panel = Panel {
+                // SAFETY: the channels of the pixels lie inside, and so do the sums.
+                left: unsafe { map.skip(shift) },
+                weights,
+                next,
+                steps: chunk.len(),
+                memory: memory.all,
+                from: from.map(kept),
+                end,
+                later: self.src,
+                later_shift,
+                other: self.sums.and_then(|sums| sums.other()).map(|(map, _)| Source::new(map)),
+                dst: self.dst,
+                column: p * width + if quarter.right { plan.columns } else { 0 },
+                is_first: c == 0,
+                is_last: c + 1 == plan.chunks.len(),
+                finish: Finish {
+                    bias: self.ends.bias,
+                    residual: self.ends.residual.map(|(map, _)| map),
+                    mask: self.ends.mask.map(|(map, _)| map),
+                    relu: self.ends.relu,
+                },
+            };
+            let rows = Rows {
+                left: rows,
+                later,
+                dst: half(quarter.lower, &places.dst),
+                residual: half(quarter.lower, &places.residual),
+                mask: half(quarter.lower, &places.mask),
+                other: half(quarter.lower, &places.other),
+            };
+            // SAFETY: the maps and the weights have been checked, and no other task has these pixels and panels.
+            unsafe { tile::multiply::<S, R, V>(simd, &panel, rows) };
+        }
+    }
+
+    /// The pixels that product `index` with the pair of panels `p` fetches for later, and where their channels begin: while
+    /// the last panels are multiplied, a quarter of the next chunk, or of the next task.
+    #[inline(always)]
+    fn later<'b>(&self, places: &'b Places, c: usize, p: usize, index: usize) -> (&'b [usize], usize) {
+        let plan = self.plan;
+        let Some(&quarter) = QUARTERS.get(index).filter(|_| p + 1 == self.panels.end) else {
+            return (&[], 0);
+        };
+        match plan.chunks.get(c + 1) {
+            Some(chunk) if self.norm.is_none() => {
+                let rows = half(&places.src, self.pairs.len(), quarter.lower);
+                (rows, plan.shift(quarter) + chunk.start)
+            }
+            Some(_) => (&[], 0),
+            None => (half(&places.later, places.later_pairs, quarter.lower), plan.shift(quarter)),
+        }
+    }
+}
+
+impl Strassen {
+    /// Where the channels of a quarter begin.
+    fn shift(&self, quarter: Quarter) -> usize {
+        if quarter.right { self.channels } else { 0 }
+    }
+}
+
+/// The places of `pairs` pixels of the upper halves, or of the lower ones.
+fn half<const N: usize>(places: &[usize; N], pairs: usize, lower: bool) -> &[usize] {
+    if lower { &places[pairs..2 * pairs] } else { &places[..pairs] }
+}

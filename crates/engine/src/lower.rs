@@ -73,10 +73,10 @@ pub(crate) fn lower_inference(
     let (graph, stands_for) = graph.bypass(identity);
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let mut fusion = fuse(&graph, &stands_for, &kept, true);
-    if quantization.is_none() {
-        fusion.hand_over_norms(&graph, &stands_for, &kept, &Idle::none(&graph));
-    }
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
+    if quantization.is_none() {
+        lowering.hand_over_norms(&mut fusion, &stands_for);
+    }
     lowering.int8 = quantization.map(|quantization| int8::Plan::new(&graph, &fusion, quantization));
     lowering.in_groups = quantization.is_none();
     lowering.run(&fusion, &stands_for)
@@ -126,10 +126,10 @@ pub(crate) fn lower_training(
     let (graph, stands_for) = training.graph.bypass(|node| skips(node).then_some(0));
     let kept = kept.iter().map(|id| stands_for[id.index()]).collect();
     let mut fusion = fuse(&graph, &stands_for, &kept, false);
-    fusion.hand_over_norms(&graph, &stands_for, &kept, &idle);
     let mut lowering = Lowering::new(engine, &graph, weights, shape, &kept)?;
     lowering.is_training = true;
     lowering.idle = idle;
+    lowering.hand_over_norms(&mut fusion, &stands_for);
     lowering.learned = training.gradients.iter().map(|gradient| gradient.param).collect();
     for &param in order {
         let values = lowering.weight(param)?.to_vec();
@@ -226,6 +226,11 @@ impl<'a> Lowering<'a> {
         Ok(lowering)
     }
 
+    fn hand_over_norms(&self, fusion: &mut Fusion, stands_for: &[NodeId]) {
+        let can_normalize = |reader: NodeId| self.can_normalize(reader);
+        fusion.hand_over_norms(self.graph, stands_for, self.kept, &self.idle, can_normalize);
+    }
+
     fn run(mut self, fusion: &Fusion, stands_for: &[NodeId]) -> Result<Lowered, EngineError> {
         self.seats = Seats::new(self.graph, fusion);
         self.measure_borders(fusion);
@@ -271,7 +276,7 @@ impl<'a> Lowering<'a> {
                 }
                 _ => continue,
             };
-            let wanted = &mut self.borders[input.index()];
+            let wanted = &mut self.borders[fusion.read(self.graph, input).index()];
             *wanted = (*wanted).max(border);
         }
         // The values of one map share its border.
@@ -762,6 +767,35 @@ impl<'a> Lowering<'a> {
         found.map(|(_, moments)| moments)
     }
 
+    /// The algorithm of a forward pass: that of the whole batch, also where groups of images run through it.
+    fn forward_algorithm(&self, shape: &ConvShape) -> ConvAlgorithm {
+        let shape = ConvShape { n: self.batch, ..*shape };
+        // Norms by the statistics of few values amplify what rounding does to a forward pass, layer by layer;
+        // gradients only pass it on.
+        let least = if shape.stride == [1; 2] { STEADY_PIXELS } else { STEADY_STRIDED_PIXELS };
+        let is_steady = shape.n * shape.out_h() * shape.out_w() >= least;
+        match self.algorithm {
+            ConvAlgorithm::Auto if self.is_training && !is_steady => ConvAlgorithm::Direct,
+            algorithm => algorithm.chosen(self.isa, Pass::Forward, &shape),
+        }
+    }
+
+    /// Whether a convolution, or the gradient of its weights, can normalise its input.
+    fn can_normalize(&self, reader: NodeId) -> bool {
+        let node = self.graph.node(reader);
+        match node.op {
+            Op::Conv2d(conv) => {
+                let shape = self.conv_shape(&conv, node.inputs[0]);
+                self.forward_algorithm(&shape).normalizes(self.isa, Pass::Forward, &shape)
+            }
+            Op::ConvBackwardWeights(conv) => {
+                let shape = self.conv_shape(&conv, node.inputs[0]);
+                self.algorithm.normalizes(self.isa, Pass::BackwardWeights, &shape)
+            }
+            _ => false,
+        }
+    }
+
     fn conv(
         &mut self,
         group: &Group,
@@ -771,14 +805,7 @@ impl<'a> Lowering<'a> {
         (x, norm): (ValueId, Option<InputNorm>),
     ) -> Result<Action, EngineError> {
         let out = self.value(group.last);
-        // Norms by the statistics of few values amplify what rounding does to a forward pass, layer by layer;
-        // gradients only pass it on.
-        let least = if shape.stride == [1; 2] { STEADY_PIXELS } else { STEADY_STRIDED_PIXELS };
-        let is_steady = self.layout(out).pixels() >= least;
-        let algorithm = match self.algorithm {
-            ConvAlgorithm::Auto if self.is_training && !is_steady => ConvAlgorithm::Direct,
-            algorithm => algorithm.chosen(self.isa, Pass::Forward, &ConvShape { n: self.batch, ..*shape }),
-        };
+        let algorithm = self.forward_algorithm(shape);
         let kernel =
             ConvForward::with_algorithm(self.isa, algorithm, shape, self.layout(x), self.layout(out));
         let kernel = if norm.is_some() { kernel.normalizing() } else { kernel };

@@ -1,7 +1,7 @@
 //! What convolutions do for the norms around them, while pixels are in the cache anyway.
 //!
 //! ```text
-//! forward     norm, ReLU, convolution of single pixels     normalises each block of pixels that it reads
+//! forward     norm, ReLU, convolution                      normalises each block of pixels that it reads
 //! backward    gradient of those weights                    the same
 //!             gradient of the input, ReLU, norm            masks what it writes, and takes the sums of the norm's gradient
 //! ```
@@ -14,28 +14,38 @@ use residuum_graph::{Graph, NodeId, Op};
 
 use crate::fuse::{Fusion, Group, NormBefore, users};
 use crate::gates::Idle;
-use crate::geometry::conv_shape;
+use crate::seats::slice_of;
 
 impl Fusion {
-    /// Hands the work of norms over to convolutions. `kept` are nodes whose values must exist.
+    /// Hands the work of norms over to convolutions. `kept` are nodes whose values must exist; `can_normalize` says of a
+    /// convolution, and of the gradient of its weights, whether its algorithm can.
     pub(crate) fn hand_over_norms(
         &mut self,
         graph: &Graph,
         stands_for: &[NodeId],
         kept: &HashSet<NodeId>,
         idle: &Idle,
+        can_normalize: impl Fn(NodeId) -> bool,
     ) {
         self.hand_over_sums(graph, idle);
         let (users, makers) = (users(graph, stands_for), self.makers());
+        let is_concat = |id: &NodeId| graph.node(*id).op == Op::Concat;
+        let is_in_concat = |id: NodeId| is_concat(&id) || users[id.index()].iter().any(is_concat);
         let readers_normalize = |group: &&Group| {
             let readers = &users[group.last.index()];
-            let is_norm = matches!(graph.node(group.root).op, Op::BatchNorm(_) | Op::Normalize(_));
+            let norm = graph.node(group.root);
             let can = |reader: &NodeId| {
                 let maker = makers.get(reader).map(|&index| &self.groups[index]);
+                // What is appended to a map goes into it; the step would read what it writes to.
+                let appends = || {
+                    maker.is_some_and(|maker| is_in_concat(maker.last))
+                        && is_in_concat(slice_of(graph, norm.inputs[0]))
+                };
                 idle.gate_of(*reader) == idle.gate_of(group.last)
-                    && normalizes(graph, *reader, maker, group.last)
+                    && does_without(graph, *reader, maker, group.last, &can_normalize)
+                    && !appends()
             };
-            is_norm
+            matches!(norm.op, Op::BatchNorm(_) | Op::Normalize(_))
                 && group.is_bare()
                 && !kept.contains(&group.last)
                 && !readers.is_empty()
@@ -114,14 +124,18 @@ fn run_together(idle: &Idle, conv: &Group, sums: &Group) -> bool {
 }
 
 /// Whether a node, which `maker` makes, does without the value of `norm`.
-fn normalizes(graph: &Graph, reader: NodeId, maker: Option<&Group>, norm: NodeId) -> bool {
+fn does_without(
+    graph: &Graph,
+    reader: NodeId,
+    maker: Option<&Group>,
+    norm: NodeId,
+    can_normalize: impl Fn(NodeId) -> bool,
+) -> bool {
     let node = graph.node(reader);
     let only =
         |input: usize| node.inputs.iter().enumerate().all(|(index, &id)| (id == norm) == (index == input));
     match node.op {
-        Op::Conv2d(conv) | Op::ConvBackwardWeights(conv) => {
-            only(0) && conv_shape(&conv, 1, [1; 2]).is_of_pixels()
-        }
+        Op::Conv2d(_) | Op::ConvBackwardWeights(_) => only(0) && can_normalize(reader),
         Op::ReluBackward => only(1) && maker.and_then(|group| group.before).is_some_and(|norm| norm.relu),
         _ => false,
     }

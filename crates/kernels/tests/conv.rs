@@ -10,7 +10,7 @@ use maps::{dense, empty, layout, map, values, widen};
 use proptest::prelude::*;
 use residuum_kernels::conv::{
     ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Epilogue, Extras, NormOutput,
-    Normalization, moments, norm_backward_sums,
+    Normalization, Pass, moments, norm_backward_sums,
 };
 use residuum_kernels::norm::affine;
 use residuum_kernels::{ConvShape, Isa, plain};
@@ -229,7 +229,10 @@ fn check(case: &Case) {
             check_sums(run);
             check_data_epilogue(run, &data_exact);
             check_gradient_sums(run);
-            if shape.is_of_pixels() {
+            if [Pass::Forward, Pass::BackwardWeights]
+                .iter()
+                .all(|&pass| algorithm.normalizes(isa, pass, shape))
+            {
                 check_normalized(run);
             }
         }
@@ -324,7 +327,7 @@ fn check_normalized(run: Run<'_>) {
 /// The forward pass and the gradient of the weights of an input that is normalised on the way.
 fn normalizing(run: Run<'_>, norm: Normalization<'_>) -> (Vec<f32>, Vec<f32>) {
     let (s, Run { isa, algorithm, case: Case { shape, .. }, .. }) = (run.setup, run);
-    let x = map(&s.x_values, s.x);
+    let x = bordered(&s.x_values, s.x);
     let conv = ConvForward::with_algorithm(isa, algorithm, shape, s.x, s.y).normalizing();
     let (mut packed, mut out) = (vec![f32::NAN; conv.packed_len()], empty(s.y));
     conv.pack(&s.weights, &mut packed);
@@ -529,7 +532,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
                     [dx, sums].concat()
                 };
                 maps::assert_same_bits(&format!("data with sums, {what}"), both);
-                if case.shape.is_of_pixels() {
+                let passes = [Pass::Forward, Pass::BackwardWeights];
+                if passes.iter().all(|&pass| algorithm.normalizes(isa, pass, &case.shape)) {
                     let norm = Normalization { scale: &table, shift: &table, relu: true };
                     maps::assert_same_bits(&format!("normalised, {what}"), || normalizing(run, norm).0);
                     maps::assert_same_bits(&format!("normalised weights, {what}"), || {

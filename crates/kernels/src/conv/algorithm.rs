@@ -1,6 +1,7 @@
 //! Which algorithms a convolution may be computed by.
 
 use super::choose::{self, Choice, Pass};
+use super::winograd::Form;
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -49,6 +50,18 @@ impl ConvAlgorithm {
             Choice::Winograd(_) => Self::Winograd,
             Choice::OnTheFly => Self::WinogradOnTheFly,
         }
+    }
+
+    /// Whether a pass of a convolution can normalise its input on the way, as [`Normalization`](super::Normalization) says:
+    /// where windows are single pixels, and in Winograd's transform of the inputs at a stride of 1.
+    #[must_use]
+    pub fn normalizes(self, isa: Isa, pass: Pass, shape: &ConvShape) -> bool {
+        pass != Pass::BackwardData
+            && match choose::choice(isa, self, pass, shape) {
+                Choice::Direct | Choice::Strassen => shape.is_of_pixels(),
+                Choice::Winograd(form) => form == Form::Pixels,
+                Choice::OnTheFly => false,
+            }
     }
 
     /// The one that the environment variable `RESIDUUM_CONV` names, or else [`ConvAlgorithm::Auto`].

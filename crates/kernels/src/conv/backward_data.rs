@@ -141,6 +141,7 @@ fn product<'a>(isa: Isa, shape: &ConvShape, dy: &MapLayout, dx: &'a MapLayout, p
         src: Walk { base: base as usize, image: dy.image_stride(), row: dy.row_stride(), pixel: dy.pitch },
         dst: dx,
         taps,
+        extent: None,
         groups: shape.groups,
         channels: shape.group_out(),
         columns: shape.group_in(),

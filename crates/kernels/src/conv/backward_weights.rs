@@ -41,6 +41,7 @@ pub struct ConvBackwardWeights {
     x: MapLayout,
     dy: MapLayout,
     way: Way,
+    can_normalize: bool,
     normalizes: bool,
 }
 
@@ -109,16 +110,17 @@ impl ConvBackwardWeights {
                 Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))
             }
         };
-        Self { shape: *shape, x, dy, way, normalizes: false }
+        let can_normalize = algorithm.normalizes(isa, Pass::BackwardWeights, shape);
+        Self { shape: *shape, x, dy, way, can_normalize, normalizes: false }
     }
 
     /// The same, of an input that is normalised on the way.
     ///
     /// # Panics
-    /// Where [`ConvShape::is_of_pixels`] says no.
+    /// Where [`ConvAlgorithm::normalizes`] says no.
     #[must_use]
     pub fn normalizing(self) -> Self {
-        assert!(self.shape.is_of_pixels(), "{:?} has windows of more than a pixel", self.shape);
+        assert!(self.can_normalize, "{:?} by {} cannot normalise", self.shape, self.algorithm());
         Self { normalizes: true, ..self }
     }
 
@@ -171,7 +173,7 @@ impl ConvBackwardWeights {
         check::length("weight gradient", dw.len(), self.shape.weight_len());
         match &self.way {
             Way::Direct(direct) => direct.run(x, norm, dy, scratch, dw),
-            Way::Winograd(winograd) => winograd.run(x, dy, scratch, dw),
+            Way::Winograd(winograd) => winograd.run(x, norm, dy, scratch, dw),
         }
     }
 

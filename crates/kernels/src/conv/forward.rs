@@ -2,7 +2,7 @@
 
 use super::algorithm::ConvAlgorithm;
 use super::choose::Pass;
-use super::gemm::{Epilogue, Operands, Product, Tap, WeightStrides};
+use super::gemm::{Epilogue, Extent, Operands, Product, Tap, WeightStrides};
 use super::normalize::Normalization;
 use super::sums::{MOMENT_ROWS, Of, Sums};
 use super::tasks::WorkingMemory;
@@ -20,6 +20,7 @@ pub struct ConvForward {
     x: MapLayout,
     out: MapLayout,
     way: Way,
+    can_normalize: bool,
     normalizes: bool,
 }
 
@@ -61,6 +62,7 @@ impl ConvForward {
             src: windows(shape, &x),
             dst: &out,
             taps: taps(shape, &x),
+            extent: Some(Extent { padding: shape.padding, size: [x.h, x.w] }),
             groups: shape.groups,
             channels,
             columns,
@@ -71,16 +73,17 @@ impl ConvForward {
             },
         };
         let way = Way::new(isa, algorithm, Pass::Forward, shape, vec![product]);
-        Self { shape: *shape, x, out, way, normalizes: false }
+        let can_normalize = algorithm.normalizes(isa, Pass::Forward, shape);
+        Self { shape: *shape, x, out, way, can_normalize, normalizes: false }
     }
 
     /// The same, of an input that is normalised on the way.
     ///
     /// # Panics
-    /// Where [`ConvShape::is_of_pixels`] says no.
+    /// Where [`ConvAlgorithm::normalizes`] says no.
     #[must_use]
     pub fn normalizing(self) -> Self {
-        assert!(self.shape.is_of_pixels(), "{:?} has windows of more than a pixel", self.shape);
+        assert!(self.can_normalize, "{:?} by {} cannot normalise", self.shape, self.algorithm());
         Self { normalizes: true, ..self }
     }
 

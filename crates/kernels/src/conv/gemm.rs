@@ -75,7 +75,7 @@ pub(super) struct Operands<'a> {
     pub(super) packed: &'a [f32],
     pub(super) epilogue: &'a Epilogue<'a>,
     pub(super) dst: Sink<'a>,
-    /// What is done to the source first, where windows are single pixels inside the map.
+    /// What is done to the source first, for a pass that can.
     pub(super) norm: Option<Normalization<'a>>,
     pub(super) sums: Option<Sums<'a>>,
 }
@@ -136,15 +136,26 @@ pub(super) struct Product<'a> {
     pub(super) dst: &'a MapLayout,
     /// By ascending offset.
     pub(super) taps: Vec<Tap>,
+    /// Where the source is a map that may be normalised.
+    pub(super) extent: Option<Extent>,
     pub(super) groups: usize,
     pub(super) channels: usize,
     pub(super) columns: usize,
     pub(super) strides: WeightStrides,
 }
 
+/// A map inside its border, as windows of a stride of 1 see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// Rows above the map and columns on its left in the first window.
+    pub(super) padding: [usize; 2],
+    /// Rows and columns of the map.
+    pub(super) size: [usize; 2],
+}
+
 impl Gemm {
     pub(super) fn new(product: Product<'_>) -> Self {
-        let Product { isa, phase, src, dst, taps, groups, channels, columns, strides } = product;
+        let Product { isa, phase, src, dst, taps, groups, channels, columns, strides, .. } = product;
         let tile = choose::tile(isa, columns);
         let panel_columns = tile.columns(isa);
         let (segments, chunks) = cut(&taps, channels, choose::chunk(panel_columns));

@@ -1,5 +1,6 @@
-//! A norm in front of a convolution of single pixels, computed by the tasks of the convolution: each normalises its pixels
-//! into its own memory, where they are in the cache when they are multiplied.
+//! A norm in front of a convolution, computed by the tasks of the convolution. Where windows are single pixels, each task
+//! normalises its pixels into its own memory, where they are in the cache when they are multiplied; Winograd's transform of the
+//! inputs normalises the vectors that it has loaded.
 
 use super::tile::LINE;
 use crate::check;
@@ -27,6 +28,66 @@ impl Normalization<'_> {
     pub(super) fn check(&self, channels: usize) {
         check::length("scale", self.scale.len(), channels);
         check::length("shift", self.shift.len(), channels);
+    }
+}
+
+/// The same, of the channels from some one on, as vectors read it.
+#[derive(Clone, Copy)]
+pub(super) struct Affine<'a> {
+    scale: Source<'a>,
+    shift: Source<'a>,
+    relu: bool,
+}
+
+/// The same, of a vector of channels.
+#[derive(Clone, Copy)]
+pub(super) struct AffineOf<S: Simd> {
+    scale: S::V,
+    shift: S::V,
+    /// The least that is left.
+    floor: S::V,
+}
+
+impl<'a> Normalization<'a> {
+    /// The tables from a channel on.
+    pub(super) fn tables(&self, channel: usize) -> Affine<'a> {
+        let [scale, shift] = [self.scale, self.shift].map(|table| Source::new(&table[channel..]));
+        Affine { scale, shift, relu: self.relu }
+    }
+}
+
+impl Affine<'_> {
+    /// That of `count` channels from `channel` on, zero in the other lanes.
+    ///
+    /// # Safety
+    /// There are so many.
+    #[inline(always)]
+    pub(super) unsafe fn at<S: Simd>(&self, simd: S, channel: usize, count: usize) -> AffineOf<S> {
+        // SAFETY: by the contract.
+        let scale = unsafe { simd.load_part_at(self.scale, channel, count) };
+        // SAFETY: by the contract.
+        let shift = unsafe { simd.load_part_at(self.shift, channel, count) };
+        AffineOf { scale, shift, floor: simd.splat(if self.relu { 0.0 } else { f32::NEG_INFINITY }) }
+    }
+}
+
+impl<S: Simd> AffineOf<S> {
+    /// What becomes of a vector; not-a-number stays what it is.
+    #[inline(always)]
+    pub(super) fn of(&self, simd: S, x: S::V) -> S::V {
+        self.of_shifted(simd, x, self.shift)
+    }
+
+    /// The same by another shift.
+    #[inline(always)]
+    pub(super) fn of_shifted(&self, simd: S, x: S::V, shift: S::V) -> S::V {
+        simd.max(self.floor, simd.fma(x, self.scale, shift))
+    }
+
+    /// What is added.
+    #[inline(always)]
+    pub(super) fn shift(&self) -> S::V {
+        self.shift
     }
 }
 

@@ -142,11 +142,6 @@ impl Strassen {
         }
     }
 
-    /// How a profile calls it.
-    pub(super) fn name(&self) -> &'static str {
-        "strassen"
-    }
-
     /// Pairs of panels.
     fn panels(&self) -> usize {
         self.columns / self.panel_columns
@@ -172,7 +167,7 @@ impl Strassen {
         if self.grid.rows() == 0 {
             return WorkingMemory::default();
         }
-        let chunk = self.chunks.iter().map(|chunk| chunk.len()).max().unwrap_or(0);
+        let chunk = self.chunks.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         let thread = self.pairs() * (SUMS * chunk + 2 * self.panel_columns);
         WorkingMemory { thread: thread + if normalizes { self.normalized_len() } else { 0 }, shared: 0 }
     }

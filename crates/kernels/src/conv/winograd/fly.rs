@@ -190,6 +190,7 @@ impl Kernel for Inputs<'_> {
             let rest = filters.channels - channel;
             simd.call(TransformTile::<POINTS, POINTS, 0> {
                 src: self.src,
+                norm: None,
                 window: window.shifted(channel),
                 next: window.shifted(channel + STRIP),
                 channels: rest,

@@ -15,7 +15,7 @@ use super::axis::{Axis, OUTPUTS, Output, POINTS, ToPoints, input_steps, output_s
 use super::filter::{Filters, Packing};
 use super::form::{CELL, Form};
 use super::frequency_stride;
-use super::inputs::{Inputs, Target};
+use super::inputs::{self, Inputs, Target};
 use super::outputs::{Outputs, TileProducts};
 use super::product::{self, PanelProduct};
 use super::tiling::{Block, Tiling};
@@ -59,7 +59,7 @@ struct Memory {
 impl Winograd {
     /// The caller has made sure that the shape has a form.
     pub(in crate::conv) fn new(form: Form, product: &Product<'_>) -> Self {
-        let Product { isa, src, dst, channels, columns, strides, .. } = *product;
+        let Product { isa, src, dst, extent, channels, columns, strides, .. } = *product;
         let tile = choose::tile(isa, columns);
         let panel_columns = tile.columns(isa);
         let order: Vec<usize> = product.taps.iter().map(|tap| tap.index).collect();
@@ -98,7 +98,7 @@ impl Winograd {
             form,
             tile,
             tiling,
-            inputs: Inputs { form, kernel, walk: src, steps },
+            inputs: Inputs { form, kernel, walk: src, steps, extent },
             dst: Phase::ALL.walk(dst),
             packing,
             split,
@@ -156,7 +156,7 @@ impl Winograd {
                 let (block, columns) = (index / column_parts, self.packing.columns);
                 self.isa.run(Task {
                     plan: self,
-                    src: Source::new(operands.src),
+                    src: inputs::Pixels { map: Source::new(operands.src), norm: operands.norm },
                     packed: Source::new(operands.packed),
                     outputs: Outputs::new(&operands, self.dst, columns, block),
                     memory,
@@ -171,7 +171,7 @@ impl Winograd {
 /// Some tiles and some blocks of output channels.
 struct Task<'a> {
     plan: &'a Winograd,
-    src: Source<'a>,
+    src: inputs::Pixels<'a>,
     packed: Source<'a>,
     outputs: Outputs<'a>,
     memory: Sink<'a>,
@@ -242,7 +242,7 @@ impl Task<'_> {
             let walk = Walk { base: src.base + row * steps[0], ..*src };
             let count = pixels + packing.channels;
             following.filter(|_| row < rows).map(|block| Pixels {
-                map: self.src,
+                map: self.src.map,
                 walk,
                 block,
                 first: 0,

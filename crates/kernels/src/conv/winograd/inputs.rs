@@ -3,7 +3,9 @@
 use super::axis::{Axis, OUTPUTS, ToPoints};
 use super::form::Form;
 use super::tiling::Tile;
-use super::transform::{TransformCells, TransformTile, Window, missing};
+use super::transform::{Normalized, TransformCells, TransformTile, Window, missing};
+use crate::conv::gemm::Extent;
+use crate::conv::normalize::Normalization;
 use crate::conv::walk::Walk;
 use crate::isa::{Simd, Sink, Source};
 use std::ops::Range;
@@ -18,6 +20,15 @@ pub(super) struct Inputs {
     pub(super) walk: Walk,
     /// Floats from a row to the next, and from a pixel to the next.
     pub(super) steps: [usize; 2],
+    /// Where the map may be normalised.
+    pub(super) extent: Option<Extent>,
+}
+
+/// A map, and what is done to it first.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels<'a> {
+    pub(super) map: Source<'a>,
+    pub(super) norm: Option<Normalization<'a>>,
 }
 
 /// Where the transformed inputs of a tile go.
@@ -38,7 +49,7 @@ impl Inputs {
     pub(super) fn transform<S: Simd, const P: usize>(
         &self,
         simd: S,
-        src: Source<'_>,
+        src: Pixels<'_>,
         tiles: [&Tile; 2],
         phase: usize,
         channels: &Range<usize>,
@@ -54,7 +65,7 @@ impl Inputs {
                 2 => self.phase::<S, P, 2>(simd, src, tiles, channels, target),
                 _ => self.phase::<S, P, 3>(simd, src, tiles, channels, target),
             },
-            Form::SmallCells { .. } => self.cells::<S, P>(simd, src, tiles[0], channels.len(), target),
+            Form::SmallCells { .. } => self.cells::<S, P>(simd, src.map, tiles[0], channels.len(), target),
         }
     }
 
@@ -63,7 +74,7 @@ impl Inputs {
     fn phase<S: Simd, const P: usize, const MISSING: usize>(
         &self,
         simd: S,
-        src: Source<'_>,
+        src: Pixels<'_>,
         [tile, next]: [&Tile; 2],
         channels: &Range<usize>,
         target: Target<'_>,
@@ -73,9 +84,15 @@ impl Inputs {
         let [above, left] = [MISSING / 2, MISSING % 2];
         let first = above * self.steps[0] + left * self.steps[1] + channels.start;
         let window = tile.window(&self.walk).grown(P - OUTPUTS).shifted(first);
+        let [height, width] = [window.height - above, window.width - left];
+        let norm = src.norm.zip(self.extent).map(|(norm, extent)| Normalized {
+            by: norm.tables(channels.start),
+            inside: tile.inside(&extent, [height, width]),
+        });
         simd.call(TransformTile::<P, P, MISSING> {
-            src,
-            window: Window { height: window.height - above, width: window.width - left, ..window },
+            src: src.map,
+            norm,
+            window: Window { height, width, ..window },
             next: next.window(&self.walk).shifted(first),
             channels: channels.len(),
             dst: target.memory,

@@ -3,6 +3,7 @@
 use super::axis::OUTPUTS;
 use super::transform::Window;
 use crate::conv::choose::WINOGRAD_BLOCK;
+use crate::conv::gemm::Extent;
 use crate::conv::walk::{Grid, Walk};
 use std::ops::Range;
 
@@ -35,6 +36,16 @@ impl Tile {
             height: self.height,
             width: self.width,
         }
+    }
+
+    /// The rows and the columns of the tile's window, of so many each, that lie inside the map.
+    pub(super) fn inside(&self, extent: &Extent, window: [usize; 2]) -> [Range<usize>; 2] {
+        let along = |axis: usize, first: usize| {
+            let Extent { padding, size } = extent;
+            let start = padding[axis].saturating_sub(first).min(window[axis]);
+            start..(size[axis] + padding[axis]).saturating_sub(first).clamp(start, window[axis])
+        };
+        [along(0, self.y), along(1, self.x)]
     }
 
     /// 0: clipped in x, 1: whole, 2: clipped in y, 3: clipped in both. In this order, the tiles that a frequency

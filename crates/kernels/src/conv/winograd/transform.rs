@@ -1,9 +1,11 @@
 //! The transforms of maps along both axes: vectors of channels from memory to memory.
 
-use super::axis::{Axis, MOST_FREQUENCIES, OUTPUTS, Output, Tap, ToPoints};
+use super::axis::{Axis, MOST_FREQUENCIES, OUTPUTS, Output, POINTS, Tap, ToPoints};
 use super::form::{CELL, Phase};
+use crate::conv::normalize::{Affine, AffineOf};
 use crate::conv::tile::{Finish, LINE, finish, load, store};
 use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source};
+use std::ops::Range;
 
 /// A square of vectors in memory: where the first lies, and the floats from a row and from a column to the next.
 #[derive(Clone, Copy)]
@@ -13,10 +15,60 @@ struct Square {
     column: usize,
 }
 
+/// A norm of a square of vectors.
+#[derive(Clone, Copy)]
+struct Norm<S: Simd, const N: usize> {
+    affine: AffineOf<S>,
+    /// Where a part of the square lies in the border of the map.
+    edge: Option<Edge<S, N>>,
+}
+
+/// What is added to the vectors of a square. The border holds zeros, and what is not shifted there stays zero.
+#[derive(Clone, Copy)]
+struct Edge<S: Simd, const N: usize> {
+    /// Columns that lie inside the map.
+    start: usize,
+    end: usize,
+    /// The shifts of all rows of a column inside, and of one outside.
+    shifts: [[S::V; N]; 2],
+}
+
+impl<S: Simd, const N: usize> Norm<S, N> {
+    /// That of a square inside the map.
+    #[inline(always)]
+    fn inside(affine: AffineOf<S>) -> Self {
+        Self { affine, edge: None }
+    }
+
+    /// That of a square of which these rows and columns lie inside.
+    #[inline(always)]
+    fn at_edge(simd: S, affine: AffineOf<S>, [rows, columns]: &[Range<usize>; 2]) -> Self {
+        let mut shifts = [[simd.zero(); N]; 2];
+        for y in 0..N {
+            if rows.contains(&y) {
+                shifts[0][y] = affine.shift();
+            }
+        }
+        Self { affine, edge: Some(Edge { start: columns.start, end: columns.end, shifts }) }
+    }
+
+    /// What becomes of a vector.
+    #[inline(always)]
+    fn of(&self, simd: S, pixel: S::V, y: usize, x: usize) -> S::V {
+        match &self.edge {
+            None => self.affine.of(simd, pixel),
+            Some(Edge { start, end, shifts }) => {
+                self.affine.of_shifted(simd, pixel, shifts[usize::from(x < *start || x >= *end)][y])
+            }
+        }
+    }
+}
+
 /// A transform of each column of a square: the first half of one along both axes. What comes of it stays in
 /// registers, as far as there are any.
 ///
-/// Of the rows and columns that are `MISSING`, see [`missing`], the following ones take the place.
+/// Of the rows and columns that are `MISSING`, see [`missing`], the following ones take the place. The vectors are normalised
+/// first where there is a norm.
 ///
 /// # Safety
 /// The vectors lie inside.
@@ -25,6 +77,7 @@ unsafe fn columns<S: Simd, T: Axis<FROM, TO>, const FROM: usize, const TO: usize
     simd: S,
     src: Source<'_>,
     square: Square,
+    norm: Option<Norm<S, FROM>>,
 ) -> [[S::V; FROM]; TO] {
     let (above, left) = (MISSING / 2, MISSING % 2);
     let mut columns = [[simd.zero(); FROM]; TO];
@@ -36,6 +89,9 @@ unsafe fn columns<S: Simd, T: Axis<FROM, TO>, const FROM: usize, const TO: usize
                 let (y, x) = (y.saturating_sub(above), x.saturating_sub(left));
                 simd.load_at(src, square.place + y * square.row + x * square.column)
             };
+            if let Some(norm) = norm {
+                column[y] = norm.of(simd, column[y], y, x);
+            }
         }
         let column = T::along(simd, column);
         for y in 0..TO {
@@ -75,6 +131,22 @@ pub(super) const fn missing(phase: Phase) -> usize {
     2 * (!phase[0]) as usize + (!phase[1]) as usize
 }
 
+/// What is done to the pixels of a tile first.
+pub(super) struct Normalized<'a> {
+    /// From the first channel on.
+    pub(super) by: Affine<'a>,
+    /// The rows and columns of the window that lie inside the map; the others are zero.
+    pub(super) inside: [Range<usize>; 2],
+}
+
+impl Normalized<'_> {
+    /// The rows and columns of a window, unless it lies inside the map as a whole.
+    #[inline(always)]
+    fn edge(&self, window: &Window) -> Option<&[Range<usize>; 2]> {
+        (self.inside != [0..window.height, 0..window.width]).then_some(&self.inside)
+    }
+}
+
 /// Transforms all channels of a tile of at most `N` x `N` pixels to `P` points along each axis: of an input where the two are
 /// equal, of a gradient where `N` is 4. Pixels beyond the window and channels beyond the last are zero; what is
 /// `MISSING` before it, see [`missing`], is anything.
@@ -83,6 +155,8 @@ pub(super) const fn missing(phase: Phase) -> usize {
 /// frequencies lie inside `dst`, and no other thread touches them.
 pub(super) struct TransformTile<'a, const N: usize, const P: usize, const MISSING: usize> {
     pub(super) src: Source<'a>,
+    /// Where inputs of windows of 3 x 3 with stride 1 are normalised first.
+    pub(super) norm: Option<Normalized<'a>>,
     pub(super) window: Window,
     /// The tile that comes next, to be fetched meanwhile.
     pub(super) next: Window,
@@ -103,7 +177,22 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        match &self.norm {
+            // As a constant, it keeps the compiler from making the others.
+            Some(norm) if N == POINTS && P == POINTS => self.run_with(simd, Some(norm)),
+            _ => self.run_with(simd, None),
+        }
+    }
+}
+
+impl<const N: usize, const P: usize, const MISSING: usize> TransformTile<'_, N, P, MISSING>
+where
+    ToPoints<N>: Axis<N, P>,
+{
+    #[inline(always)]
+    fn run_with<S: Simd>(&self, simd: S, norm: Option<&Normalized<'_>>) {
         let (height, width) = (N - MISSING / 2, N - MISSING % 2);
+        let edge = norm.and_then(|norm| norm.edge(&self.window));
         let mut channel = 0;
         while channel < self.row {
             if channel.is_multiple_of(LINE) && channel < self.channels {
@@ -115,35 +204,58 @@ where
                 }
             }
             let window = self.window.shifted(channel);
-            if (window.height, window.width) == (height, width) && channel + S::LANES <= self.channels {
+            let count = self.channels.saturating_sub(channel);
+            let mut affine = None;
+            if let Some(norm) = norm {
+                // SAFETY: there is a scale and a shift for every channel, by the contract.
+                affine = Some(unsafe { norm.by.at(simd, channel, count) });
+            }
+            if (window.height, window.width) == (height, width) && count >= S::LANES {
                 let square = Square { place: window.place, row: window.row, column: window.pixel };
-                // SAFETY: the channels lie inside, by the contract.
-                unsafe { self.transform(simd, self.src, square, channel) };
+                // Each call is compiled for its kind of norm.
+                match (affine, edge) {
+                    (None, _) => {
+                        // SAFETY: the channels lie inside, by the contract.
+                        unsafe { self.transform(simd, self.src, square, channel, None) };
+                    }
+                    (Some(affine), None) => {
+                        let norm = Some(Norm::inside(affine));
+                        // SAFETY: the same.
+                        unsafe { self.transform(simd, self.src, square, channel, norm) };
+                    }
+                    (Some(affine), Some(edge)) => {
+                        let norm = Some(Norm::at_edge(simd, affine, edge));
+                        // SAFETY: the same.
+                        unsafe { self.transform(simd, self.src, square, channel, norm) };
+                    }
+                }
             } else {
-                let count = self.channels.saturating_sub(channel);
+                let inside = norm.zip(affine).map(|(norm, affine)| (&norm.inside, affine));
                 // SAFETY: the channels lie inside, by the contract.
-                let pixels = unsafe { copy_window::<S, N>(simd, self.src, &window, count) };
+                let pixels = unsafe { copy_window::<S, N>(simd, self.src, &window, count, inside) };
                 let square = Square { place: 0, row: N * S::LANES, column: S::LANES };
                 // SAFETY: there are `N` x `N` vectors of pixels.
-                unsafe { self.transform(simd, Source::new(pixels.as_flattened()), square, channel) };
+                unsafe { self.transform(simd, Source::new(pixels.as_flattened()), square, channel, None) };
             }
             channel += S::LANES;
         }
     }
-}
 
-impl<const N: usize, const P: usize, const MISSING: usize> TransformTile<'_, N, P, MISSING>
-where
-    ToPoints<N>: Axis<N, P>,
-{
     /// Writes all frequencies of a vector of channels.
     ///
     /// # Safety
     /// The pixels lie inside.
     #[inline(always)]
-    unsafe fn transform<S: Simd>(&self, simd: S, src: Source<'_>, pixels: Square, channel: usize) {
+    unsafe fn transform<S: Simd>(
+        &self,
+        simd: S,
+        src: Source<'_>,
+        pixels: Square,
+        channel: usize,
+        norm: Option<Norm<S, N>>,
+    ) {
         // SAFETY: by the contract.
-        let columns = unsafe { columns::<S, ToPoints<N>, N, P, MISSING>(simd, src, pixels) };
+        let columns = unsafe { columns::<S, ToPoints<N>, N, P, MISSING>(simd, src, pixels, norm) };
         // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
         unsafe { write_points(simd, &columns, self.dst, self.start + channel, self.stride) };
     }
@@ -173,7 +285,7 @@ unsafe fn write_points<S: Simd, const N: usize, const P: usize>(
 }
 
 /// `count` channels of the pixels of a window, zero in the other lanes and where there is no pixel: `N` x `N`
-/// vectors, one after the other.
+/// vectors, one after the other. Where there is a norm, those of some rows and columns, normalised.
 ///
 /// # Safety
 /// The channels of every pixel of the window lie inside.
@@ -183,14 +295,22 @@ unsafe fn copy_window<S: Simd, const N: usize>(
     src: Source<'_>,
     window: &Window,
     count: usize,
+    norm: Option<(&[Range<usize>; 2], AffineOf<S>)>,
 ) -> [[f32; MOST_LANES]; MOST_FREQUENCIES] {
     let mut pixels = [[0.0; MOST_LANES]; MOST_FREQUENCIES];
     let copies = pixels.as_flattened_mut();
-    for y in 0..window.height {
-        for x in 0..window.width {
+    let (rows, columns) = match norm {
+        Some(([rows, columns], _)) => (rows.clone(), columns.clone()),
+        None => (0..window.height, 0..window.width),
+    };
+    for y in rows {
+        for x in columns.clone() {
             let at = window.place + y * window.row + x * window.pixel;
             // SAFETY: by the contract.
-            let pixel = unsafe { simd.load_part_at(src, at, count) };
+            let mut pixel = unsafe { simd.load_part_at(src, at, count) };
+            if let Some((_, affine)) = norm {
+                pixel = affine.of(simd, pixel);
+            }
             simd.store(pixel, &mut copies[(y * N + x) * S::LANES..]);
         }
     }
@@ -236,7 +356,8 @@ where
         for channel in (0..CELL).step_by(S::LANES) {
             let square = Square { place: channel, row: P * CELL, column: CELL };
             // SAFETY: there are `P` x `P` cells.
-            let columns: [[S::V; P]; P] = unsafe { columns::<S, ToPoints<P>, P, P, 0>(simd, cells, square) };
+            let columns: [[S::V; P]; P] =
+                unsafe { columns::<S, ToPoints<P>, P, P, 0>(simd, cells, square, None) };
             // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
             unsafe { write_points(simd, &columns, self.dst, self.start + channel, self.stride) };
         }
@@ -311,7 +432,7 @@ where
             }
             let square = Square { place: self.start + column, row: P * self.stride, column: self.stride };
             // SAFETY: the frequencies lie inside, by the contract.
-            let columns = unsafe { columns::<S, Output, P, OUTPUTS, 0>(simd, self.src, square) };
+            let columns = unsafe { columns::<S, Output, P, OUTPUTS, 0>(simd, self.src, square, None) };
             self.write(simd, &columns, at, self.columns - column);
             column += S::LANES;
         }
@@ -419,7 +540,7 @@ where
     Tap: Axis<P, R>,
 {
     // SAFETY: by the contract.
-    let columns = unsafe { columns::<S, Tap, P, R, 0>(simd, sums, square) };
+    let columns = unsafe { columns::<S, Tap, P, R, 0>(simd, sums, square, None) };
     let mut taps = [[simd.zero(); R]; R];
     for y in 0..R {
         taps[y] = Tap::along(simd, columns[y]);

@@ -22,11 +22,13 @@ use super::ahead::{Ahead, Pixels, following};
 use super::axis::{Axis, OUTPUTS, POINTS, ToPoints, gradient_steps, input_steps, taps_steps};
 use super::form::{CELL, Form};
 use super::frequency_stride;
-use super::inputs::{Inputs, Target};
+use super::inputs::{self, Inputs, Target};
 use super::tiling::{Block, Tiling};
 use super::transform::{Taps, TransformTile};
 use crate::conv::choose::{self, WINOGRAD_BLOCK, WinogradOuter};
 use crate::conv::forward::windows;
+use crate::conv::gemm::Extent;
+use crate::conv::normalize::Normalization;
 use crate::conv::outer::{Corner, Operands, Run, call_outer_tile};
 use crate::conv::tasks::{self, WorkingMemory, part};
 use crate::conv::tile::for_rows;
@@ -79,11 +81,12 @@ impl WinogradWeights {
         let cut = choose::winograd_outer(form, tiling.len(), phase_channels, columns);
         let macs = form.frequencies() * tiling.len() * channels * form.phases().len() * columns;
         let walk = windows(shape, x);
+        let extent = Some(Extent { padding: shape.padding, size: [x.h, x.w] });
         Self {
             isa,
             form,
             tiling,
-            inputs: Inputs { form, kernel: shape.kernel[0], walk, steps: [x.row_stride(), x.pitch] },
+            inputs: Inputs { form, kernel: shape.kernel[0], walk, steps: [x.row_stride(), x.pitch], extent },
             dy: Phase::ALL.walk(dy),
             channels,
             phase_channels,
@@ -171,7 +174,14 @@ impl WinogradWeights {
     }
 
     /// The caller has checked that the maps lie inside their buffers, and the lengths of the others.
-    pub(in crate::conv) fn run(&self, x: &[f32], dy: &[f32], scratch: &mut [f32], dw: &mut [f32]) {
+    pub(in crate::conv) fn run(
+        &self,
+        x: &[f32],
+        norm: Option<Normalization<'_>>,
+        dy: &[f32],
+        scratch: &mut [f32],
+        dw: &mut [f32],
+    ) {
         if self.tiling.len() == 0 {
             dw.fill(0.0);
             return;
@@ -184,7 +194,7 @@ impl WinogradWeights {
             let (phase, channels) = self.channels_of(block / out_blocks);
             let task = Task {
                 plan: self,
-                x: Source::new(x),
+                x: inputs::Pixels { map: Source::new(x), norm },
                 dy: Source::new(dy),
                 tiles: self.tiles_of(part),
                 phase,
@@ -269,7 +279,7 @@ struct Sums {
 /// Some tiles, input channels and panels of output channels.
 struct Task<'a> {
     plan: &'a WinogradWeights,
-    x: Source<'a>,
+    x: inputs::Pixels<'a>,
     dy: Source<'a>,
     tiles: Range<usize>,
     phase: usize,
@@ -350,7 +360,7 @@ impl Sum<'_> {
         let (task, plan) = (self.task, self.task.plan);
         let first = task.panels.start * plan.panel_columns;
         let x = Pixels {
-            map: task.x,
+            map: task.x.map,
             walk: plan.inputs.walk,
             block,
             first: task.channels.start,
@@ -383,6 +393,7 @@ impl Sum<'_> {
             plan.inputs.transform::<S, P>(simd, task.x, tiles, task.phase, &channels, target);
             simd.call(TransformTile::<OUTPUTS, P, 0> {
                 src: task.dy,
+                norm: None,
                 window: tile.window(&plan.dy).shifted(first),
                 next: block.next(t).window(&plan.dy).shifted(first),
                 channels: (plan.columns - first).min(layout.w_row),

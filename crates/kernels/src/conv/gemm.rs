@@ -54,6 +54,19 @@ pub(super) struct Ends<'a> {
     pub(super) relu: bool,
 }
 
+impl<'a> Ends<'a> {
+    /// What is done to finished sums.
+    #[inline(always)]
+    pub(super) fn finish(&self) -> Finish<'a> {
+        Finish {
+            bias: self.bias,
+            residual: self.residual.map(|(map, _)| map),
+            mask: self.mask.map(|(map, _)| map),
+            relu: self.relu,
+        }
+    }
+}
+
 impl<'a> Epilogue<'a> {
     /// What is done to the pixels of a phase and to `columns` of their channels. Residual and mask are walked from their
     /// first channel on.
@@ -380,12 +393,7 @@ impl Task<'_> {
                     columns: gemm.columns - p * width,
                     is_first: c == 0,
                     is_last: c + 1 == gemm.chunks.len(),
-                    finish: Finish {
-                        bias: task.ends.bias,
-                        residual: task.ends.residual.map(|(map, _)| map),
-                        mask: task.ends.mask.map(|(map, _)| map),
-                        relu: task.ends.relu,
-                    },
+                    finish: task.ends.finish(),
                 };
                 let places = Rows {
                     src: &src[..rows],

@@ -27,7 +27,6 @@ use super::gemm::{Ends, Operands, Product, WeightStrides};
 use super::normalize::{Normalization, Normalize, pixel_len};
 use super::sums::{Sums, Written};
 use super::tasks::{self, WorkingMemory, part};
-use super::tile::Finish;
 use super::walk::{Grid, Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use left::LeftSums;
@@ -64,31 +63,28 @@ enum Left {
     Sum(usize),
 }
 
-/// Sums that wait in the thread's memory.
-#[derive(Clone, Copy)]
-enum Kept {
-    U,
-    V,
-}
+/// The sums that wait in the thread's memory, as [`Memory::kept`] has them.
+const KEPT_U: usize = 0;
+const KEPT_V: usize = 1;
 
 /// What becomes of a product.
 #[derive(Clone, Copy)]
 enum Then {
-    Keep(Kept),
+    Keep(usize),
     Write(Quarter),
     /// It ends the last quarter of the result, with `V`, and is added to `U`.
     WriteAndAdd,
 }
 
 /// The products, in the order in which they are computed and their right factors are packed.
-const PLAN: [(Left, Option<Kept>, Then); PRODUCTS] = [
-    (Left::Pixels(UPPER_LEFT), None, Then::Keep(Kept::U)),
-    (Left::Pixels(UPPER_RIGHT), Some(Kept::U), Then::Write(UPPER_LEFT)),
-    (Left::Sum(1), Some(Kept::U), Then::Keep(Kept::U)),
-    (Left::Sum(2), Some(Kept::U), Then::Keep(Kept::V)),
-    (Left::Pixels(LOWER_RIGHT), Some(Kept::V), Then::Write(LOWER_LEFT)),
+const PLAN: [(Left, Option<usize>, Then); PRODUCTS] = [
+    (Left::Pixels(UPPER_LEFT), None, Then::Keep(KEPT_U)),
+    (Left::Pixels(UPPER_RIGHT), Some(KEPT_U), Then::Write(UPPER_LEFT)),
+    (Left::Sum(1), Some(KEPT_U), Then::Keep(KEPT_U)),
+    (Left::Sum(2), Some(KEPT_U), Then::Keep(KEPT_V)),
+    (Left::Pixels(LOWER_RIGHT), Some(KEPT_V), Then::Write(LOWER_LEFT)),
     (Left::Sum(0), None, Then::WriteAndAdd),
-    (Left::Sum(3), Some(Kept::U), Then::Write(UPPER_RIGHT)),
+    (Left::Sum(3), Some(KEPT_U), Then::Write(UPPER_RIGHT)),
 ];
 
 /// A product prepared for its maps.
@@ -257,8 +253,17 @@ struct Places {
     other: [usize; MAX_ROWS],
     /// Those that the next task reads.
     later: [usize; MAX_ROWS],
-    /// Pairs that the next task has.
+    /// Pairs of pixels, and those that the next task has.
+    pairs: usize,
     later_pairs: usize,
+}
+
+impl Places {
+    /// The places that pixels of a quarter have in some map.
+    #[inline(always)]
+    fn half<'a>(&self, places: &'a [usize; MAX_ROWS], quarter: Quarter) -> &'a [usize] {
+        half(places, self.pairs, quarter)
+    }
 }
 
 /// The memory of a task.
@@ -289,7 +294,8 @@ impl Task<'_> {
         let [src, dst, residual, mask, other, later] = [[0; MAX_ROWS]; 6];
         let end = (self.pairs.end + self.pairs.len()).min(self.plan.grid.rows());
         let later_pairs = end - self.pairs.end;
-        let mut places = Places { src, dst, residual, mask, other, later, later_pairs };
+        let pairs = self.pairs.len();
+        let mut places = Places { src, dst, residual, mask, other, later, pairs, later_pairs };
         let pairs = || self.pairs.clone();
         self.place(&self.plan.src, pairs(), &mut places.src);
         self.place(&self.plan.dst, pairs(), &mut places.dst);
@@ -379,45 +385,39 @@ impl Task<'_> {
         c: usize,
         p: usize,
     ) {
-        let (plan, pairs, width) = (self.plan, self.pairs.len(), V * S::LANES);
+        let (plan, width) = (self.plan, V * S::LANES);
         let chunk = &plan.chunks[c];
         let memory = self.memory(chunk);
-        let mut sum_places = [0; MAX_ROWS];
-        sum_places[..pairs].iter_mut().enumerate().for_each(|(pair, place)| *place = pair * chunk.len());
-        let mut start = (chunk.start * plan.panels() + p * chunk.len()) * PRODUCTS * width;
+        let mut of_sums = [0; MAX_ROWS];
+        of_sums.iter_mut().enumerate().for_each(|(pair, place)| *place = pair * chunk.len());
+        let first = (chunk.start * plan.panels() + p * chunk.len()) * PRODUCTS * width;
         for (index, (left, from, then)) in PLAN.into_iter().enumerate() {
-            // SAFETY: the packed weights hold every panel.
-            let weights = unsafe { self.packed.skip(start) };
-            start += chunk.len() * width;
-            // SAFETY: they end here, or later.
-            let next = unsafe { self.packed.skip(start) };
-            let half = |lower: bool, all| half::<MAX_ROWS>(all, pairs, lower);
-            let (map, shift, rows) = match left {
+            let (map, shift, left) = match left {
                 Left::Pixels(quarter) => {
-                    (src, plan.shift(quarter) + chunk.start, half(quarter.lower, &places.src))
+                    (src, plan.shift(quarter) + chunk.start, places.half(&places.src, quarter))
                 }
                 Left::Sum(sum) => {
-                    (memory.all.source(), memory.sums + sum * memory.sum_len, &sum_places[..pairs])
+                    let start = memory.sums + sum * memory.sum_len;
+                    (memory.all.source(), start, places.half(&of_sums, UPPER_LEFT))
                 }
             };
-            let kept = |kept| match kept {
-                Kept::U => memory.kept[0],
-                Kept::V => memory.kept[1],
-            };
             let (quarter, end) = match then {
-                Then::Keep(place) => (UPPER_LEFT, End::Keep(kept(place))),
+                Then::Keep(place) => (UPPER_LEFT, End::Keep(memory.kept[place])),
                 Then::Write(quarter) => (quarter, End::Write),
                 Then::WriteAndAdd => (LOWER_RIGHT, End::WriteAndAdd(memory.kept)),
             };
             let (later, later_shift) = self.later(places, c, p, index);
+            let start = first + index * chunk.len() * width;
             let panel = Panel {
                 // SAFETY: the channels of the pixels lie inside, and so do the sums.
                 left: unsafe { map.skip(shift) },
-                weights,
-                next,
+                // SAFETY: the packed weights hold every panel.
+                weights: unsafe { self.packed.skip(start) },
+                // SAFETY: they end here, or later.
+                next: unsafe { self.packed.skip(start + chunk.len() * width) },
                 steps: chunk.len(),
                 memory: memory.all,
-                from: from.map(kept),
+                from: from.map(|place: usize| memory.kept[place]),
                 end,
                 later: self.src,
                 later_shift,
@@ -426,20 +426,15 @@ impl Task<'_> {
                 column: p * width + if quarter.right { plan.columns } else { 0 },
                 is_first: c == 0,
                 is_last: c + 1 == plan.chunks.len(),
-                finish: Finish {
-                    bias: self.ends.bias,
-                    residual: self.ends.residual.map(|(map, _)| map),
-                    mask: self.ends.mask.map(|(map, _)| map),
-                    relu: self.ends.relu,
-                },
+                finish: self.ends.finish(),
             };
             let rows = Rows {
-                left: rows,
+                left,
                 later,
-                dst: half(quarter.lower, &places.dst),
-                residual: half(quarter.lower, &places.residual),
-                mask: half(quarter.lower, &places.mask),
-                other: half(quarter.lower, &places.other),
+                dst: places.half(&places.dst, quarter),
+                residual: places.half(&places.residual, quarter),
+                mask: places.half(&places.mask, quarter),
+                other: places.half(&places.other, quarter),
             };
             // SAFETY: the maps and the weights have been checked, and no other task has these pixels and panels.
             unsafe { tile::multiply::<S, R, V>(simd, &panel, rows) };
@@ -456,11 +451,10 @@ impl Task<'_> {
         };
         match plan.chunks.get(c + 1) {
             Some(chunk) if self.norm.is_none() => {
-                let rows = half(&places.src, self.pairs.len(), quarter.lower);
-                (rows, plan.shift(quarter) + chunk.start)
+                (places.half(&places.src, quarter), plan.shift(quarter) + chunk.start)
             }
             Some(_) => (&[], 0),
-            None => (half(&places.later, places.later_pairs, quarter.lower), plan.shift(quarter)),
+            None => (half(&places.later, places.later_pairs, quarter), plan.shift(quarter)),
         }
     }
 }
@@ -472,7 +466,7 @@ impl Strassen {
     }
 }
 
-/// The places of `pairs` pixels of the upper halves, or of the lower ones.
-fn half<const N: usize>(places: &[usize; N], pairs: usize, lower: bool) -> &[usize] {
-    if lower { &places[pairs..2 * pairs] } else { &places[..pairs] }
+/// The places of so many pixels of the upper halves, or of as many of the lower ones.
+fn half(places: &[usize; MAX_ROWS], pairs: usize, quarter: Quarter) -> &[usize] {
+    if quarter.lower { &places[pairs..2 * pairs] } else { &places[..pairs] }
 }

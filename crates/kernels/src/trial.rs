@@ -235,6 +235,7 @@ mod tests {
         assert_eq!(strassen.algorithm, "strassen");
         // Seven products instead of eight, and the sums.
         assert!(8 * strassen.multiply_adds > 7 * direct.multiply_adds);
+        assert!(strassen.multiply_adds < direct.multiply_adds);
         let filters = 4 * 32 * 32;
         assert_eq!(strassen.bytes - direct.bytes, filters * 7 / 4 - filters);
     }

@@ -122,11 +122,12 @@ impl Strassen {
         let units = channels / STEPS;
         let count = channels.div_ceil(choose::chunk(panel_columns));
         let bound = |index: usize| units * index / count * STEPS;
-        let macs = whole.rows() * columns * channels * (PRODUCTS / 2);
+        let grid = Grid { h: whole.h / 2, ..whole };
+        let macs = grid.rows() * PRODUCTS * channels * columns;
         Self {
             isa,
             tile,
-            grid: Grid { h: whole.h / 2, ..whole },
+            grid,
             src,
             dst: Phase::ALL.walk(dst),
             channels,

@@ -1,7 +1,7 @@
 //! The register tile of the seven products: some pixels x `V` vectors of output channels, as [`tile`](crate::conv::tile) has
 //! it, but it goes on with sums that were kept, keeps them for others, and its columns are whole vectors.
 
-use crate::conv::tile::{Finish, LINE, finish, for_rows, load, step};
+use crate::conv::tile::{Finish, LINE, finish, for_rows, load, step, store};
 use crate::isa::{Kernel, Simd, Sink, Source};
 
 /// What becomes of a product.
@@ -229,11 +229,9 @@ impl<const R: usize, const V: usize> Tile<'_, R, V> {
 
     #[inline(always)]
     fn keep<S: Simd>(&self, simd: S, place: usize, r: usize, sums: [S::V; V]) {
-        let at = place + self.kept + r * V * S::LANES;
-        for v in 0..V {
-            // SAFETY: it lies inside the memory and is ours, by the contract.
-            unsafe { simd.store_at(sums[v], self.panel.memory, at + v * S::LANES) };
-        }
+        let width = V * S::LANES;
+        // SAFETY: it lies inside the memory and is ours, by the contract.
+        unsafe { store(simd, sums, self.panel.memory, place + self.kept + r * width, width) };
     }
 
     /// Adds a part of the result of pixel `r` to the output, and finishes it where it ends.
@@ -255,9 +253,7 @@ impl<const R: usize, const V: usize> Tile<'_, R, V> {
             // SAFETY: the columns exist in all maps, by the contract.
             out = unsafe { finish(simd, &panel.finish, out, bias, residual, mask, width) };
         }
-        for v in 0..V {
-            // SAFETY: the columns exist and are ours, by the contract.
-            unsafe { simd.store_at(out[v], panel.dst, at + v * S::LANES) };
-        }
+        // SAFETY: the columns exist and are ours, by the contract.
+        unsafe { store(simd, out, panel.dst, at, width) };
     }
 }

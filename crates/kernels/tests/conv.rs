@@ -196,7 +196,7 @@ fn algorithms(shape: &ConvShape) -> &'static [ConvAlgorithm] {
     let by_cells =
         stride == [2; 2] && [[3; 2], [7; 2]].contains(&kernel) && (c_in <= 4 || c_in.is_multiple_of(16));
     let has_halves =
-        shape.is_of_pixels() && shape.out_h().is_multiple_of(2) && (c_in | c_out).is_multiple_of(32);
+        shape.is_of_pixels() && shape.out_h() * shape.out_w() > 1 && (c_in | c_out).is_multiple_of(32);
     match (dilation, groups) == ([1; 2], 1) {
         true if (kernel, stride) == ([3; 2], [1; 2]) => {
             &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd, ConvAlgorithm::WinogradOnTheFly]
@@ -422,7 +422,8 @@ fn every_tile_of_winograd_agrees_with_the_plain_pass() {
     winograd_cases().iter().chain(&cell_cases()).for_each(check);
 }
 
-/// Every number of rows of a register tile, panels of every width, one and more chunks, strides, and maps in several layouts.
+/// Every number of rows of a register tile, panels of every width, one and more chunks, strides, odd numbers of pixels, tasks
+/// of such pixels alone, and maps in several layouts.
 fn strassen_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for size in 1..=20 {
@@ -430,6 +431,13 @@ fn strassen_cases() -> Vec<Case> {
         let Case { shape, .. } = case([1 + size % 3, 2 * size, 1 + size % 5], channels, [1, 1], 1, [0, 0]);
         cases.push(Case { shape, border: size % 3, gap: size % 2 * 6 });
     }
+    for size in 1..=20 {
+        let channels = [32 * (1 + size % 2), 32 * (1 + size % 5), 1];
+        let Case { shape, .. } = case([1 + size % 4, size, 3 + size % 3], channels, [1, 1], 1, [0, 0]);
+        cases.push(Case { shape, border: size % 2, gap: size % 3 * 5 });
+    }
+    cases.push(case([150, 1, 3], [64, 96, 1], [1, 1], 1, [0, 0]));
+    cases.push(case([8, 7, 7], [64, 128, 1], [1, 1], 1, [0, 0]));
     cases.push(case([1, 8, 9], [576, 384, 1], [1, 1], 1, [0, 0]));
     cases.push(case([2, 15, 9], [96, 64, 1], [1, 1], 2, [0, 0]));
     cases.push(case([3, 26, 20], [64, 128, 1], [1, 1], 1, [0, 0]));

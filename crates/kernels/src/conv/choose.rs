@@ -130,7 +130,8 @@ fn of_pixels(algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Choice 
         Pass::BackwardData => (shape.c_out, shape.c_in, shape.stride == [1; 2]),
         Pass::BackwardWeights => return Choice::Direct,
     };
-    let is_possible = shape.is_of_pixels() && is_dense && strassen::fits(shape.out_h(), channels, columns);
+    let pixels = shape.out_h() * shape.out_w();
+    let is_possible = shape.is_of_pixels() && is_dense && strassen::fits(pixels, channels, columns);
     match algorithm {
         ConvAlgorithm::Strassen if is_possible => Choice::Strassen,
         ConvAlgorithm::Auto if is_possible && is_strassen_faster(shape, channels, columns) => {

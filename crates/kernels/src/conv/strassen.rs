@@ -1,8 +1,8 @@
 //! Products of single pixels with an eighth fewer multiplications: one step of Strassen's algorithm (*Gaussian Elimination is
 //! not Optimal*, 1969) in the form with the fewest additions, Winograd's.
 //!
-//! Rows are cut in halves, pixels of the upper and of the lower half of a map, so that images stay apart; so are the steps
-//! of the sum and the columns. What would be eight products of halves becomes seven, of sums of them:
+//! Rows are cut in halves, pixels of the upper and of the lower half of each image, so that images stay apart; so are the
+//! steps of the sum and the columns. What would be eight products of halves becomes seven, of sums of them:
 //!
 //! ```text
 //! S1 = A21 + A22   S2 = S1 - A11    S3 = A11 - A21    S4 = A12 - S2     sums of pixels, before the products
@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Each `+ product` goes on with a sum in registers, so what is saved is a whole product and what is added are the sums of
-//! pixels and two more additions for each four outputs.
+//! pixels and two more additions for each four outputs. The odd pixel of an image is paired with zeros, so that it needs no
+//! lower half of the result and no product with `S1`.
 //!
 //! ```text
 //! task       = pairs of pixels x pairs of panels            threads share the tasks
@@ -27,14 +28,16 @@ use super::gemm::{Ends, Operands, Product, WeightStrides};
 use super::normalize::{Normalization, Normalize, pixel_len};
 use super::sums::{Sums, Written};
 use super::tasks::{self, WorkingMemory, part};
-use super::walk::{Grid, Phase, Walk};
+use super::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use left::LeftSums;
+use pairs::Pairs;
 use std::ops::Range;
 use tile::{End, Panel, Rows};
 
 mod left;
 mod pack;
+mod pairs;
 mod tile;
 
 /// Products, and sums of pixels.
@@ -92,8 +95,7 @@ const PLAN: [(Left, Option<usize>, Then); PRODUCTS] = [
 pub(super) struct Strassen {
     isa: Isa,
     tile: Tile,
-    /// The pixels of the upper halves.
-    grid: Grid,
+    pairs: Pairs,
     src: Walk,
     dst: Walk,
     /// Channels of the source, and columns, in a half.
@@ -105,10 +107,10 @@ pub(super) struct Strassen {
     split: Split,
 }
 
-/// Whether a product for maps of so many rows can be cut in halves: into as many rows, whole cache lines of channels, and
-/// columns that fill a register tile.
-pub(super) fn fits(height: usize, channels: usize, columns: usize) -> bool {
-    height.is_multiple_of(2) && [channels, columns].iter().all(|len| len.is_multiple_of(2 * STEPS))
+/// Whether a product for images of so many pixels can be cut in halves: into two pixels at least, whole cache lines of
+/// channels, and columns that fill a register tile.
+pub(super) fn fits(pixels: usize, channels: usize, columns: usize) -> bool {
+    pixels > 1 && [channels, columns].iter().all(|len| len.is_multiple_of(2 * STEPS))
 }
 
 impl Strassen {
@@ -117,17 +119,16 @@ impl Strassen {
         let Product { isa, src, dst, channels, columns, strides, .. } = *product;
         let tile = choose::tile(isa, columns / 2);
         let panel_columns = tile.columns(isa);
-        let whole = product.phase.grid(dst);
+        let pairs = Pairs::new(product.phase.grid(dst));
         let (channels, columns) = (channels / 2, columns / 2);
         let units = channels / STEPS;
         let count = channels.div_ceil(choose::chunk(panel_columns));
         let bound = |index: usize| units * index / count * STEPS;
-        let grid = Grid { h: whole.h / 2, ..whole };
-        let macs = grid.rows() * PRODUCTS * channels * columns;
+        let macs = pairs.len() * PRODUCTS * channels * columns;
         Self {
             isa,
             tile,
-            grid,
+            pairs,
             src,
             dst: Phase::ALL.walk(dst),
             channels,
@@ -135,7 +136,7 @@ impl Strassen {
             chunks: (0..count).map(|index| bound(index)..bound(index + 1)).collect(),
             panel_columns,
             strides,
-            split: choose::split(whole.rows(), columns / panel_columns, macs),
+            split: choose::split(2 * pairs.len(), columns / panel_columns, macs),
         }
     }
 
@@ -150,40 +151,40 @@ impl Strassen {
     }
 
     /// Pairs of pixels that a task has at most.
-    fn pairs(&self) -> usize {
-        self.grid.rows().div_ceil(self.split.row_blocks)
+    fn most_pairs(&self) -> usize {
+        self.pairs.len().div_ceil(self.split.row_blocks)
     }
 
     /// Floats of the normalised pixels of a task.
     fn normalized_len(&self) -> usize {
-        2 * self.pairs() * pixel_len(2 * self.channels)
+        2 * self.most_pairs() * pixel_len(2 * self.channels)
     }
 
     /// What the threads work in, where they normalise what they read or do not.
     pub(super) fn working_memory(&self, normalizes: bool) -> WorkingMemory {
-        if self.grid.rows() == 0 {
+        if self.pairs.len() == 0 {
             return WorkingMemory::default();
         }
         let chunk = self.chunks.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        let thread = self.pairs() * (SUMS * chunk + 2 * self.panel_columns);
+        let thread = self.most_pairs() * (SUMS * chunk + 2 * self.panel_columns);
         WorkingMemory { thread: thread + if normalizes { self.normalized_len() } else { 0 }, shared: 0 }
     }
 
     /// Blocks of pairs of pixels, of which sums can be taken.
     pub(super) fn blocks(&self) -> usize {
-        if self.grid.rows() == 0 { 0 } else { self.split.row_blocks }
+        if self.pairs.len() == 0 { 0 } else { self.split.row_blocks }
     }
 
     /// Multiply-adds of the products, and additions of sums of pixels and of outputs.
     pub(super) fn multiply_adds(&self) -> usize {
-        let pairs = self.grid.rows();
+        let pairs = self.pairs.len();
         let sums = SUMS * self.channels * self.split.panel_blocks;
         pairs * (PRODUCTS * self.channels * self.columns + sums + 2 * self.columns * self.chunks.len())
     }
 
     pub(super) fn run(&self, operands: Operands<'_>) {
         let Split { row_blocks, panel_blocks, min_tasks } = self.split;
-        if self.grid.rows() == 0 {
+        if self.pairs.len() == 0 {
             return;
         }
         let memory_len = self.working_memory(operands.norm.is_some()).thread;
@@ -199,7 +200,7 @@ impl Strassen {
                     norm: operands.norm,
                     sums: operands.sums,
                     block,
-                    pairs: part(self.grid.rows(), block, row_blocks),
+                    pairs: part(self.pairs.len(), block, row_blocks),
                     panels: part(self.panels(), index / row_blocks, panel_blocks),
                     memory,
                 });
@@ -245,7 +246,7 @@ impl Kernel for Task<'_> {
     }
 }
 
-/// Where the pixels of a task lie in its maps: those of the upper halves, then those of the lower ones.
+/// Where the pixels of a task lie in its maps, as [`Pairs`] has them.
 struct Places {
     src: [usize; MAX_ROWS],
     dst: [usize; MAX_ROWS],
@@ -254,16 +255,19 @@ struct Places {
     other: [usize; MAX_ROWS],
     /// Those that the next task reads.
     later: [usize; MAX_ROWS],
-    /// Pairs of pixels, and those that the next task has.
+    /// Pairs of pixels, and their pixels.
     pairs: usize,
+    pixels: usize,
+    /// Those that the next task has.
     later_pairs: usize,
+    later_pixels: usize,
 }
 
 impl Places {
     /// The places that pixels of a quarter have in some map.
     #[inline(always)]
     fn half<'a>(&self, places: &'a [usize; MAX_ROWS], quarter: Quarter) -> &'a [usize] {
-        half(places, self.pairs, quarter)
+        half(&places[..self.pixels], self.pairs, quarter)
     }
 }
 
@@ -279,39 +283,27 @@ struct Memory<'a> {
 }
 
 impl Task<'_> {
-    /// The places of some pairs of pixels.
-    #[inline(always)]
-    fn place(&self, walk: &Walk, pairs: Range<usize>, places: &mut [usize; MAX_ROWS]) {
-        let (grid, count) = (&self.plan.grid, pairs.len());
-        let (upper, lower) = places.split_at_mut(count);
-        grid.places(walk, pairs.start, upper);
-        for (lower, upper) in lower.iter_mut().zip(upper) {
-            *lower = *upper + grid.h * walk.row;
-        }
-    }
-
     #[inline(always)]
     fn places(&self) -> Places {
         let [src, dst, residual, mask, other, later] = [[0; MAX_ROWS]; 6];
-        let end = (self.pairs.end + self.pairs.len()).min(self.plan.grid.rows());
-        let later_pairs = end - self.pairs.end;
-        let pairs = self.pairs.len();
-        let mut places = Places { src, dst, residual, mask, other, later, pairs, later_pairs };
-        let pairs = || self.pairs.clone();
-        self.place(&self.plan.src, pairs(), &mut places.src);
-        self.place(&self.plan.dst, pairs(), &mut places.dst);
+        let (all, here) = (&self.plan.pairs, &self.pairs);
+        let next = here.end..(here.end + here.len()).min(all.len());
+        let (pairs, pixels) = (here.len(), all.pixels_of(here));
+        let (later_pairs, later_pixels) = (next.len(), all.pixels_of(&next));
+        let mut places =
+            Places { src, dst, residual, mask, other, later, pairs, pixels, later_pairs, later_pixels };
+        all.places(&self.plan.src, here, &mut places.src);
+        all.places(&self.plan.dst, here, &mut places.dst);
         if let Some((_, walk)) = &self.ends.residual {
-            self.place(walk, pairs(), &mut places.residual);
+            all.places(walk, here, &mut places.residual);
         }
         if let Some((_, walk)) = &self.ends.mask {
-            self.place(walk, pairs(), &mut places.mask);
+            all.places(walk, here, &mut places.mask);
         }
         if let Some((_, layout)) = self.sums.and_then(|sums| sums.other()) {
-            self.place(&Phase::ALL.walk(&layout), pairs(), &mut places.other);
+            all.places(&Phase::ALL.walk(&layout), here, &mut places.other);
         }
-        if later_pairs > 0 {
-            self.place(&self.plan.src, self.pairs.end..end, &mut places.later);
-        }
+        all.places(&self.plan.src, &next, &mut places.later);
         places
     }
 
@@ -337,12 +329,13 @@ impl Task<'_> {
     /// The task in tiles of at most `R` rows and of `V` vectors.
     #[inline(always)]
     fn run_tiled<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        let (plan, pairs) = (self.plan, self.pairs.len());
+        let plan = self.plan;
         let mut places = self.places();
-        let src = self.normalize(simd, &mut places.src[..2 * pairs]);
+        let (pairs, pixels) = (places.pairs, places.pixels);
+        let src = self.normalize(simd, &mut places.src[..pixels]);
         for (c, chunk) in plan.chunks.iter().enumerate() {
             let memory = self.memory(chunk);
-            let (upper, lower) = places.src[..2 * pairs].split_at(pairs);
+            let (upper, lower) = places.src[..pixels].split_at(pairs);
             simd.call(LeftSums {
                 src,
                 upper,
@@ -363,8 +356,8 @@ impl Task<'_> {
             for channels in [first..last, plan.columns + first..plan.columns + last] {
                 let written = Written {
                     map: self.dst,
-                    places: &places.dst[..2 * pairs],
-                    others: &places.other[..2 * pairs],
+                    places: &places.dst[..pixels],
+                    others: &places.other[..pixels],
                     shift: 0,
                     channels,
                     sums,
@@ -429,10 +422,11 @@ impl Task<'_> {
                 is_last: c + 1 == plan.chunks.len(),
                 finish: self.ends.finish(),
             };
+            let dst = places.half(&places.dst, quarter);
             let rows = Rows {
-                left,
+                left: &left[..dst.len()],
                 later,
-                dst: places.half(&places.dst, quarter),
+                dst,
                 residual: places.half(&places.residual, quarter),
                 mask: places.half(&places.mask, quarter),
                 other: places.half(&places.other, quarter),
@@ -455,7 +449,10 @@ impl Task<'_> {
                 (places.half(&places.src, quarter), plan.shift(quarter) + chunk.start)
             }
             Some(_) => (&[], 0),
-            None => (half(&places.later, places.later_pairs, quarter), plan.shift(quarter)),
+            None => {
+                let later = &places.later[..places.later_pixels];
+                (half(later, places.later_pairs, quarter), plan.shift(quarter))
+            }
         }
     }
 }
@@ -467,7 +464,8 @@ impl Strassen {
     }
 }
 
-/// The places of so many pixels of the upper halves, or of as many of the lower ones.
-fn half(places: &[usize; MAX_ROWS], pairs: usize, quarter: Quarter) -> &[usize] {
-    if quarter.lower { &places[pairs..2 * pairs] } else { &places[..pairs] }
+/// The places of the upper halves, of so many pairs, or those of the lower ones.
+fn half(places: &[usize], pairs: usize, quarter: Quarter) -> &[usize] {
+    let (upper, lower) = places.split_at(pairs);
+    if quarter.lower { lower } else { upper }
 }

@@ -66,6 +66,9 @@ pub(super) unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
     rows: Rows<'_>,
 ) {
     let count = rows.left.len();
+    if count == 0 {
+        return;
+    }
     let tiles = count.div_ceil(R);
     let (least, larger) = (count / tiles, count % tiles);
     // Each tile fetches its part of the next panel.

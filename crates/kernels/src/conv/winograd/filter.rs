@@ -148,24 +148,25 @@ impl Task<'_> {
     {
         let packing = self.packing;
         let width = packing.panel_columns;
+        let mut taps = [0.0; MOST_TAPS * MOST_LANES];
         for (phase, order) in packing.taps.chunks_exact(R * R).enumerate() {
             let places = self.places(phase * packing.channels);
             for channel in self.channels.clone() {
                 for first in (0..width).step_by(S::LANES) {
                     let column = self.panel * width + first;
                     let count = S::LANES.min(packing.columns.saturating_sub(column));
-                    let mut taps = [0.0; MOST_TAPS * MOST_LANES];
                     gather::<S, R>(packing, order, self.weights, channel, column, count, &mut taps);
                     if let Some(scales) = self.scales {
                         let scales = &scales[column.min(scales.len())..][..count];
-                        taps.chunks_exact_mut(S::LANES).for_each(|taps| scale(taps, scales));
+                        taps.chunks_exact_mut(S::LANES).take(R * R).for_each(|taps| scale(taps, scales));
                     }
                     let images: [[S::V; P]; P] = transform::<S, R, P>(simd, &taps);
-                    for (image, place) in images.into_iter().flatten().zip(places) {
-                        if let Some(place) = place {
+                    for y in 0..P {
+                        for x in 0..P {
+                            let Some(place) = places[y * P + x] else { continue };
                             let at = place + channel * width + first;
                             // SAFETY: the packed filters hold every panel, and no other task has this one and the channel.
-                            unsafe { simd.store_at(image, self.packed, at) };
+                            unsafe { simd.store_at(images[y][x], self.packed, at) };
                         }
                     }
                 }
@@ -198,11 +199,16 @@ fn gather<S: Simd, const R: usize>(
     count: usize,
     taps: &mut [f32; MOST_TAPS * MOST_LANES],
 ) {
-    for lane in 0..count {
-        let start = (column + lane) * packing.strides.column + channel * packing.strides.channel;
-        let filter = &weights[start..start + packing.strides.channel.min(packing.strides.column)];
-        for place in 0..R * R {
-            taps[place * S::LANES + lane] = order[place].map_or(0.0, |tap| filter[tap]);
+    let first = column * packing.strides.column + channel * packing.strides.channel;
+    for (tap, lanes) in order.iter().zip(taps.chunks_exact_mut(S::LANES)) {
+        let (lanes, missing) = lanes.split_at_mut(count);
+        missing.fill(0.0);
+        match tap {
+            Some(tap) => {
+                let sources = weights[first + tap..].iter().step_by(packing.strides.column);
+                lanes.iter_mut().zip(sources).for_each(|(lane, weight)| *lane = *weight);
+            }
+            None => lanes.fill(0.0),
         }
     }
 }

@@ -50,9 +50,9 @@ impl Turn<'_> {
         for channel in 0..channels {
             let at = (strip + channel) * self.row + column;
             let taps = self.taps.load::<S, POINTS, 3>(simd, at);
-            for (tap, vector) in taps.into_iter().flatten().enumerate() {
+            for tap in 0..9 {
                 let mut lanes = [0.0; MOST_LANES];
-                simd.store(vector, &mut lanes);
+                simd.store(taps[tap / 3][tap % 3], &mut lanes);
                 for lane in 0..S::LANES {
                     turned[lane][9 * channel + tap] = lanes[lane];
                 }
@@ -82,12 +82,12 @@ impl Turn<'_> {
             );
             for column in (0..self.columns.len()).step_by(S::LANES) {
                 let taps = self.taps.load::<S, P, R>(simd, step * self.row + column);
-                for (cell, &vector) in taps.as_flattened().iter().enumerate() {
+                for cell in 0..R * R {
                     let Some(tap) = form.tap(form.phases()[phase], [cell / R, cell % R], kernel) else {
                         continue;
                     };
                     let mut lanes = [0.0; MOST_LANES];
-                    simd.store(vector, &mut lanes);
+                    simd.store(taps[cell / R][cell % R], &mut lanes);
                     for lane in 0..S::LANES.min(self.columns.len() - column) {
                         let filter = (self.columns.start + column + lane) * channels + channel;
                         // SAFETY: no other task has these weights.

@@ -62,11 +62,11 @@ impl Way {
     /// Packs weights of the shape's length, each times the scale of its column where there are scales.
     pub(super) fn pack(&self, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
         match self {
-            Self::Direct(_, gemms) => {
+            Self::Direct(isa, gemms) => {
                 let mut rest = packed;
                 for gemm in gemms {
                     let (part, after) = rest.split_at_mut(gemm.packed_len());
-                    gemm.pack(weights, scales, part);
+                    gemm.pack(*isa, weights, scales, part);
                     rest = after;
                 }
             }

@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::{Chunk, Gemm, WeightStrides};
 use crate::conv::choose;
+use crate::conv::tile::LINE;
+use crate::isa::{Isa, Kernel, Simd, Source};
 
 /// Channels that are packed at a time, a cache line of weights where these lie side by side.
 const PACKED_CHANNELS: usize = 16;
@@ -20,7 +22,13 @@ pub(in crate::conv) fn scale(weights: &mut [f32], scales: &[f64]) {
 impl Gemm {
     /// Writes the weights as `[group][chunk][panel][k][column]`, zero where there is no column, each times the scale of
     /// its column where there are scales.
-    pub(in crate::conv) fn pack(&self, weights: &[f32], scales: Option<&[f64]>, packed: &mut [f32]) {
+    pub(in crate::conv) fn pack(
+        &self,
+        isa: Isa,
+        weights: &[f32],
+        scales: Option<&[f64]>,
+        packed: &mut [f32],
+    ) {
         if self.group_len() == 0 {
             return;
         }
@@ -39,29 +47,39 @@ impl Gemm {
         panels.for_each(|(group, chunk, panel, packed)| {
             let weights = &weights[group * self.strides.group..];
             let scales = scales.map(|scales| &scales[group * self.columns..(group + 1) * self.columns]);
-            self.pack_panel(chunk, panel, weights, scales, packed);
+            isa.run(PackPanel { gemm: self, chunk, panel, weights, scales, packed });
         });
     }
+}
 
-    fn pack_panel(
-        &self,
-        chunk: &Chunk,
-        panel: usize,
-        weights: &[f32],
-        scales: Option<&[f64]>,
-        packed: &mut [f32],
-    ) {
-        let first = panel * self.panel_columns;
-        let columns = first..self.columns.min(first + self.panel_columns);
-        let weights = &weights[first * self.strides.column..];
-        let (mut at, mut rest) = (chunk.start, packed);
+/// A panel of a chunk.
+struct PackPanel<'a> {
+    gemm: &'a Gemm,
+    chunk: &'a Chunk,
+    panel: usize,
+    /// Weights and scales of the group.
+    weights: &'a [f32],
+    scales: Option<&'a [f64]>,
+    packed: &'a mut [f32],
+}
+
+impl Kernel for PackPanel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { gemm, chunk, panel, scales, .. } = self;
+        let first = panel * gemm.panel_columns;
+        let columns = first..gemm.columns.min(first + gemm.panel_columns);
+        let weights = &self.weights[first * gemm.strides.column..];
+        let (mut at, mut rest) = (chunk.start, self.packed);
         while !rest.is_empty() {
-            let (tap, channel) = (at / self.channels, at % self.channels);
-            let len = PACKED_CHANNELS.min(self.channels - channel).min(chunk.start + chunk.len - at);
-            let (rows, after) = rest.split_at_mut(len * self.panel_columns);
-            let start = channel * self.strides.channel + self.taps[tap].index;
-            gather(&weights[start..], self.strides, columns.len(), self.panel_columns, rows);
-            for row in rows.chunks_exact_mut(self.panel_columns) {
+            let (tap, channel) = (at / gemm.channels, at % gemm.channels);
+            let len = PACKED_CHANNELS.min(gemm.channels - channel).min(chunk.start + chunk.len - at);
+            let (rows, after) = rest.split_at_mut(len * gemm.panel_columns);
+            let start = channel * gemm.strides.channel + gemm.taps[tap].index;
+            gather(simd, &weights[start..], gemm.strides, columns.len(), gemm.panel_columns, rows);
+            for row in rows.chunks_exact_mut(gemm.panel_columns) {
                 if let Some(scales) = scales {
                     scale(row, &scales[columns.clone()]);
                 }
@@ -72,8 +90,11 @@ impl Gemm {
     }
 }
 
-/// Copies the weights of some columns to rows of `width`, one for each channel, in the order in which they lie in memory.
-pub(in crate::conv) fn gather(
+/// Copies the weights of some columns to rows of `width`, one for each channel, in the order in which they lie in memory,
+/// while those of as many channels that follow are fetched.
+#[inline(always)]
+pub(in crate::conv) fn gather<S: Simd>(
+    simd: S,
     weights: &[f32],
     strides: WeightStrides,
     columns: usize,
@@ -81,16 +102,36 @@ pub(in crate::conv) fn gather(
     rows: &mut [f32],
 ) {
     let WeightStrides { column: next_column, channel: next_channel, .. } = strides;
+    let (source, following) = (Source::new(weights), rows.len() / width * next_channel);
     if next_column < next_channel {
         for (channel, row) in rows.chunks_exact_mut(width).enumerate() {
-            let sources = weights[channel * next_channel..].iter().step_by(next_column);
-            row[..columns].iter_mut().zip(sources).for_each(|(packed, weight)| *packed = *weight);
+            let start = channel * next_channel;
+            for line in (0..columns * next_column).step_by(LINE) {
+                simd.prefetch(source, start + following + line);
+            }
+            let row = &mut row[..columns];
+            if next_column == 1 {
+                row.copy_from_slice(&weights[start..start + columns]);
+                continue;
+            }
+            for (column, packed) in row.iter_mut().enumerate() {
+                *packed = weights[start + column * next_column];
+            }
         }
     } else {
         for column in 0..columns {
-            let sources = weights[column * next_column..].iter().step_by(next_channel);
-            let packed = rows[column..].iter_mut().step_by(width);
-            packed.zip(sources).for_each(|(packed, weight)| *packed = *weight);
+            let start = column * next_column;
+            for line in (0..following).step_by(LINE) {
+                simd.prefetch(source, start + following + line);
+            }
+            let rows = rows.chunks_exact_mut(width);
+            if next_channel == 1 {
+                rows.zip(&weights[start..]).for_each(|(row, weight)| row[column] = *weight);
+                continue;
+            }
+            for (channel, row) in rows.enumerate() {
+                row[column] = weights[start + channel * next_channel];
+            }
         }
     }
 }

@@ -50,7 +50,7 @@ impl Kernel for Task<'_> {
         for channel in self.chunk.clone().step_by(STEPS) {
             let mut quarters = [[0.0; STEPS * MOST_COLUMNS]; 4];
             for (index, quarter) in quarters.iter_mut().enumerate() {
-                self.gather(channel + index / 2 * plan.channels, index % 2 * plan.columns, quarter);
+                self.gather(simd, channel + index / 2 * plan.channels, index % 2 * plan.columns, quarter);
             }
             let start = panel + (channel - self.chunk.start) * width;
             for at in (0..STEPS * width).step_by(S::LANES) {
@@ -65,11 +65,12 @@ impl Kernel for Task<'_> {
 
 impl Task<'_> {
     /// The weights of the panel from `channel` and from `column` of a half on.
-    fn gather(&self, channel: usize, column: usize, strip: &mut Strip) {
+    #[inline(always)]
+    fn gather<S: Simd>(&self, simd: S, channel: usize, column: usize, strip: &mut Strip) {
         let (plan, width) = (self.plan, self.plan.panel_columns);
         let (column, strip) = (column + self.panel * width, &mut strip[..STEPS * width]);
         let start = channel * plan.strides.channel + column * plan.strides.column;
-        gather(&self.weights[start..], plan.strides, width, width, strip);
+        gather(simd, &self.weights[start..], plan.strides, width, width, strip);
         if let Some(scales) = self.scales {
             strip.chunks_exact_mut(width).for_each(|row| scale(row, &scales[column..column + width]));
         }

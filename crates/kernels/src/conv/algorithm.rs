@@ -23,7 +23,7 @@ pub enum ConvAlgorithm {
     /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
     WinogradOnTheFly,
     /// Strassen's algorithm wherever it is possible, forward and for the gradient of the input: windows of one pixel in maps
-    /// that can be cut in halves. Filters take 1.75 times the memory.
+    /// of two pixels or more, with multiples of 32 channels. Filters take 1.75 times the memory.
     Strassen,
 }
 

@@ -20,7 +20,8 @@
 //! ```
 //!
 //! Rules for kernel bodies: no closures around vector code (a closure is a function of its own and loses
-//! the instruction set), every helper `#[inline(always)]`, threads outside and not inside a kernel.
+//! the instruction set), arrays of arrays of vectors by index (iterators that take them copy them through memory), every helper
+//! `#[inline(always)]`, threads outside and not inside a kernel.
 //!
 //! An [`Isa`] is a proof: it is made only after the CPU was asked.
 

@@ -58,6 +58,7 @@ impl Kernel for LeftSums<'_> {
 }
 
 impl LeftSums<'_> {
+    /// The sums of a pair of two pixels.
     #[inline(always)]
     fn double<S: Simd>(&self, simd: S, upper: usize, lower: usize, to: usize) {
         // SAFETY: the channels lie inside the map, by the contract.
@@ -73,6 +74,7 @@ impl LeftSums<'_> {
         self.store(simd, [s1, s2, simd.sub(a11, a21), simd.sub(a12, s2)], to);
     }
 
+    /// Those of a single pixel; its `S1` is not read.
     #[inline(always)]
     fn single<S: Simd>(&self, simd: S, upper: usize, to: usize) {
         // SAFETY: the channels lie inside the map, by the contract.

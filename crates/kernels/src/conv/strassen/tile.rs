@@ -66,6 +66,7 @@ pub(super) unsafe fn multiply<S: Simd, const R: usize, const V: usize>(
     rows: Rows<'_>,
 ) {
     let count = rows.left.len();
+    // Single pixels have no lower half.
     if count == 0 {
         return;
     }

@@ -29,6 +29,9 @@ pub(super) const OUTER_ROWS: usize = 192;
 /// Most columns of one.
 pub(super) const OUTER_COLUMNS: usize = 256;
 
+/// Fewest vectors of input channels for which they become the columns.
+const OUTER_TURNED: usize = 4;
+
 /// Fewest channels, of input and output, for which transforms pay.
 const WINOGRAD_CHANNELS: usize = 12;
 /// Fewest tiles for which it pays to read four times as many weights.
@@ -335,8 +338,15 @@ pub(super) fn outer_vectors(isa: Isa, columns: usize) -> usize {
     *widths.iter().min_by_key(|vectors| padded(vectors)).expect("the list is not empty")
 }
 
-/// Whether panels of `columns` output channels are packed, where pixels are `pitch` floats apart. A panel that is the whole
-/// map lies as it would be packed.
+/// Whether the channels of the input are the columns of the gradient of the weights: where windows are single pixels, and these
+/// are the fewer channels that fill a register tile.
+pub(super) fn turns_outer(isa: Isa, shape: &ConvShape) -> bool {
+    let (channels, columns) = (shape.group_in(), shape.group_out());
+    shape.is_of_pixels() && channels <= columns && channels >= OUTER_TURNED * isa.lanes()
+}
+
+/// Whether panels of `columns` are packed, where pixels are `pitch` floats apart. A panel that is the whole map lies as it
+/// would be packed.
 pub(super) fn packs_outer(columns: usize, panel_columns: usize, pitch: usize) -> bool {
     columns != panel_columns || pitch > columns
 }

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_normalised_takes_the_memory_that_is_said() {
-        for (c_in, c_out, w) in [(5, 3, 1), (70, 40, 33), (400, 300, 260)] {
+        for (c_in, c_out, w) in [(5, 3, 1), (70, 40, 33), (70, 90, 33), (400, 300, 260)] {
             let shape = ConvShape {
                 n: 1,
                 h: 2,

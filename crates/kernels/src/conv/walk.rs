@@ -80,23 +80,23 @@ impl Grid {
     pub(super) fn runs(
         &self,
         first: usize,
-        [x, dy]: [&[usize]; 2],
+        [left, right]: [&[usize]; 2],
         steps: [usize; 2],
         runs: &mut [Run],
     ) -> usize {
         let (mut found, mut at) = (0, 0);
-        while at < x.len() {
-            let count = (self.w - (first + at) % self.w).min(x.len() - at);
+        while at < left.len() {
+            let count = (self.w - (first + at) % self.w).min(left.len() - at);
             match runs[..found].last_mut() {
                 // The rows of the grid touch in both maps.
                 Some(last)
-                    if last.x + last.count * steps[0] == x[at]
-                        && last.dy + last.count * steps[1] == dy[at] =>
+                    if last.left + last.count * steps[0] == left[at]
+                        && last.right + last.count * steps[1] == right[at] =>
                 {
                     last.count += count;
                 }
                 _ => {
-                    runs[found] = Run { x: x[at], dy: dy[at], count };
+                    runs[found] = Run { left: left[at], right: right[at], count };
                     found += 1;
                 }
             }

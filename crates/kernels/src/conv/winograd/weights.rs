@@ -426,13 +426,13 @@ impl Sum<'_> {
             }
             let wanting = block.wanting(frequency, P);
             let run = Run {
-                x: wanting.start * layout.v_row,
-                dy: wanting.start * layout.w_row,
+                left: wanting.start * layout.v_row,
+                right: wanting.start * layout.w_row,
                 count: wanting.len(),
             };
             let operands = Operands {
-                x: self.memory.source(),
-                dy: self.memory.source(),
+                left: self.memory.source(),
+                right: self.memory.source(),
                 runs: &[run],
                 sums: self.sums,
                 sums_stride: self.layout.row,
@@ -443,11 +443,11 @@ impl Sum<'_> {
                 for tile in 0..count {
                     let (start, end) = (channels * tile / count, channels * (tile + 1) / count);
                     let corner = Corner {
-                        x: frequency * layout.v_stride + start,
-                        dy: layout.w_start + frequency * layout.w_stride + index * width,
+                        left: frequency * layout.v_stride + start,
+                        right: layout.w_start + frequency * layout.w_stride + index * width,
                         sums: sums + start * self.layout.row + index * width,
-                        x_step: layout.v_row,
-                        dy_step: layout.w_row,
+                        steps: [layout.v_row, layout.w_row],
+                        later: 0,
                     };
                     for_rows!(end - start, ROWS, call_outer_tile::<S, R, V>(simd, &operands, corner));
                     ahead.turn(simd);

@@ -37,6 +37,7 @@ mod memory;
 mod plain;
 mod plain_bytes;
 mod simd;
+mod square;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -50,6 +51,7 @@ pub use flush::set_flush_to_zero;
 pub(crate) use memory::{Sink, Source};
 use plain::Plain;
 pub(crate) use simd::{Kernel, Simd};
+pub(crate) use square::Square;
 #[cfg(target_arch = "x86_64")]
 use vnni::Vnni;
 

@@ -1,7 +1,7 @@
 //! The last step of the gradient of the weights: the parts of the sum are added in their order, and become OIHW.
 
 use super::{choose, tasks};
-use crate::isa::{Isa, Kernel, Simd, Sink, Source};
+use crate::isa::{Isa, Kernel, Simd, Sink, Source, Square};
 use std::ops::Range;
 
 /// Sums by `[group][part][tap][channel][column]`.
@@ -16,8 +16,6 @@ pub(super) struct Sums<'a> {
     pub(super) stride: usize,
 }
 
-/// Weights of a column that are turned at a time.
-const STRIP: usize = 64;
 /// Weights of a column that a task takes.
 const TASK: usize = 1024;
 /// Rows of sums that a task adds.
@@ -64,6 +62,13 @@ impl Sums<'_> {
     /// Floats of a part of a group.
     fn part_len(&self) -> usize {
         self.taps * self.channels * self.stride
+    }
+
+    /// The row of a weight that is counted as `channel * taps + tap`.
+    #[inline(always)]
+    fn row(&self, weight: usize) -> usize {
+        let (channel, tap) = (weight / self.taps, weight % self.taps);
+        tap * self.channels + channel
     }
 
     /// The sum of all parts of the vector at `at` in the first.
@@ -129,27 +134,18 @@ impl Kernel for Turn<'_> {
         let columns = S::LANES.min(sums.columns - column);
         let weights = sums.taps * sums.channels;
         let group = self.group * sums.parts * sums.part_len() + column;
-        let mut turned = [[0.0; STRIP]; 16];
-        let mut start = self.weights.start;
-        while start < self.weights.end {
-            let count = STRIP.min(self.weights.end - start);
-            for k in 0..count {
-                let (channel, tap) = ((start + k) / sums.taps, (start + k) % sums.taps);
-                let row = tap * sums.channels + channel;
-                // SAFETY: the sums hold every part, row and vector of columns.
-                let sum = unsafe { sums.all_parts(simd, group + row * sums.stride) };
-                let mut lanes = [0.0; 16];
-                simd.store(sum, &mut lanes);
-                for lane in 0..S::LANES {
-                    turned[lane][k] = lanes[lane];
+        for start in self.weights.clone().step_by(S::LANES) {
+            let count = S::LANES.min(self.weights.end - start);
+            let first = (self.group * sums.columns + column) * weights + start;
+            let mut square = Square::zero(simd);
+            for k in 0..S::LANES {
+                if k < count {
+                    // SAFETY: the sums hold every part, row and vector of columns.
+                    square.set(k, unsafe { sums.all_parts(simd, group + sums.row(start + k) * sums.stride) });
                 }
             }
-            for lane in 0..columns {
-                let first = (self.group * sums.columns + column + lane) * weights + start;
-                // SAFETY: no other task has these weights.
-                unsafe { self.dw.slice(first, count) }.copy_from_slice(&turned[lane][..count]);
-            }
-            start += count;
+            // SAFETY: no other task has these weights.
+            unsafe { square.turned(simd).store(simd, self.dw, first, weights, columns, count) };
         }
     }
 }

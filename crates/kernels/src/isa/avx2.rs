@@ -111,6 +111,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn interleave(self, a: __m256, b: __m256) -> [__m256; 2] {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let (even, odd) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            [_mm256_permute2f128_ps::<0x20>(even, odd), _mm256_permute2f128_ps::<0x31>(even, odd)]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_at(self, src: Source<'_>, offset: usize) -> __m256 {
         // SAFETY: inside by the contract; `self` proves the instruction.
         unsafe { _mm256_loadu_ps(src.at(offset)) }

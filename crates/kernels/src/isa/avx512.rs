@@ -99,6 +99,17 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn interleave(self, a: __m512, b: __m512) -> [__m512; 2] {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe {
+            let lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let upper = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            [_mm512_permutex2var_ps(a, lower, b), _mm512_permutex2var_ps(a, upper, b)]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_at(self, src: Source<'_>, offset: usize) -> __m512 {
         // SAFETY: inside by the contract; `self` proves the instruction.
         unsafe { _mm512_loadu_ps(src.at(offset)) }

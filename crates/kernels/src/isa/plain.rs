@@ -81,6 +81,12 @@ impl Simd for Plain {
     }
 
     #[inline(always)]
+    fn interleave(self, a: Self::V, b: Self::V) -> [Self::V; 2] {
+        let lane = |at: usize| if at.is_multiple_of(2) { a[at / 2] } else { b[at / 2] };
+        [0, LANES].map(|first| std::array::from_fn(|at| lane(first + at)))
+    }
+
+    #[inline(always)]
     unsafe fn load_at(self, src: Source<'_>, offset: usize) -> Self::V {
         src.check(offset, LANES);
         // SAFETY: the floats lie inside, as just checked.

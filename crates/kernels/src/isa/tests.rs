@@ -61,6 +61,44 @@ impl Kernel for Parts<'_> {
     }
 }
 
+/// Turns a part of a matrix of rows of 20 floats.
+struct Turn<'a> {
+    src: &'a [f32],
+    rows: usize,
+    count: usize,
+}
+
+impl Kernel for Turn<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Vec<f32> {
+        let mut out = vec![-1.0; 20 * self.count];
+        // SAFETY: the caller gives enough rows of 20 floats, and there is as much room.
+        let square = unsafe { Square::gather(simd, Source::new(self.src), 0, 20, self.rows, self.count) };
+        // SAFETY: the same.
+        unsafe { square.store(simd, Sink::new(&mut out), 0, 20, self.count, self.rows) };
+        out
+    }
+}
+
+#[test]
+fn rows_become_columns() {
+    let src: Vec<f32> = (0..20 * 16).map(|i| i as f32).collect();
+    for isa in Isa::available() {
+        for rows in 0..=isa.lanes() {
+            for count in 0..=isa.lanes() {
+                let found = isa.run(Turn { src: &src[..20 * rows], rows, count });
+                for (at, found) in found.into_iter().enumerate() {
+                    let (row, column) = (at % 20, at / 20);
+                    let expected = if row < rows { src[20 * row + column] } else { -1.0 };
+                    assert_eq!(found, expected, "{isa}: {rows} rows of {count}, row {row}, column {column}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_operation_agrees_with_scalar_arithmetic() {
     let a: Vec<f32> = (0..16).map(|i| i as f32 * 1.5 - 7.0).collect();

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{Chunk, Gemm, WeightStrides};
 use crate::conv::choose;
 use crate::conv::tile::LINE;
-use crate::isa::{Isa, Kernel, Simd, Source};
+use crate::isa::{Isa, Kernel, Simd, Sink, Source, Square};
 
 /// Channels that are packed at a time, a cache line of weights where these lie side by side.
 const PACKED_CHANNELS: usize = 16;
@@ -119,19 +119,44 @@ pub(in crate::conv) fn gather<S: Simd>(
             }
         }
     } else {
+        if next_channel == 1 && (rows.len() / width).is_multiple_of(S::LANES) {
+            return turn(simd, source, next_column, columns, width, rows);
+        }
         for column in 0..columns {
             let start = column * next_column;
             for line in (0..following).step_by(LINE) {
                 simd.prefetch(source, start + following + line);
             }
-            let rows = rows.chunks_exact_mut(width);
-            if next_channel == 1 {
-                rows.zip(&weights[start..]).for_each(|(row, weight)| row[column] = *weight);
-                continue;
-            }
-            for (channel, row) in rows.enumerate() {
+            for (channel, row) in rows.chunks_exact_mut(width).enumerate() {
                 row[column] = weights[start + channel * next_channel];
             }
+        }
+    }
+}
+
+/// The same of weights whose channels lie side by side, whole vectors of them.
+#[inline(always)]
+fn turn<S: Simd>(
+    simd: S,
+    weights: Source<'_>,
+    next_column: usize,
+    columns: usize,
+    width: usize,
+    rows: &mut [f32],
+) {
+    let channels = rows.len() / width;
+    let rows = Sink::new(rows);
+    for column in (0..columns).step_by(S::LANES) {
+        let count = S::LANES.min(columns - column);
+        for line in 0..count {
+            simd.prefetch(weights, (column + line) * next_column + channels);
+        }
+        for channel in (0..channels).step_by(S::LANES) {
+            let at = column * next_column + channel;
+            // SAFETY: there are the columns, and as many channels as there are rows.
+            let square = unsafe { Square::gather(simd, weights, at, next_column, count, S::LANES) };
+            // SAFETY: so many rows begin so far apart.
+            unsafe { square.store(simd, rows, channel * width + column, width, S::LANES, count) };
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::WinogradWeights;
 use crate::conv::winograd::axis::{Axis, POINTS, Tap};
 use crate::conv::winograd::transform::Taps;
-use crate::isa::{Kernel, MOST_LANES, Simd, Sink};
+use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source, Square};
 use std::ops::Range;
 
 /// Input channels whose weights are turned at a time.
@@ -46,23 +46,23 @@ impl Turn<'_> {
     #[inline(always)]
     fn turn<S: Simd>(&self, simd: S, strip: usize, column: usize) {
         let channels = STRIP.min(self.channels.len() - strip);
-        let mut turned = [[0.0; 9 * STRIP]; MOST_LANES];
+        let mut weights = [0.0; 9 * STRIP * MOST_LANES];
         for channel in 0..channels {
             let at = (strip + channel) * self.row + column;
             let taps = self.taps.load::<S, POINTS, 3>(simd, at);
             for tap in 0..9 {
-                let mut lanes = [0.0; MOST_LANES];
-                simd.store(taps[tap / 3][tap % 3], &mut lanes);
-                for lane in 0..S::LANES {
-                    turned[lane][9 * channel + tap] = lanes[lane];
-                }
+                simd.store(taps[tap / 3][tap % 3], &mut weights[(9 * channel + tap) * S::LANES..]);
             }
         }
-        let (count, first) = (9 * channels, self.channels.start + strip);
-        for lane in 0..S::LANES.min(self.columns.len() - column) {
-            let start = ((self.columns.start + column + lane) * self.plan.channels + first) * 9;
+        let (len, columns) = (9 * self.plan.channels, S::LANES.min(self.columns.len() - column));
+        let first = (self.columns.start + column) * len + 9 * (self.channels.start + strip);
+        for start in (0..9 * channels).step_by(S::LANES) {
+            let (source, at) = (Source::new(&weights), start * S::LANES);
+            let count = S::LANES.min(9 * channels - start);
+            // SAFETY: there is room for a multiple of all lanes.
+            let square = unsafe { Square::gather(simd, source, at, S::LANES, S::LANES, S::LANES) };
             // SAFETY: no other task has these weights.
-            unsafe { self.dw.slice(start, count) }.copy_from_slice(&turned[lane][..count]);
+            unsafe { square.store(simd, self.dw, first + start, len, columns, count) };
         }
     }
 

@@ -16,7 +16,7 @@ const CHANNELS: usize = 64;
 /// Multiply-adds of `f32` that take as long as one frequency of a filter.
 const IMAGE_MACS: usize = 2;
 /// Most taps of a phase.
-const MOST_TAPS: usize = 4 * 4;
+pub(super) const MOST_TAPS: usize = 4 * 4;
 
 /// Where filters come from, and where they go: `[block][frequency][panel][phase and channel][column]`.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use super::WinogradWeights;
 use crate::conv::winograd::axis::{Axis, POINTS, Tap};
+use crate::conv::winograd::filter::MOST_TAPS;
 use crate::conv::winograd::transform::Taps;
 use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source, Square};
 use std::ops::Range;
@@ -20,6 +21,14 @@ pub(super) struct Turn<'a> {
     pub(super) phase: usize,
     pub(super) channels: Range<usize>,
     pub(super) columns: Range<usize>,
+}
+
+/// Weights of the phases of a strip.
+struct Turned {
+    /// A vector of output channels for each.
+    weights: [f32; MOST_TAPS * STRIP * MOST_LANES],
+    /// Where each lies in its filter.
+    places: [usize; MOST_TAPS * STRIP],
 }
 
 impl Kernel for Turn<'_> {
@@ -72,29 +81,51 @@ impl Turn<'_> {
     where
         Tap: Axis<P, R>,
     {
+        let mut turned =
+            Turned { weights: [0.0; MOST_TAPS * STRIP * MOST_LANES], places: [0; MOST_TAPS * STRIP] };
+        for strip in (0..self.channels.len()).step_by(STRIP) {
+            for column in (0..self.columns.len()).step_by(S::LANES) {
+                self.turn_cells::<S, P, R>(simd, strip, column, &mut turned);
+            }
+        }
+    }
+
+    /// A strip of input channels and a vector of output channels. What belongs to one output channel is written together,
+    /// for others lie far away.
+    #[inline(always)]
+    fn turn_cells<S: Simd, const P: usize, const R: usize>(
+        &self,
+        simd: S,
+        strip: usize,
+        column: usize,
+        Turned { weights, places }: &mut Turned,
+    ) where
+        Tap: Axis<P, R>,
+    {
         let WinogradWeights { form, inputs, channels, .. } = self.plan;
         let kernel = inputs.kernel;
-        for step in 0..self.channels.len() {
+        let mut found = 0;
+        for step in strip..self.channels.len().min(strip + STRIP) {
             // Where phases share a vector, their channels follow each other.
             let (phase, channel) = (
                 self.phase + (self.channels.start + step) / channels,
                 (self.channels.start + step) % channels,
             );
-            for column in (0..self.columns.len()).step_by(S::LANES) {
-                let taps = self.taps.load::<S, P, R>(simd, step * self.row + column);
-                for cell in 0..R * R {
-                    let Some(tap) = form.tap(form.phases()[phase], [cell / R, cell % R], kernel) else {
-                        continue;
-                    };
-                    let mut lanes = [0.0; MOST_LANES];
-                    simd.store(taps[cell / R][cell % R], &mut lanes);
-                    for lane in 0..S::LANES.min(self.columns.len() - column) {
-                        let filter = (self.columns.start + column + lane) * channels + channel;
-                        // SAFETY: no other task has these weights.
-                        let weight = unsafe { self.dw.slice(filter * kernel * kernel + tap, 1) };
-                        weight[0] = lanes[lane];
-                    }
+            let taps = self.taps.load::<S, P, R>(simd, step * self.row + column);
+            for cell in 0..R * R {
+                if let Some(tap) = form.tap(form.phases()[phase], [cell / R, cell % R], kernel) {
+                    simd.store(taps[cell / R][cell % R], &mut weights[found * S::LANES..]);
+                    places[found] = channel * kernel * kernel + tap;
+                    found += 1;
                 }
+            }
+        }
+        for lane in 0..S::LANES.min(self.columns.len() - column) {
+            let filters = (self.columns.start + column + lane) * channels * kernel * kernel;
+            for (index, place) in places[..found].iter().enumerate() {
+                // SAFETY: no other task has these weights.
+                let weight = unsafe { self.dw.slice(filters + place, 1) };
+                weight[0] = weights[index * S::LANES + lane];
             }
         }
     }

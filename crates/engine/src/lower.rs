@@ -6,7 +6,9 @@ use residuum_graph::{
     BatchNorm, Blur, Conv2d, DropPath, Graph, Kind, Linear, MaxPool, Node, NodeId, Op, ParamId, Quantization,
     TrainingGraph, Weights,
 };
-use residuum_kernels::conv::{ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Pass};
+use residuum_kernels::conv::{
+    ConvAlgorithm, ConvBackwardData, ConvBackwardWeights, ConvForward, Pass, Zeros,
+};
 use residuum_kernels::{BlurShape, ConvShape, Isa, PoolShape};
 use residuum_tensor::{AlignedBuffer, MapLayout};
 
@@ -767,16 +769,28 @@ impl<'a> Lowering<'a> {
         found.map(|(_, moments)| moments)
     }
 
-    /// The algorithm of a forward pass: that of the whole batch, also where groups of images run through it.
-    fn forward_algorithm(&self, shape: &ConvShape) -> ConvAlgorithm {
+    /// The algorithm of a forward pass that reads `x`: that of the whole batch, also where groups of images run through it.
+    fn forward_algorithm(&self, shape: &ConvShape, x: NodeId) -> ConvAlgorithm {
         let shape = ConvShape { n: self.batch, ..*shape };
         // Norms by the statistics of few values amplify what rounding does to a forward pass, layer by layer;
         // gradients only pass it on.
         let least = if shape.stride == [1; 2] { STEADY_PIXELS } else { STEADY_STRIDED_PIXELS };
         let is_steady = shape.n * shape.out_h() * shape.out_w() >= least;
-        match self.algorithm {
+        let algorithm = match self.algorithm {
             ConvAlgorithm::Auto if self.is_training && !is_steady => ConvAlgorithm::Direct,
-            algorithm => algorithm.chosen(self.isa, Pass::Forward, &shape),
+            algorithm => algorithm,
+        };
+        let zeros = if self.algorithm == ConvAlgorithm::Auto { self.zeros(x) } else { Zeros::Few };
+        algorithm.of_input(self.isa, &shape, zeros).chosen(self.isa, Pass::Forward, &shape)
+    }
+
+    /// The zeros that the value of a node is expected to hold.
+    fn zeros(&self, id: NodeId) -> Zeros {
+        let node = self.graph.node(id);
+        match node.op {
+            Op::Relu if self.graph.node(node.inputs[0]).op == Op::Add => Zeros::Some,
+            Op::Relu => Zeros::Half,
+            _ => Zeros::Few,
         }
     }
 
@@ -786,7 +800,7 @@ impl<'a> Lowering<'a> {
         match node.op {
             Op::Conv2d(conv) => {
                 let shape = self.conv_shape(&conv, node.inputs[0]);
-                self.forward_algorithm(&shape).normalizes(self.isa, Pass::Forward, &shape)
+                self.forward_algorithm(&shape, node.inputs[0]).normalizes(self.isa, Pass::Forward, &shape)
             }
             Op::ConvBackwardWeights(conv) => {
                 let shape = self.conv_shape(&conv, node.inputs[0]);
@@ -805,7 +819,7 @@ impl<'a> Lowering<'a> {
         (x, norm): (ValueId, Option<InputNorm>),
     ) -> Result<Action, EngineError> {
         let out = self.value(group.last);
-        let algorithm = self.forward_algorithm(shape);
+        let algorithm = self.forward_algorithm(shape, self.graph.node(group.root).inputs[0]);
         let kernel =
             ConvForward::with_algorithm(self.isa, algorithm, shape, self.layout(x), self.layout(out));
         let kernel = if norm.is_some() { kernel.normalizing() } else { kernel };

@@ -34,6 +34,7 @@ mod normalize;
 mod outer;
 mod reduce;
 mod shape;
+mod sparse;
 mod strassen;
 mod sums;
 mod tasks;
@@ -42,7 +43,7 @@ mod walk;
 mod way;
 mod winograd;
 
-pub use algorithm::{CONV_VARIABLE, ConvAlgorithm, UnknownAlgorithm};
+pub use algorithm::{CONV_VARIABLE, ConvAlgorithm, UnknownAlgorithm, Zeros};
 pub use backward_data::ConvBackwardData;
 pub use backward_weights::ConvBackwardWeights;
 pub use choose::Pass;

@@ -91,10 +91,12 @@ fn setup(case: &Case) -> Setup {
     let x = layout([n, h, w, c_in], case.shape.input_border() + case.border, case.gap);
     let outside = case.shape.gradient_border() + case.border;
     let y = layout([n, case.shape.out_h(), case.shape.out_w(), c_out], outside, case.gap);
+    let mut x_values = values(x.pixels() * x.c, 1);
+    x_values.iter_mut().step_by(3).for_each(|x| *x = 0.0);
     Setup {
         x,
         y,
-        x_values: values(x.pixels() * x.c, 1),
+        x_values,
         dy_values: values(y.pixels() * y.c, 2),
         weights: values(case.shape.weight_len(), 3),
     }
@@ -151,6 +153,7 @@ impl Run<'_> {
             "winograd 4x4" | "winograd 4x4 of phases" => ConvAlgorithm::Winograd,
             "winograd 4x4 on the fly" => ConvAlgorithm::WinogradOnTheFly,
             "strassen" => ConvAlgorithm::Strassen,
+            "sparse" => ConvAlgorithm::Sparse,
             _ => ConvAlgorithm::Direct,
         };
         assert_eq!(found, self.algorithm);
@@ -201,12 +204,15 @@ fn algorithms(shape: &ConvShape) -> &'static [ConvAlgorithm] {
     let has_halves =
         shape.is_of_pixels() && shape.out_h() * shape.out_w() > 1 && (c_in | c_out).is_multiple_of(32);
     match (dilation, groups) == ([1; 2], 1) {
-        true if (kernel, stride) == ([3; 2], [1; 2]) => {
-            &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd, ConvAlgorithm::WinogradOnTheFly]
-        }
-        true if by_cells => &[ConvAlgorithm::Direct, ConvAlgorithm::Winograd],
-        true if has_halves => &[ConvAlgorithm::Direct, ConvAlgorithm::Strassen],
-        _ => &[ConvAlgorithm::Direct],
+        true if (kernel, stride) == ([3; 2], [1; 2]) => &[
+            ConvAlgorithm::Direct,
+            ConvAlgorithm::Sparse,
+            ConvAlgorithm::Winograd,
+            ConvAlgorithm::WinogradOnTheFly,
+        ],
+        true if by_cells => &[ConvAlgorithm::Direct, ConvAlgorithm::Sparse, ConvAlgorithm::Winograd],
+        true if has_halves => &[ConvAlgorithm::Direct, ConvAlgorithm::Sparse, ConvAlgorithm::Strassen],
+        _ => &[ConvAlgorithm::Direct, ConvAlgorithm::Sparse],
     }
 }
 
@@ -228,6 +234,11 @@ fn check(case: &Case) {
             run.assert_close("forward", &run.forward(&Epilogue::default()), &forward_exact);
             run.assert_close("data", &run.backward_data(&Epilogue::default()), &data_exact);
             run.assert_close("weights", &run.backward_weights(), &weights_exact);
+            if algorithm == ConvAlgorithm::Sparse {
+                let direct = Run { algorithm: ConvAlgorithm::Direct, ..run };
+                let [sparse, direct] = [run, direct].map(|run| run.forward(&Epilogue::default()));
+                assert_eq!(sparse, direct, "{isa}: what is left out is zero, {case:?}");
+            }
             check_forward_epilogue(run, &forward_exact);
             check_sums(run);
             check_data_epilogue(run, &data_exact);

@@ -20,7 +20,7 @@ pub(crate) struct Args {
 const VARIABLES: [(&str, &str); 2] = [
     (
         "RESIDUUM_CONV",
-        "algorithm of convolutions: auto, direct, strassen or winograd; unset or empty: auto, the fastest for each",
+        "algorithm of convolutions: auto, direct, sparse, strassen or winograd; unset or empty: auto, the fastest for each",
     ),
     ("RESIDUUM_ISA", "instruction set to use: plain, avx2 or avx512; unset or empty: the best that there is"),
 ];

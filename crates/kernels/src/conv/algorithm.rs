@@ -22,15 +22,29 @@ pub enum ConvAlgorithm {
     /// The same for windows of 3 x 3 with stride 1, but the filters take no more memory than they hold: every run
     /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
     WinogradOnTheFly,
+    /// Forward, sums as they are defined but for the products of zeros in the input, of which a ReLU leaves many. With weights
+    /// that are not finite, a product of zero is not a number; here it is left out.
+    Sparse,
     /// Strassen's algorithm wherever it is possible, forward and for the gradient of the input: windows of one pixel in maps
     /// of two pixels or more, with multiples of 32 channels. Filters take 1.75 times the memory.
     Strassen,
 }
 
+/// The zeros that the input of a convolution is expected to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zeros {
+    /// Hardly any.
+    Few,
+    /// What a ReLU leaves of a sum with a shortcut that went through one itself: half at first, fewer from block to block.
+    Some,
+    /// What a ReLU leaves of values around zero, those of a norm.
+    Half,
+}
+
 /// Why an algorithm that was asked for by name is not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "RESIDUUM_CONV: expected auto, direct, strassen or winograd, found {found:?}; correct it or unset it"
+    "RESIDUUM_CONV: expected auto, direct, sparse, strassen or winograd, found {found:?}; correct it or unset it"
 )]
 pub struct UnknownAlgorithm {
     /// The name as given.
@@ -39,17 +53,27 @@ pub struct UnknownAlgorithm {
 
 impl ConvAlgorithm {
     /// Those that leave no choice.
-    pub const FORCED: [Self; 4] = [Self::Direct, Self::Strassen, Self::Winograd, Self::WinogradOnTheFly];
+    pub const FORCED: [Self; 5] =
+        [Self::Direct, Self::Sparse, Self::Strassen, Self::Winograd, Self::WinogradOnTheFly];
 
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
     pub fn chosen(self, isa: Isa, pass: Pass, shape: &ConvShape) -> Self {
         match choose::choice(isa, self, pass, shape) {
             Choice::Direct => Self::Direct,
+            Choice::Sparse => Self::Sparse,
             Choice::Strassen => Self::Strassen,
             Choice::Winograd(_) => Self::Winograd,
             Choice::OnTheFly => Self::WinogradOnTheFly,
         }
+    }
+
+    /// The same for a forward pass whose input holds zeros: without them, where that is expected to be faster than what would be
+    /// chosen otherwise.
+    #[must_use]
+    pub fn of_input(self, isa: Isa, shape: &ConvShape, zeros: Zeros) -> Self {
+        let instead = choose::choice(isa, self, Pass::Forward, shape);
+        if choose::is_sparse_faster(isa, instead, shape, zeros) { Self::Sparse } else { self }
     }
 
     /// Whether a pass of a convolution can normalise its input on the way, as [`Normalization`](super::Normalization) says:
@@ -58,7 +82,7 @@ impl ConvAlgorithm {
     pub fn normalizes(self, isa: Isa, pass: Pass, shape: &ConvShape) -> bool {
         pass != Pass::BackwardData
             && match choose::choice(isa, self, pass, shape) {
-                Choice::Direct | Choice::Strassen => shape.is_of_pixels(),
+                Choice::Direct | Choice::Sparse | Choice::Strassen => shape.is_of_pixels(),
                 Choice::Winograd(form) => form == Form::Pixels,
                 Choice::OnTheFly => false,
             }
@@ -76,7 +100,7 @@ impl ConvAlgorithm {
         }
     }
 
-    /// The algorithm called `auto`, `direct`, `strassen` or `winograd`.
+    /// The algorithm called `auto`, `direct`, `sparse`, `strassen` or `winograd`.
     ///
     /// # Errors
     /// When the name is unknown.
@@ -84,6 +108,7 @@ impl ConvAlgorithm {
         match name {
             "auto" => Ok(Self::Auto),
             "direct" => Ok(Self::Direct),
+            "sparse" => Ok(Self::Sparse),
             "strassen" => Ok(Self::Strassen),
             "winograd" => Ok(Self::Winograd),
             _ => Err(UnknownAlgorithm { found: name.to_owned() }),
@@ -100,6 +125,7 @@ mod tests {
         let named = [
             ("auto", ConvAlgorithm::Auto),
             ("direct", ConvAlgorithm::Direct),
+            ("sparse", ConvAlgorithm::Sparse),
             ("strassen", ConvAlgorithm::Strassen),
             ("winograd", ConvAlgorithm::Winograd),
         ];
@@ -107,6 +133,10 @@ mod tests {
             assert_eq!(ConvAlgorithm::from_name(name), Ok(algorithm));
         }
         let error = ConvAlgorithm::from_name("fft").unwrap_err().to_string();
-        assert!(error.contains("RESIDUUM_CONV: expected auto, direct, strassen or winograd, found \"fft\""));
+        assert!(
+            error.contains(
+                "RESIDUUM_CONV: expected auto, direct, sparse, strassen or winograd, found \"fft\""
+            )
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::algorithm::ConvAlgorithm;
+use super::algorithm::{ConvAlgorithm, Zeros};
 use super::strassen;
 use super::winograd::Form;
 use crate::conv_shape::ConvShape;
@@ -45,6 +45,8 @@ const STRASSEN_PIXELS: usize = 192;
 /// Fewest channels and columns for which it pays.
 const STRASSEN_CHANNELS: usize = 128;
 const STRASSEN_COLUMNS: usize = 128;
+/// Fewest vectors of columns for which it pays to leave out zeros: what is found out of each has to be shared.
+const SPARSE_VECTORS: usize = 8;
 /// Most tiles of a forward pass for which it pays to transform the filters in every run.
 const FLY_TILES: usize = 4;
 /// The same where vectors are wide, so that there are registers for all sums of a row of four tiles.
@@ -102,6 +104,8 @@ impl fmt::Display for Pass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Direct,
+    /// Directly, but for the zeros of the map.
+    Sparse,
     /// By Strassen's algorithm.
     Strassen,
     /// By Winograd's minimal filtering, with filters that were transformed before.
@@ -112,6 +116,9 @@ pub(super) enum Choice {
 
 /// How a pass of a convolution is computed where an algorithm is asked for, or left to be chosen.
 pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Choice {
+    if algorithm == ConvAlgorithm::Sparse && pass == Pass::Forward {
+        return Choice::Sparse;
+    }
     let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData);
     let Some(form) = form else { return of_pixels(algorithm, pass, shape) };
     let can_fly = form == Form::Pixels && pass != Pass::BackwardWeights;
@@ -122,8 +129,19 @@ pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &Con
             Choice::OnTheFly
         }
         ConvAlgorithm::Auto if is_winograd_faster(form, pass, shape) => Choice::Winograd(form),
-        ConvAlgorithm::Direct | ConvAlgorithm::Strassen | ConvAlgorithm::Auto => Choice::Direct,
+        _ => Choice::Direct,
     }
+}
+
+/// Whether a forward pass should leave out the zeros of its input, instead of what it would do. Half of the input pays against
+/// both, and a quarter against the direct way.
+pub(super) fn is_sparse_faster(isa: Isa, instead: Choice, shape: &ConvShape, zeros: Zeros) -> bool {
+    let pays = match instead {
+        Choice::Direct => zeros != Zeros::Few,
+        Choice::Strassen => zeros == Zeros::Half,
+        _ => false,
+    };
+    pays && shape.group_out() >= SPARSE_VECTORS * isa.lanes()
 }
 
 /// How a pass is computed that has no windows for Winograd.
@@ -246,6 +264,9 @@ pub(super) enum Tile {
     R14V2,
     /// 14 x 1: AVX-512, few columns.
     R14V1,
+    /// 1 x 4 and 1 x 8: where zeros are left out.
+    R1V8,
+    R1V4,
 }
 
 impl Tile {
@@ -254,8 +275,14 @@ impl Tile {
             Self::R12V1 | Self::R14V1 => 1,
             Self::R6V2 | Self::R14V2 => 2,
             Self::R9V3 => 3,
-            Self::R6V4 => 4,
+            Self::R6V4 | Self::R1V4 => 4,
+            Self::R1V8 => 8,
         }
+    }
+
+    /// Whether zeros are left out.
+    pub(super) fn is_sparse(self) -> bool {
+        matches!(self, Self::R1V8 | Self::R1V4)
     }
 
     pub(super) fn columns(self, isa: Isa) -> usize {
@@ -271,6 +298,7 @@ impl Tile {
             (Self::R9V3, _) => "direct 9x48",
             (Self::R14V2, _) => "direct 14x32",
             (Self::R14V1, _) => "direct 14x16",
+            (Self::R1V8 | Self::R1V4, _) => "sparse",
         }
     }
 }
@@ -286,7 +314,13 @@ pub(super) fn tile(isa: Isa, columns: usize) -> Tile {
     *tiles.iter().min_by_key(|tile| padded(tile)).expect("the list is not empty")
 }
 
-/// Most steps of the sum in a chunk: a panel of weights takes half of the first-level cache.
+/// The same where zeros are left out.
+pub(super) fn sparse_tile(isa: Isa, columns: usize) -> Tile {
+    let padded = |tile: &Tile| columns.next_multiple_of(tile.columns(isa));
+    [Tile::R1V8, Tile::R1V4].into_iter().min_by_key(padded).expect("the list is not empty")
+}
+
+/// Most steps of the sum in a chunk, whose weights stay in the first-level cache.
 pub(super) fn chunk(columns: usize) -> usize {
     (8192 / columns).min(256)
 }

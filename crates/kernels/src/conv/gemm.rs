@@ -3,6 +3,7 @@
 
 use super::choose::{self, MAX_ROWS, Split, Tile};
 use super::normalize::{Normalization, Normalize, pixel_len};
+use super::sparse::call_rows;
 use super::sums::{Sums, Written};
 use super::tasks::{self, part};
 use super::tile::{Finish, Panel, Rows, Segment, call_tile, for_rows};
@@ -167,9 +168,9 @@ pub(super) struct Extent {
 }
 
 impl Gemm {
-    pub(super) fn new(product: Product<'_>) -> Self {
+    /// The product in tiles that [`choose`] has.
+    pub(super) fn new(product: Product<'_>, tile: Tile) -> Self {
         let Product { isa, phase, src, dst, taps, groups, channels, columns, strides, .. } = product;
-        let tile = choose::tile(isa, columns);
         let panel_columns = tile.columns(isa);
         let (segments, chunks) = cut(&taps, channels, choose::chunk(panel_columns));
         let (grid, panels) = (phase.grid(dst), columns.div_ceil(panel_columns));
@@ -331,10 +332,14 @@ impl Kernel for Task<'_> {
                 Tile::R14V1 => self.run_tiled::<S, 14, 1>(simd),
                 Tile::R14V2 => self.run_tiled::<S, 14, 2>(simd),
                 Tile::R9V3 => self.run_tiled::<S, 9, 3>(simd),
+                Tile::R1V8 => self.run_tiled::<S, 1, 8>(simd),
+                Tile::R1V4 => self.run_tiled::<S, 1, 4>(simd),
                 _ => self.run_tiled::<S, 6, 4>(simd),
             }
         } else {
             match self.gemm.tile {
+                Tile::R1V8 => self.run_tiled::<S, 1, 8>(simd),
+                Tile::R1V4 => self.run_tiled::<S, 1, 4>(simd),
                 Tile::R12V1 => self.run_tiled::<S, 12, 1>(simd),
                 _ => self.run_tiled::<S, 6, 2>(simd),
             }
@@ -405,8 +410,13 @@ impl Task<'_> {
                     index: 0,
                     count: 1,
                 };
-                // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
-                unsafe { tiles::<S, R, V>(simd, &panel, places) };
+                if R == 1 {
+                    // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
+                    unsafe { call_rows::<S, V>(simd, &panel, places) };
+                } else {
+                    // SAFETY: the same.
+                    unsafe { tiles::<S, R, V>(simd, &panel, places) };
+                }
             }
         }
         if let Some(sums) = task.sums {

@@ -31,7 +31,17 @@ impl Way {
             (Choice::OnTheFly, [product]) => Self::OnTheFly(Box::new(OnTheFly::new(product))),
             (Choice::Strassen, [product]) => Self::Strassen(Box::new(Strassen::new(product))),
             (Choice::Winograd(form), [product]) => Self::Winograd(Box::new(Winograd::new(form, product))),
-            _ => Self::Direct(isa, products.into_iter().map(Gemm::new).collect()),
+            (choice, _) => {
+                let tile = |columns| match choice {
+                    Choice::Sparse => choose::sparse_tile(isa, columns),
+                    _ => choose::tile(isa, columns),
+                };
+                let gemm = |product: Product<'_>| {
+                    let tile = tile(product.columns);
+                    Gemm::new(product, tile)
+                };
+                Self::Direct(isa, products.into_iter().map(gemm).collect())
+            }
         }
     }
 
@@ -99,6 +109,8 @@ impl Way {
     /// Multiply-adds that the way takes for a convolution of `macs`.
     pub(super) fn multiply_adds(&self, macs: usize) -> usize {
         match self {
+            // As if half of the input were zeros.
+            Self::Direct(_, gemms) if gemms.iter().any(|gemm| gemm.tile().is_sparse()) => macs / 2,
             Self::Direct(..) => macs,
             Self::Strassen(strassen) => strassen.multiply_adds(),
             Self::Winograd(winograd) => winograd.multiply_adds(),

@@ -112,6 +112,13 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn nonzero(self, a: __m256) -> u64 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        u64::from(unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, _mm256_setzero_ps())) } as u32)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
     fn interleave(self, a: __m256, b: __m256) -> [__m256; 2] {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {

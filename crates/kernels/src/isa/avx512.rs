@@ -100,6 +100,13 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
+    fn nonzero(self, a: __m512) -> u64 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        u64::from(unsafe { _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a, _mm512_setzero_ps()) })
+    }
+
+    #[inline(always)]
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one duty")]
     fn interleave(self, a: __m512, b: __m512) -> [__m512; 2] {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe {

@@ -81,6 +81,11 @@ impl Simd for Plain {
     }
 
     #[inline(always)]
+    fn nonzero(self, a: Self::V) -> u64 {
+        (0..LANES).map(|lane| u64::from(a[lane] != 0.0) << lane).sum()
+    }
+
+    #[inline(always)]
     fn interleave(self, a: Self::V, b: Self::V) -> [Self::V; 2] {
         let lane = |at: usize| if at.is_multiple_of(2) { a[at / 2] } else { b[at / 2] };
         [0, LANES].map(|first| std::array::from_fn(|at| lane(first + at)))

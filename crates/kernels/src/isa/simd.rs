@@ -50,6 +50,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select_gt(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// The sum of all lanes, in a fixed order.
     fn sum(self, a: Self::V) -> f32;
+    /// A bit for each lane that is not zero, or not a number, the first lane's the lowest.
+    fn nonzero(self, a: Self::V) -> u64;
     /// The lanes of both in turns, `a0 b0 a1 b1 ..`, in two vectors.
     fn interleave(self, a: Self::V, b: Self::V) -> [Self::V; 2];
 

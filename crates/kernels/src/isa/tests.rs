@@ -99,6 +99,26 @@ fn rows_become_columns() {
     }
 }
 
+struct Nonzero<'a>(&'a [f32]);
+
+impl Kernel for Nonzero<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> u64 {
+        simd.nonzero(simd.load(self.0))
+    }
+}
+
+#[test]
+fn zeros_of_both_signs_are_found_and_nothing_else() {
+    let values = [0.0, 1.0, -0.0, f32::NAN, -2.0, 0.0, f32::MIN_POSITIVE, f32::INFINITY].repeat(2);
+    for isa in Isa::available() {
+        let expected = 0b1101_1010_1101_1010 & ((1 << isa.lanes()) - 1);
+        assert_eq!(isa.run(Nonzero(&values)), expected, "{isa}");
+    }
+}
+
 #[test]
 fn every_operation_agrees_with_scalar_arithmetic() {
     let a: Vec<f32> = (0..16).map(|i| i as f32 * 1.5 - 7.0).collect();

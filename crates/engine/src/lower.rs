@@ -788,7 +788,7 @@ impl<'a> Lowering<'a> {
     fn zeros(&self, id: NodeId) -> Zeros {
         let node = self.graph.node(id);
         match node.op {
-            Op::Relu if self.graph.node(node.inputs[0]).op == Op::Add => Zeros::Some,
+            Op::Relu if self.graph.node(node.inputs[0]).op == Op::Add => Zeros::Several,
             Op::Relu => Zeros::Half,
             _ => Zeros::Few,
         }

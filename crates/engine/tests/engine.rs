@@ -445,6 +445,29 @@ fn velocity_survives_a_round_trip() {
     assert_eq!(whole.weights(), resumed.weights());
 }
 
+/// Behind a norm and a ReLU half of the input are zeros; behind a sum there are fewer.
+#[test]
+fn zeros_are_left_out_behind_a_norm() {
+    let mut g = Builder::new("zeros");
+    let x = g.input(3);
+    let x = g.conv("stem", x, ConvSpec::new(128, 1, 1)).unwrap();
+    let x = g.relu("relu", x);
+    let h = g.conv("behind_relu", x, ConvSpec::new(128, 1, 1)).unwrap();
+    let sum = g.add("sum", x, h).unwrap();
+    let sum = g.relu("relu_of_sum", sum);
+    let y = g.conv("behind_sum", sum, ConvSpec::new(128, 1, 1)).unwrap();
+    let pooled = g.global_avg_pool("avgpool", y).unwrap();
+    let out = g.linear("fc", pooled, 5).unwrap();
+    let graph = g.finish(out).unwrap();
+    let engine = engine(2, Isa::detect());
+    let shape = InputShape { n: 1, h: 16, w: 16 };
+    let mut net = engine.inference(&graph, &formula::weights(&graph), shape, &[]).unwrap();
+    let steps = net.profile(formula::input("input", &[1, 3, 16, 16]).data());
+    let kind = |name: &str| steps.iter().find(|step| step.name == name).unwrap().kind.clone();
+    assert_eq!(kind("relu_of_sum"), "conv, sparse + add + relu");
+    assert_eq!(kind("behind_sum"), "conv, strassen");
+}
+
 /// A norm behind a convolution needs no pass of its own over the map, be its shortcut added or its channels appended to
 /// others; one behind the pool of a dense network's transition does.
 #[test]

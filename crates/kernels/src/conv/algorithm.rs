@@ -36,7 +36,7 @@ pub enum Zeros {
     /// Hardly any.
     Few,
     /// What a ReLU leaves of a sum with a shortcut that went through one itself: half at first, fewer from block to block.
-    Some,
+    Several,
     /// What a ReLU leaves of values around zero, those of a norm.
     Half,
 }
@@ -119,6 +119,36 @@ impl ConvAlgorithm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zeros_are_left_out_where_there_are_enough_of_them() {
+        let pixels = |c_in, c_out, size| ConvShape {
+            n: 8,
+            h: size,
+            w: size,
+            c_in,
+            c_out,
+            kernel: [1; 2],
+            stride: [1; 2],
+            padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+        };
+        let windows = ConvShape { kernel: [3; 2], padding: [1; 2], ..pixels(256, 256, 14) };
+        for isa in Isa::available() {
+            let found = |shape: ConvShape| {
+                [Zeros::Few, Zeros::Several, Zeros::Half].map(|zeros| {
+                    ConvAlgorithm::Auto.of_input(isa, &shape, zeros).chosen(isa, Pass::Forward, &shape)
+                })
+            };
+            let [direct, sparse, strassen] =
+                [ConvAlgorithm::Direct, ConvAlgorithm::Sparse, ConvAlgorithm::Strassen];
+            assert_eq!(found(pixels(256, 1024, 14)), [strassen, strassen, sparse], "{isa}");
+            assert_eq!(found(pixels(64, 256, 14)), [direct, sparse, sparse], "{isa}");
+            assert_eq!(found(pixels(64, 48, 14)), [direct; 3], "{isa}");
+            assert_eq!(found(windows), [ConvAlgorithm::Winograd; 3], "{isa}");
+        }
+    }
 
     #[test]
     fn algorithms_are_found_by_name_and_others_refused() {

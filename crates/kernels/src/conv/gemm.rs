@@ -168,9 +168,10 @@ pub(super) struct Extent {
 }
 
 impl Gemm {
-    /// The product in tiles that [`choose`] has.
-    pub(super) fn new(product: Product<'_>, tile: Tile) -> Self {
+    /// The product, which leaves out the zeros of the source if it is sparse.
+    pub(super) fn new(product: Product<'_>, is_sparse: bool) -> Self {
         let Product { isa, phase, src, dst, taps, groups, channels, columns, strides, .. } = product;
+        let tile = if is_sparse { choose::sparse_tile(isa, columns) } else { choose::tile(isa, columns) };
         let panel_columns = tile.columns(isa);
         let (segments, chunks) = cut(&taps, channels, choose::chunk(panel_columns));
         let (grid, panels) = (phase.grid(dst), columns.div_ceil(panel_columns));

@@ -10,8 +10,8 @@
 //!
 //! A register tile of several rows would load each weight for all of them, but could leave out a step only where all have zeros.
 //! Here every multiplication has a load of its own, for which the weights of a chunk have to stay in the first-level cache;
-//! with half of the steps left out, that is faster. The sums are those of the direct way in another grouping: what is left
-//! out is zero, unless the weight is not finite.
+//! with half of the steps left out, that is faster. The sums have the bits of the direct way, for what is left out is zero,
+//! unless the weight is not finite.
 
 use super::tile::{Finish, LINE, Panel, Rows, finish, load, store};
 use crate::isa::{Kernel, Simd};
@@ -25,8 +25,8 @@ const MASK: usize = u64::BITS as usize;
 /// Computes all rows with a panel, in a function of its own.
 ///
 /// # Safety
-/// All windows, weights, bias values and outputs that the arguments name lie inside their buffers, and
-/// no other thread touches the outputs.
+/// All windows, weights, bias values and outputs that the arguments name lie inside their buffers, and no other thread touches
+/// the outputs.
 #[inline(always)]
 pub(super) unsafe fn call_rows<S: Simd, const V: usize>(simd: S, panel: &Panel<'_>, rows: Rows<'_>) {
     simd.call(SparseRows::<V> { panel, rows });

@@ -32,14 +32,7 @@ impl Way {
             (Choice::Strassen, [product]) => Self::Strassen(Box::new(Strassen::new(product))),
             (Choice::Winograd(form), [product]) => Self::Winograd(Box::new(Winograd::new(form, product))),
             (choice, _) => {
-                let tile = |columns| match choice {
-                    Choice::Sparse => choose::sparse_tile(isa, columns),
-                    _ => choose::tile(isa, columns),
-                };
-                let gemm = |product: Product<'_>| {
-                    let tile = tile(product.columns);
-                    Gemm::new(product, tile)
-                };
+                let gemm = |product: Product<'_>| Gemm::new(product, choice == Choice::Sparse);
                 Self::Direct(isa, products.into_iter().map(gemm).collect())
             }
         }

@@ -787,10 +787,18 @@ impl<'a> Lowering<'a> {
     /// The zeros that the value of a node is expected to hold.
     fn zeros(&self, id: NodeId) -> Zeros {
         let node = self.graph.node(id);
-        match node.op {
-            Op::Relu if self.graph.node(node.inputs[0]).op == Op::Add => Zeros::Several,
-            Op::Relu => Zeros::Half,
-            _ => Zeros::Few,
+        if node.op != Op::Relu {
+            return Zeros::Few;
+        }
+        let before = self.graph.node(node.inputs[0]);
+        // A projection is around zero, as the branch is; any other shortcut has gone through a ReLU.
+        let is_projected = |id: &NodeId| {
+            matches!(self.graph.node(*id).op, Op::BatchNorm(_) | Op::Normalize(_) | Op::Conv2d(_))
+        };
+        if before.op == Op::Add && !before.inputs.iter().all(is_projected) {
+            Zeros::Several
+        } else {
+            Zeros::Half
         }
     }
 

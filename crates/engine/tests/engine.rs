@@ -445,7 +445,8 @@ fn velocity_survives_a_round_trip() {
     assert_eq!(whole.weights(), resumed.weights());
 }
 
-/// Behind a norm and a ReLU half of the input are zeros; behind a sum there are fewer.
+/// Behind a norm and a ReLU half of the input are zeros, and behind a sum with a projection; behind a sum with what went through
+/// a ReLU there are fewer.
 #[test]
 fn zeros_are_left_out_behind_a_norm() {
     let mut g = Builder::new("zeros");
@@ -456,6 +457,10 @@ fn zeros_are_left_out_behind_a_norm() {
     let sum = g.add("sum", x, h).unwrap();
     let sum = g.relu("relu_of_sum", sum);
     let y = g.conv("behind_sum", sum, ConvSpec::new(128, 1, 1)).unwrap();
+    let projection = g.conv("projection", sum, ConvSpec::new(128, 1, 1)).unwrap();
+    let y = g.add("projected", y, projection).unwrap();
+    let y = g.relu("relu_of_projected", y);
+    let y = g.conv("behind_projected", y, ConvSpec::new(128, 1, 1)).unwrap();
     let pooled = g.global_avg_pool("avgpool", y).unwrap();
     let out = g.linear("fc", pooled, 5).unwrap();
     let graph = g.finish(out).unwrap();
@@ -465,7 +470,8 @@ fn zeros_are_left_out_behind_a_norm() {
     let steps = net.profile(formula::input("input", &[1, 3, 16, 16]).data());
     let kind = |name: &str| steps.iter().find(|step| step.name == name).unwrap().kind.clone();
     assert_eq!(kind("relu_of_sum"), "conv, sparse + add + relu");
-    assert_eq!(kind("behind_sum"), "conv, strassen");
+    assert_eq!(kind("relu_of_projected"), "conv, strassen + add + relu");
+    assert_eq!(kind("behind_projected"), "conv, sparse");
 }
 
 /// A norm behind a convolution needs no pass of its own over the map, be its shortcut added or its channels appended to

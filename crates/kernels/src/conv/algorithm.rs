@@ -37,7 +37,7 @@ pub enum Zeros {
     Few,
     /// What a ReLU leaves of a sum with a shortcut that went through one itself: half at first, fewer from block to block.
     Several,
-    /// What a ReLU leaves of values around zero, those of a norm.
+    /// What a ReLU leaves of values around zero: those of a norm, or a sum of such.
     Half,
 }
 

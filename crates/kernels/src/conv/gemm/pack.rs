@@ -120,7 +120,7 @@ pub(in crate::conv) fn gather<S: Simd>(
         }
     } else {
         if next_channel == 1 && (rows.len() / width).is_multiple_of(S::LANES) {
-            return turn(simd, source, next_column, columns, width, rows);
+            return turn(simd, weights, next_column, columns, width, rows);
         }
         for column in 0..columns {
             let start = column * next_column;
@@ -138,14 +138,15 @@ pub(in crate::conv) fn gather<S: Simd>(
 #[inline(always)]
 fn turn<S: Simd>(
     simd: S,
-    weights: Source<'_>,
+    weights: &[f32],
     next_column: usize,
     columns: usize,
     width: usize,
     rows: &mut [f32],
 ) {
     let channels = rows.len() / width;
-    let rows = Sink::new(rows);
+    assert!(columns <= width && columns.saturating_sub(1) * next_column + channels <= weights.len());
+    let (weights, rows) = (Source::new(weights), Sink::new(rows));
     for column in (0..columns).step_by(S::LANES) {
         let count = S::LANES.min(columns - column);
         for line in 0..count {
@@ -153,9 +154,9 @@ fn turn<S: Simd>(
         }
         for channel in (0..channels).step_by(S::LANES) {
             let at = column * next_column + channel;
-            // SAFETY: there are the columns, and as many channels as there are rows.
+            // SAFETY: there are the columns, and as many channels as there are rows, as has been checked.
             let square = unsafe { Square::gather(simd, weights, at, next_column, count, S::LANES) };
-            // SAFETY: so many rows begin so far apart.
+            // SAFETY: the rows are as wide as that, and as many.
             unsafe { square.store(simd, rows, channel * width + column, width, S::LANES, count) };
         }
     }

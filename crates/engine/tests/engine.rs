@@ -445,10 +445,10 @@ fn velocity_survives_a_round_trip() {
     assert_eq!(whole.weights(), resumed.weights());
 }
 
-/// Behind a norm and a ReLU half of the input are zeros, and behind a sum with a projection; behind a sum with what went through
-/// a ReLU there are fewer.
+/// A ReLU leaves half of values around zero as zeros, also of a sum with a projection; of a sum with what went through a ReLU
+/// before it leaves fewer.
 #[test]
-fn zeros_are_left_out_behind_a_norm() {
+fn zeros_are_left_out_where_half_are_expected() {
     let mut g = Builder::new("zeros");
     let x = g.input(3);
     let x = g.conv("stem", x, ConvSpec::new(128, 1, 1)).unwrap();

@@ -16,7 +16,7 @@ pub struct Trial {
     pub pass: Pass,
     /// How it computes it.
     pub algorithm: &'static str,
-    /// Whether it is the one that is taken where nothing is forced.
+    /// Whether it is the one that is taken where nothing is forced; forward, with half of the input zeros.
     pub is_chosen: bool,
     /// Multiply-adds of the kernel, its transforms included.
     pub multiply_adds: usize,

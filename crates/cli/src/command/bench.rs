@@ -33,7 +33,8 @@ const FEWEST: usize = 5;
 ///
 /// The limit is the least time by the algorithms that were chosen: for each step the longer of its multiply-adds at
 /// the machine's peak, transforms included, and its bytes at the speed of copying as much memory as the network
-/// works on. What the step before left in a cache may be read faster than that.
+/// works on. What the step before left in a cache may be read faster than that; where a convolution leaves out the
+/// zeros of its input (sparse), half of it is taken for zeros, whatever there are.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {

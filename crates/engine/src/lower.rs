@@ -781,7 +781,9 @@ impl<'a> Lowering<'a> {
             algorithm => algorithm,
         };
         let zeros = if self.algorithm == ConvAlgorithm::Auto { self.zeros(x) } else { Zeros::Few };
-        algorithm.of_input(self.isa, &shape, zeros).chosen(self.isa, Pass::Forward, &shape)
+        // For the same reason, training has the bits of the direct way where zeros are left out.
+        let sparse = if self.is_training { ConvAlgorithm::SparseInOrder } else { ConvAlgorithm::Sparse };
+        algorithm.of_input(sparse, self.isa, &shape, zeros).chosen(self.isa, Pass::Forward, &shape)
     }
 
     /// The zeros that the value of a node is expected to hold.

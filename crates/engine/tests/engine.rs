@@ -470,7 +470,9 @@ fn zeros_are_left_out_where_half_are_expected() {
     let steps = net.profile(formula::input("input", &[1, 3, 16, 16]).data());
     let kind = |name: &str| steps.iter().find(|step| step.name == name).unwrap().kind.clone();
     assert_eq!(kind("relu_of_sum"), "conv, sparse + add + relu");
-    assert_eq!(kind("relu_of_projected"), "conv, strassen + add + relu");
+    // Pixels share weights in pairs where vectors are wide, so that fewer zeros pay.
+    let several = if Isa::detect().lanes() == 16 { "sparse" } else { "strassen" };
+    assert_eq!(kind("relu_of_projected"), format!("conv, {several} + add + relu"));
     assert_eq!(kind("behind_projected"), "conv, sparse");
 }
 

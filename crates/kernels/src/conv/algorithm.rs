@@ -22,20 +22,23 @@ pub enum ConvAlgorithm {
     /// The same for windows of 3 x 3 with stride 1, but the filters take no more memory than they hold: every run
     /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
     WinogradOnTheFly,
-    /// Forward, sums as they are defined but for the products of zeros in the input, of which a ReLU leaves many. With weights
-    /// that are not finite, a product of zero is not a number; here it is left out.
+    /// Forward, sums as they are defined but for the products of zeros in the input, of which a ReLU leaves many; with AVX-512 in
+    /// pairs of pixels, which changes the order of the sums. With weights that are not finite, a product of zero is not a number;
+    /// here it is left out.
     Sparse,
+    /// The same pixel by pixel: the bits of [`ConvAlgorithm::Direct`].
+    SparseInOrder,
     /// Strassen's algorithm wherever it is possible, forward and for the gradient of the input: windows of one pixel in maps
     /// of two pixels or more, with multiples of 32 channels. Filters take 1.75 times the memory.
     Strassen,
 }
 
 /// The zeros that the input of a convolution is expected to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Zeros {
     /// Hardly any.
     Few,
-    /// What a ReLU leaves of a sum with a shortcut that went through one itself: half at first, fewer from block to block.
+    /// What a ReLU leaves of a sum with a shortcut that went through one itself: from half down to a fifth, fewer from block to block.
     Several,
     /// What a ReLU leaves of values around zero: those of a norm, or a sum of such.
     Half,
@@ -53,27 +56,44 @@ pub struct UnknownAlgorithm {
 
 impl ConvAlgorithm {
     /// Those that leave no choice.
-    pub const FORCED: [Self; 5] =
-        [Self::Direct, Self::Sparse, Self::Strassen, Self::Winograd, Self::WinogradOnTheFly];
+    pub const FORCED: [Self; 6] = [
+        Self::Direct,
+        Self::Sparse,
+        Self::SparseInOrder,
+        Self::Strassen,
+        Self::Winograd,
+        Self::WinogradOnTheFly,
+    ];
 
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
     #[must_use]
     pub fn chosen(self, isa: Isa, pass: Pass, shape: &ConvShape) -> Self {
         match choose::choice(isa, self, pass, shape) {
             Choice::Direct => Self::Direct,
-            Choice::Sparse => Self::Sparse,
+            Choice::Sparse { in_pairs: true } => Self::Sparse,
+            Choice::Sparse { in_pairs: false } => Self::SparseInOrder,
             Choice::Strassen => Self::Strassen,
             Choice::Winograd(_) => Self::Winograd,
             Choice::OnTheFly => Self::WinogradOnTheFly,
         }
     }
 
-    /// The same for a forward pass whose input holds zeros: without them, where that is expected to be faster than what would be
-    /// chosen otherwise.
+    /// The same for a forward pass whose input holds zeros: `sparse`, which leaves them out, where that is expected to be faster
+    /// than what would be chosen otherwise.
     #[must_use]
-    pub fn of_input(self, isa: Isa, shape: &ConvShape, zeros: Zeros) -> Self {
+    pub fn of_input(self, sparse: Self, isa: Isa, shape: &ConvShape, zeros: Zeros) -> Self {
         let instead = choose::choice(isa, self, Pass::Forward, shape);
-        if choose::is_sparse_faster(isa, instead, shape, zeros) { Self::Sparse } else { self }
+        let is_faster = |in_pairs| choose::is_sparse_faster(isa, in_pairs, instead, shape, zeros);
+        if sparse.leaves_zeros_out(isa).is_some_and(is_faster) { sparse } else { self }
+    }
+
+    /// Whether pixels are taken in pairs, which takes many registers, by one that leaves zeros out.
+    pub(super) fn leaves_zeros_out(self, isa: Isa) -> Option<bool> {
+        match self {
+            Self::Sparse => Some(isa.lanes() == 16),
+            Self::SparseInOrder => Some(false),
+            _ => None,
+        }
     }
 
     /// Whether a pass of a convolution can normalise its input on the way, as [`Normalization`](super::Normalization) says:
@@ -82,7 +102,7 @@ impl ConvAlgorithm {
     pub fn normalizes(self, isa: Isa, pass: Pass, shape: &ConvShape) -> bool {
         pass != Pass::BackwardData
             && match choose::choice(isa, self, pass, shape) {
-                Choice::Direct | Choice::Sparse | Choice::Strassen => shape.is_of_pixels(),
+                Choice::Direct | Choice::Sparse { .. } | Choice::Strassen => shape.is_of_pixels(),
                 Choice::Winograd(form) => form == Form::Pixels,
                 Choice::OnTheFly => false,
             }
@@ -135,18 +155,35 @@ mod tests {
             groups: 1,
         };
         let windows = ConvShape { kernel: [3; 2], padding: [1; 2], ..pixels(256, 256, 14) };
+        let strided =
+            |c, size| ConvShape { stride: [2; 2], padding: [1; 2], kernel: [3; 2], ..pixels(c, c, size) };
         for isa in Isa::available() {
-            let found = |shape: ConvShape| {
+            let found = |sparse: ConvAlgorithm, shape: ConvShape| {
                 [Zeros::Few, Zeros::Several, Zeros::Half].map(|zeros| {
-                    ConvAlgorithm::Auto.of_input(isa, &shape, zeros).chosen(isa, Pass::Forward, &shape)
+                    let algorithm = ConvAlgorithm::Auto.of_input(sparse, isa, &shape, zeros);
+                    algorithm.chosen(isa, Pass::Forward, &shape)
                 })
             };
-            let [direct, sparse, strassen] =
-                [ConvAlgorithm::Direct, ConvAlgorithm::Sparse, ConvAlgorithm::Strassen];
-            assert_eq!(found(pixels(256, 1024, 14)), [strassen, strassen, sparse], "{isa}");
-            assert_eq!(found(pixels(64, 256, 14)), [direct, sparse, sparse], "{isa}");
-            assert_eq!(found(pixels(64, 48, 14)), [direct; 3], "{isa}");
-            assert_eq!(found(windows), [ConvAlgorithm::Winograd; 3], "{isa}");
+            let [direct, any, in_order, strassen, winograd] = [
+                ConvAlgorithm::Direct,
+                ConvAlgorithm::Sparse,
+                ConvAlgorithm::SparseInOrder,
+                ConvAlgorithm::Strassen,
+                ConvAlgorithm::Winograd,
+            ];
+            // In pairs of pixels where vectors are wide.
+            let [sparse, several, cells] =
+                if isa.lanes() == 16 { [any; 3] } else { [in_order, strassen, winograd] };
+            assert_eq!(found(any, pixels(256, 1024, 14)), [strassen, several, sparse], "{isa}");
+            assert_eq!(found(any, pixels(64, 256, 14)), [direct, sparse, sparse], "{isa}");
+            assert_eq!(found(any, pixels(64, 64, 14)), [direct, sparse, sparse], "{isa}");
+            assert_eq!(found(any, pixels(64, 48, 14)), [direct; 3], "{isa}");
+            assert_eq!(found(any, strided(256, 28)), [winograd, winograd, cells], "{isa}");
+            assert_eq!(found(any, strided(256, 16)), [winograd; 3], "{isa}");
+            assert_eq!(found(any, windows), [winograd; 3], "{isa}");
+            assert_eq!(found(in_order, pixels(256, 1024, 14)), [strassen, strassen, in_order], "{isa}");
+            assert_eq!(found(in_order, pixels(64, 256, 14)), [direct, in_order, in_order], "{isa}");
+            assert_eq!(found(in_order, strided(256, 28)), [winograd; 3], "{isa}");
         }
     }
 

@@ -53,7 +53,7 @@ impl ConvBackwardWeights {
             Choice::Winograd(form) => {
                 Way::Winograd(Box::new(WinogradWeights::new(isa, form, shape, &x, &dy)))
             }
-            Choice::Direct | Choice::Sparse | Choice::Strassen | Choice::OnTheFly => {
+            Choice::Direct | Choice::Sparse { .. } | Choice::Strassen | Choice::OnTheFly => {
                 Way::Direct(Box::new(OuterProducts::new(isa, shape, &x, &dy)))
             }
         };

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::algorithm::{ConvAlgorithm, Zeros};
 use super::strassen;
-use super::winograd::Form;
+use super::winograd::{Form, OUTPUTS};
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -45,8 +45,10 @@ const STRASSEN_PIXELS: usize = 192;
 /// Fewest channels and columns for which it pays.
 const STRASSEN_CHANNELS: usize = 128;
 const STRASSEN_COLUMNS: usize = 128;
-/// Fewest vectors of columns for which it pays to leave out zeros: what is found out of each has to be shared.
+/// Fewest vectors of columns for which it pays to leave out zeros: what is found out of each has to be shared. Pairs of pixels share
+/// the weights too.
 const SPARSE_VECTORS: usize = 8;
+const SPARSE_VECTORS_OF_PAIRS: usize = 4;
 /// Most tiles of a forward pass for which it pays to transform the filters in every run.
 const FLY_TILES: usize = 4;
 /// The same where vectors are wide, so that there are registers for all sums of a row of four tiles.
@@ -104,8 +106,10 @@ impl fmt::Display for Pass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Direct,
-    /// Directly, but for the zeros of the map.
-    Sparse,
+    /// Directly, but for the zeros of the map, in pairs of pixels or one by one.
+    Sparse {
+        in_pairs: bool,
+    },
     /// By Strassen's algorithm.
     Strassen,
     /// By Winograd's minimal filtering, with filters that were transformed before.
@@ -116,8 +120,8 @@ pub(super) enum Choice {
 
 /// How a pass of a convolution is computed where an algorithm is asked for, or left to be chosen.
 pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Choice {
-    if algorithm == ConvAlgorithm::Sparse && pass == Pass::Forward {
-        return Choice::Sparse;
+    if let Some(in_pairs) = algorithm.leaves_zeros_out(isa).filter(|_| pass == Pass::Forward) {
+        return Choice::Sparse { in_pairs };
     }
     let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData);
     let Some(form) = form else { return of_pixels(algorithm, pass, shape) };
@@ -133,15 +137,26 @@ pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &Con
     }
 }
 
-/// Whether a forward pass should leave out the zeros of its input, instead of what it would do. Half of the input pays against
-/// both, and a quarter against the direct way.
-pub(super) fn is_sparse_faster(isa: Isa, instead: Choice, shape: &ConvShape, zeros: Zeros) -> bool {
-    let pays = match instead {
-        Choice::Direct => zeros != Zeros::Few,
-        Choice::Strassen => zeros == Zeros::Half,
-        _ => false,
+/// Whether a forward pass should leave out the zeros of its input, in pairs of pixels or one by one, instead of what it would do.
+/// In pairs, a quarter of zeros pays against the direct way and Strassen's, and half of them against cells, unless these are cut
+/// into whole tiles; one by one, a quarter against the direct way, and half against Strassen's.
+pub(super) fn is_sparse_faster(
+    isa: Isa,
+    in_pairs: bool,
+    instead: Choice,
+    shape: &ConvShape,
+    zeros: Zeros,
+) -> bool {
+    let is_whole = [shape.out_h(), shape.out_w()].iter().all(|size| size.is_multiple_of(OUTPUTS));
+    let least = match instead {
+        Choice::Direct => Zeros::Several,
+        Choice::Strassen if in_pairs => Zeros::Several,
+        Choice::Strassen => Zeros::Half,
+        Choice::Winograd(Form::Cells { points: 5 }) if in_pairs && !is_whole => Zeros::Half,
+        _ => return false,
     };
-    pays && shape.group_out() >= SPARSE_VECTORS * isa.lanes()
+    let vectors = if in_pairs { SPARSE_VECTORS_OF_PAIRS } else { SPARSE_VECTORS };
+    zeros >= least && shape.group_out() >= vectors * isa.lanes()
 }
 
 /// How a pass is computed that has no windows for Winograd.
@@ -175,9 +190,9 @@ fn is_faster_on_the_fly(isa: Isa, shape: &ConvShape) -> bool {
     tiles <= most && outputs >= FLY_OUTPUTS * tiles.max(1) && shape.c_in * shape.c_out >= FLY_FILTERS
 }
 
-/// Tiles of 4 x 4 outputs.
+/// Tiles of Winograd's algorithm.
 fn tiles(shape: &ConvShape) -> usize {
-    shape.n * shape.out_h().div_ceil(4) * shape.out_w().div_ceil(4)
+    shape.n * shape.out_h().div_ceil(OUTPUTS) * shape.out_w().div_ceil(OUTPUTS)
 }
 
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
@@ -190,7 +205,7 @@ fn is_winograd_faster(form: Form, pass: Pass, shape: &ConvShape) -> bool {
         (Form::Cells { .. }, _) => (WINOGRAD_CELL_TILES, shape.c_in),
     };
     let smallest = shape.out_h().min(shape.out_w());
-    channels.min(shape.c_out) >= WINOGRAD_CHANNELS && tiles(shape) >= least && smallest >= 4
+    channels.min(shape.c_out) >= WINOGRAD_CHANNELS && tiles(shape) >= least && smallest >= OUTPUTS
 }
 
 /// Input channels whose filters are transformed for all frequencies before those of the next ones.
@@ -264,9 +279,12 @@ pub(super) enum Tile {
     R14V2,
     /// 14 x 1: AVX-512, few columns.
     R14V1,
-    /// 1 x 4 and 1 x 8: where zeros are left out.
+    /// 1 x 8 and 1 x 4: where zeros are left out.
     R1V8,
     R1V4,
+    /// 2 x 8 and 2 x 4: the same of pairs of pixels, AVX-512.
+    R2V8,
+    R2V4,
 }
 
 impl Tile {
@@ -275,14 +293,14 @@ impl Tile {
             Self::R12V1 | Self::R14V1 => 1,
             Self::R6V2 | Self::R14V2 => 2,
             Self::R9V3 => 3,
-            Self::R6V4 | Self::R1V4 => 4,
-            Self::R1V8 => 8,
+            Self::R6V4 | Self::R1V4 | Self::R2V4 => 4,
+            Self::R1V8 | Self::R2V8 => 8,
         }
     }
 
     /// Whether zeros are left out.
     pub(super) fn is_sparse(self) -> bool {
-        matches!(self, Self::R1V8 | Self::R1V4)
+        matches!(self, Self::R1V8 | Self::R1V4 | Self::R2V8 | Self::R2V4)
     }
 
     pub(super) fn columns(self, isa: Isa) -> usize {
@@ -298,7 +316,8 @@ impl Tile {
             (Self::R9V3, _) => "direct 9x48",
             (Self::R14V2, _) => "direct 14x32",
             (Self::R14V1, _) => "direct 14x16",
-            (Self::R1V8 | Self::R1V4, _) => "sparse",
+            (Self::R1V8 | Self::R1V4, _) => "sparse in order",
+            (Self::R2V8 | Self::R2V4, _) => "sparse",
         }
     }
 }
@@ -310,14 +329,21 @@ pub(super) fn tile(isa: Isa, columns: usize) -> Tile {
     } else {
         &[Tile::R6V2, Tile::R12V1]
     };
-    let padded = |tile: &Tile| columns.next_multiple_of(tile.columns(isa));
-    *tiles.iter().min_by_key(|tile| padded(tile)).expect("the list is not empty")
+    least_padded(isa, tiles, columns)
 }
 
-/// The same where zeros are left out.
-pub(super) fn sparse_tile(isa: Isa, columns: usize) -> Tile {
+/// The same of a product that is computed directly, with zeros or without.
+pub(super) fn direct_tile(isa: Isa, choice: Choice, columns: usize) -> Tile {
+    match choice {
+        Choice::Sparse { in_pairs: true } => least_padded(isa, &[Tile::R2V8, Tile::R2V4], columns),
+        Choice::Sparse { in_pairs: false } => least_padded(isa, &[Tile::R1V8, Tile::R1V4], columns),
+        _ => tile(isa, columns),
+    }
+}
+
+fn least_padded(isa: Isa, tiles: &[Tile], columns: usize) -> Tile {
     let padded = |tile: &Tile| columns.next_multiple_of(tile.columns(isa));
-    [Tile::R1V8, Tile::R1V4].into_iter().min_by_key(padded).expect("the list is not empty")
+    *tiles.iter().min_by_key(|tile| padded(tile)).expect("the list is not empty")
 }
 
 /// Most steps of the sum in a chunk, whose weights stay in the first-level cache.

@@ -3,7 +3,7 @@
 
 use super::choose::{self, MAX_ROWS, Split, Tile};
 use super::normalize::{Normalization, Normalize, pixel_len};
-use super::sparse::call_rows;
+use super::sparse::{self, Images, call_rows};
 use super::sums::{Sums, Written};
 use super::tasks::{self, part};
 use super::tile::{Finish, Panel, Rows, Segment, call_tile, for_rows};
@@ -168,15 +168,15 @@ pub(super) struct Extent {
 }
 
 impl Gemm {
-    /// The product, which leaves out the zeros of the source if it is sparse.
-    pub(super) fn new(product: Product<'_>, is_sparse: bool) -> Self {
+    /// The product by a register tile.
+    pub(super) fn new(product: Product<'_>, tile: Tile) -> Self {
         let Product { isa, phase, src, dst, taps, groups, channels, columns, strides, .. } = product;
-        let tile = if is_sparse { choose::sparse_tile(isa, columns) } else { choose::tile(isa, columns) };
         let panel_columns = tile.columns(isa);
         let (segments, chunks) = cut(&taps, channels, choose::chunk(panel_columns));
         let (grid, panels) = (phase.grid(dst), columns.div_ceil(panel_columns));
         let macs = grid.rows() * columns * channels * taps.len();
-        let split = choose::split(grid.rows(), panels, macs);
+        let rows = if tile.is_sparse() { 2 * grid.pairs() } else { grid.rows() };
+        let split = choose::split(rows, panels, macs);
         let dst = phase.walk(dst);
         Self {
             tile,
@@ -220,9 +220,19 @@ impl Gemm {
         if self.grid.rows() == 0 { 0 } else { self.split.row_blocks }
     }
 
+    /// The rows of a block.
+    fn rows(&self, block: usize) -> Range<usize> {
+        if self.tile.is_sparse() {
+            self.grid.rows_of_pairs(part(self.grid.pairs(), block, self.split.row_blocks))
+        } else {
+            part(self.grid.rows(), block, self.split.row_blocks)
+        }
+    }
+
     /// Floats that a task takes which normalises its rows.
     pub(super) fn normalized_len(&self) -> usize {
-        self.grid.rows().div_ceil(self.split.row_blocks) * pixel_len(self.channels)
+        let most = (0..self.blocks()).map(|block| self.rows(block).len()).max().unwrap_or(0);
+        most * pixel_len(self.channels)
     }
 
     fn tasks(&self) -> usize {
@@ -293,7 +303,7 @@ impl Gemm {
             sums,
             block: first_block + block % row_blocks,
             group,
-            rows: part(self.grid.rows(), block % row_blocks, row_blocks),
+            rows: self.rows(block % row_blocks),
             panels: part(self.panels, block / row_blocks, panel_blocks),
             norm: None,
         };
@@ -335,6 +345,8 @@ impl Kernel for Task<'_> {
                 Tile::R9V3 => self.run_tiled::<S, 9, 3>(simd),
                 Tile::R1V8 => self.run_tiled::<S, 1, 8>(simd),
                 Tile::R1V4 => self.run_tiled::<S, 1, 4>(simd),
+                Tile::R2V8 => self.run_tiled::<S, 2, 8>(simd),
+                Tile::R2V4 => self.run_tiled::<S, 2, 4>(simd),
                 _ => self.run_tiled::<S, 6, 4>(simd),
             }
         } else {
@@ -411,9 +423,11 @@ impl Task<'_> {
                     index: 0,
                     count: 1,
                 };
-                if R == 1 {
+                if R <= sparse::MOST_ROWS {
+                    let image = gemm.grid.pixels();
+                    let images = Images { first: task.rows.start % image, rows: image };
                     // SAFETY: the maps and the weights have been checked, and no other task has these rows and panels.
-                    unsafe { call_rows::<S, V>(simd, &panel, places) };
+                    unsafe { call_rows::<S, R, V>(simd, &panel, places, images) };
                 } else {
                     // SAFETY: the same.
                     unsafe { tiles::<S, R, V>(simd, &panel, places) };

@@ -3,6 +3,7 @@
 
 use super::outer::Run;
 use residuum_tensor::MapLayout;
+use std::ops::Range;
 
 /// The pixels that are the rows of a product, image by image, row by row.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +53,29 @@ impl Phase {
 
 impl Grid {
     pub(super) fn rows(&self) -> usize {
-        self.n * self.h * self.w
+        self.n * self.pixels()
+    }
+
+    /// Rows of an image.
+    pub(super) fn pixels(&self) -> usize {
+        self.h * self.w
+    }
+
+    /// Pairs of neighbouring rows; the last one of an image may be half of a pair.
+    pub(super) fn pairs(&self) -> usize {
+        self.n * self.pixels().div_ceil(2)
+    }
+
+    /// The rows of some pairs.
+    pub(super) fn rows_of_pairs(&self, pairs: Range<usize>) -> Range<usize> {
+        let (rows, per_image) = (self.pixels(), self.pixels().div_ceil(2));
+        let first = |pair: usize| pair / per_image * rows + 2 * (pair % per_image);
+        first(pairs.start)..first(pairs.end)
     }
 
     /// The places of the rows from `first` on, one for each element of `places`.
     pub(super) fn places(&self, walk: &Walk, first: usize, places: &mut [usize]) {
-        let (mut image, pixel) = (first / (self.h * self.w), first % (self.h * self.w));
+        let (mut image, pixel) = (first / self.pixels(), first % self.pixels());
         let (mut y, mut x) = (pixel / self.w, pixel % self.w);
         let mut rest = places;
         while !rest.is_empty() {

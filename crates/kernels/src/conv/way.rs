@@ -32,7 +32,10 @@ impl Way {
             (Choice::Strassen, [product]) => Self::Strassen(Box::new(Strassen::new(product))),
             (Choice::Winograd(form), [product]) => Self::Winograd(Box::new(Winograd::new(form, product))),
             (choice, _) => {
-                let gemm = |product: Product<'_>| Gemm::new(product, choice == Choice::Sparse);
+                let gemm = |product: Product<'_>| {
+                    let tile = choose::direct_tile(isa, choice, product.columns);
+                    Gemm::new(product, tile)
+                };
                 Self::Direct(isa, products.into_iter().map(gemm).collect())
             }
         }

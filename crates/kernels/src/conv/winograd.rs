@@ -33,6 +33,7 @@ mod tiling;
 mod transform;
 mod weights;
 
+pub(super) use axis::OUTPUTS;
 pub(super) use fly::OnTheFly;
 pub(super) use form::Form;
 pub(super) use forward::Winograd;

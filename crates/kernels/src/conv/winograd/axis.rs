@@ -14,7 +14,7 @@ pub(super) const POINTS: usize = 6;
 /// Most products of a tile, and most of its pixels.
 pub(super) const MOST_FREQUENCIES: usize = 7 * 7;
 /// Outputs of a tile along one axis.
-pub(super) const OUTPUTS: usize = 4;
+pub(in crate::conv) const OUTPUTS: usize = 4;
 
 /// Additions and multiply-adds of the transform of an input for one channel, by as many points along each axis: those
 /// along one axis, as often as it is done.

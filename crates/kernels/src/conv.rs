@@ -20,7 +20,8 @@
 //! Windows of one pixel can be computed with an eighth fewer multiplications by Strassen's algorithm; their rounding is about twice
 //! that of the sums as they are defined.
 //!
-//! Where the input holds many zeros, a forward pass can leave their products out, with the same bits as without; see [`Zeros`].
+//! Where the input holds many zeros, a forward pass can leave their products out, in the order of the sums as they are defined or,
+//! faster, in another; see [`Zeros`].
 //!
 //! A convolution is prepared once for its shape and layouts, its weights are packed when they change, and
 //! then it runs without allocating. Every result has the same bits for any number of threads.

@@ -53,3 +53,22 @@ impl ConvShape {
         if padded < window { 0 } else { (padded - window) / self.stride[axis] + 1 }
     }
 }
+
+#[cfg(test)]
+impl ConvShape {
+    /// `n` square images of `size`, and windows of `kernel` x `kernel` that leave them so, at a stride of 1.
+    pub(crate) fn of_squares(n: usize, size: usize, [c_in, c_out]: [usize; 2], kernel: usize) -> Self {
+        Self {
+            n,
+            h: size,
+            w: size,
+            c_in,
+            c_out,
+            kernel: [kernel; 2],
+            stride: [1; 2],
+            padding: [kernel / 2; 2],
+            dilation: [1; 2],
+            groups: 1,
+        }
+    }
+}

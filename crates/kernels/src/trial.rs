@@ -183,18 +183,7 @@ mod tests {
     use super::*;
 
     fn shape(kernel: usize, stride: usize) -> ConvShape {
-        ConvShape {
-            n: 2,
-            h: 16,
-            w: 16,
-            c_in: 32,
-            c_out: 32,
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            padding: [kernel / 2; 2],
-            dilation: [1; 2],
-            groups: 1,
-        }
+        ConvShape { stride: [stride; 2], ..ConvShape::of_squares(2, 16, [32; 2], kernel) }
     }
 
     #[test]

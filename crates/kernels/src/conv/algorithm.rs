@@ -82,18 +82,8 @@ impl ConvAlgorithm {
     /// than what would be chosen otherwise.
     #[must_use]
     pub fn of_input(self, sparse: Self, isa: Isa, shape: &ConvShape, zeros: Zeros) -> Self {
-        let instead = choose::choice(isa, self, Pass::Forward, shape);
-        let is_faster = |in_pairs| choose::is_sparse_faster(isa, in_pairs, instead, shape, zeros);
-        if sparse.leaves_zeros_out(isa).is_some_and(is_faster) { sparse } else { self }
-    }
-
-    /// Whether pixels are taken in pairs, which takes many registers, by one that leaves zeros out.
-    pub(super) fn leaves_zeros_out(self, isa: Isa) -> Option<bool> {
-        match self {
-            Self::Sparse => Some(isa.lanes() == 16),
-            Self::SparseInOrder => Some(false),
-            _ => None,
-        }
+        let [instead, sparse_choice] = [self, sparse].map(|it| choose::choice(isa, it, Pass::Forward, shape));
+        if choose::is_sparse_faster(isa, sparse_choice, instead, shape, zeros) { sparse } else { self }
     }
 
     /// Whether a pass of a convolution can normalise its input on the way, as [`Normalization`](super::Normalization) says:
@@ -142,21 +132,9 @@ mod tests {
 
     #[test]
     fn zeros_are_left_out_where_there_are_enough_of_them() {
-        let pixels = |c_in, c_out, size| ConvShape {
-            n: 8,
-            h: size,
-            w: size,
-            c_in,
-            c_out,
-            kernel: [1; 2],
-            stride: [1; 2],
-            padding: [0; 2],
-            dilation: [1; 2],
-            groups: 1,
-        };
-        let windows = ConvShape { kernel: [3; 2], padding: [1; 2], ..pixels(256, 256, 14) };
-        let strided =
-            |c, size| ConvShape { stride: [2; 2], padding: [1; 2], kernel: [3; 2], ..pixels(c, c, size) };
+        let pixels = |c_in, c_out, size| ConvShape::of_squares(8, size, [c_in, c_out], 1);
+        let windows = ConvShape::of_squares(8, 14, [256; 2], 3);
+        let strided = |c, size| ConvShape { stride: [2; 2], ..ConvShape::of_squares(8, size, [c; 2], 3) };
         for isa in Isa::available() {
             let found = |sparse: ConvAlgorithm, shape: ConvShape| {
                 [Zeros::Few, Zeros::Several, Zeros::Half].map(|zeros| {

@@ -120,8 +120,13 @@ pub(super) enum Choice {
 
 /// How a pass of a convolution is computed where an algorithm is asked for, or left to be chosen.
 pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &ConvShape) -> Choice {
-    if let Some(in_pairs) = algorithm.leaves_zeros_out(isa).filter(|_| pass == Pass::Forward) {
-        return Choice::Sparse { in_pairs };
+    match algorithm {
+        // Two pixels take many registers.
+        ConvAlgorithm::Sparse if pass == Pass::Forward => {
+            return Choice::Sparse { in_pairs: isa.lanes() == 16 };
+        }
+        ConvAlgorithm::SparseInOrder if pass == Pass::Forward => return Choice::Sparse { in_pairs: false },
+        _ => {}
     }
     let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData);
     let Some(form) = form else { return of_pixels(algorithm, pass, shape) };
@@ -142,11 +147,12 @@ pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &Con
 /// into whole tiles; one by one, a quarter against the direct way, and half against Strassen's.
 pub(super) fn is_sparse_faster(
     isa: Isa,
-    in_pairs: bool,
+    sparse: Choice,
     instead: Choice,
     shape: &ConvShape,
     zeros: Zeros,
 ) -> bool {
+    let Choice::Sparse { in_pairs } = sparse else { return false };
     let is_whole = [shape.out_h(), shape.out_w()].iter().all(|size| size.is_multiple_of(OUTPUTS));
     let least = match instead {
         Choice::Direct => Zeros::Several,

@@ -175,18 +175,7 @@ mod tests {
     #[test]
     fn what_is_normalised_takes_the_memory_that_is_said() {
         for (c_in, c_out, w) in [(5, 3, 1), (70, 40, 33), (70, 90, 33), (400, 300, 260)] {
-            let shape = ConvShape {
-                n: 1,
-                h: 2,
-                w,
-                c_in,
-                c_out,
-                kernel: [1; 2],
-                stride: [1; 2],
-                padding: [0; 2],
-                dilation: [1; 2],
-                groups: 1,
-            };
+            let shape = ConvShape { w, ..ConvShape::of_squares(1, 2, [c_in, c_out], 1) };
             let [x, y] = [c_in, c_out].map(|c| MapLayout::new(1, 2, w, c, 0));
             let (input, mut output) = (vec![1.0; x.len()], vec![1.0; y.len()]);
             let (ones, mut weights) = (vec![1.0; c_in], vec![1.0; shape.weight_len()]);

@@ -101,18 +101,8 @@ mod tests {
     use super::*;
 
     fn square(size: usize, kernel: usize, stride: usize, padding: usize) -> ConvShape {
-        ConvShape {
-            n: 1,
-            h: size,
-            w: size,
-            c_in: 3,
-            c_out: 64,
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            padding: [padding; 2],
-            dilation: [1; 2],
-            groups: 1,
-        }
+        let windows = ConvShape::of_squares(1, size, [3, 64], kernel);
+        ConvShape { stride: [stride; 2], padding: [padding; 2], ..windows }
     }
 
     #[test]

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_pass_has_one_chosen_kernel() {
-        for (kernel, stride, kernels) in [(3, 1, [4, 3, 2]), (3, 2, [3, 1, 2]), (1, 1, [3, 2, 1])] {
+        for (kernel, stride, kernels) in [(3, 1, [5, 4, 2]), (3, 2, [3, 1, 2]), (1, 1, [3, 2, 1])] {
             let isa = Isa::detect();
             let trials = conv_trials(isa, &shape(kernel, stride), Duration::ZERO).unwrap();
             for (pass, kernels) in Pass::ALL.into_iter().zip(kernels) {
@@ -252,13 +252,16 @@ mod tests {
     #[test]
     fn winograd_multiplies_less_and_reads_more() {
         let trials = conv_trials(Isa::detect(), &shape(3, 1), Duration::ZERO).unwrap();
-        let [direct, winograd, on_the_fly] =
-            forward(&trials, ["direct", "winograd 4x4", "winograd 4x4 on the fly"]);
+        let [direct, winograd, small, on_the_fly] =
+            forward(&trials, ["direct", "winograd 4x4", "winograd 3x3", "winograd 4x4 on the fly"]);
         assert_eq!(direct.multiply_adds, shape(3, 1).macs());
         // 36 products instead of 144 for a tile, and the transforms.
         assert!(4 * winograd.multiply_adds > direct.multiply_adds);
         assert!(winograd.multiply_adds < direct.multiply_adds);
         assert!(winograd.bytes > direct.bytes);
+        // 25 products instead of 81.
+        assert!(small.multiply_adds > winograd.multiply_adds);
+        assert_eq!(winograd.bytes - small.bytes, 4 * (36 - 25) * 32 * 32);
         assert!(on_the_fly.multiply_adds > winograd.multiply_adds);
         assert_eq!(on_the_fly.bytes, direct.bytes);
     }

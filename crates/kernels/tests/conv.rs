@@ -135,7 +135,9 @@ impl Run<'_> {
             let error = (f64::from(found) - expected[i]).abs();
             let allowed = match self.algorithm {
                 ConvAlgorithm::Winograd if self.case.shape.kernel == [7; 2] => 1.5e-5 * largest + 1e-7,
-                ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly => 6e-6 * largest + 1e-7,
+                ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly | ConvAlgorithm::WinogradSmall => {
+                    6e-6 * largest + 1e-7
+                }
                 ConvAlgorithm::Strassen => 2e-6 * largest + 1e-7,
                 _ => 2e-6 * magnitude[i] + 1e-7,
             };
@@ -153,6 +155,7 @@ impl Run<'_> {
         let conv = ConvForward::with_algorithm(self.isa, self.algorithm, &self.case.shape, s.x, s.y);
         let found = match conv.algorithm() {
             "winograd 4x4" | "winograd 4x4 of phases" => ConvAlgorithm::Winograd,
+            "winograd 3x3" => ConvAlgorithm::WinogradSmall,
             "winograd 4x4 on the fly" => ConvAlgorithm::WinogradOnTheFly,
             "strassen" => ConvAlgorithm::Strassen,
             "sparse" => ConvAlgorithm::Sparse,
@@ -208,7 +211,7 @@ fn algorithms(isa: Isa, shape: &ConvShape) -> Vec<ConvAlgorithm> {
         shape.is_of_pixels() && shape.out_h() * shape.out_w() > 1 && (c_in | c_out).is_multiple_of(32);
     let others: &[ConvAlgorithm] = match (dilation, groups) == ([1; 2], 1) {
         true if (kernel, stride) == ([3; 2], [1; 2]) => {
-            &[ConvAlgorithm::Winograd, ConvAlgorithm::WinogradOnTheFly]
+            &[ConvAlgorithm::Winograd, ConvAlgorithm::WinogradOnTheFly, ConvAlgorithm::WinogradSmall]
         }
         true if by_cells => &[ConvAlgorithm::Winograd],
         true if has_halves => &[ConvAlgorithm::Strassen],

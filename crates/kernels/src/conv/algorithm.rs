@@ -22,6 +22,9 @@ pub enum ConvAlgorithm {
     /// The same for windows of 3 x 3 with stride 1, but the filters take no more memory than they hold: every run
     /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
     WinogradOnTheFly,
+    /// The same in tiles of 3 x 3 outputs instead of 4 x 4, whose transformed filters take 2.8 times the memory. For maps
+    /// of little more than a dozen tiles.
+    WinogradSmall,
     /// Forward, sums as they are defined but for the products of zeros in the input, of which a ReLU leaves many; with AVX-512 in
     /// pairs of pixels, which changes the order of the sums. With weights that are not finite, a product of zero is not a number;
     /// here it is left out.
@@ -56,13 +59,14 @@ pub struct UnknownAlgorithm {
 
 impl ConvAlgorithm {
     /// Those that leave no choice.
-    pub const FORCED: [Self; 6] = [
+    pub const FORCED: [Self; 7] = [
         Self::Direct,
         Self::Sparse,
         Self::SparseInOrder,
         Self::Strassen,
         Self::Winograd,
         Self::WinogradOnTheFly,
+        Self::WinogradSmall,
     ];
 
     /// What it comes to for a pass of a convolution: one of [`ConvAlgorithm::FORCED`].
@@ -73,6 +77,7 @@ impl ConvAlgorithm {
             Choice::Sparse { in_pairs: true } => Self::Sparse,
             Choice::Sparse { in_pairs: false } => Self::SparseInOrder,
             Choice::Strassen => Self::Strassen,
+            Choice::Winograd(Form::SMALL_PIXELS) => Self::WinogradSmall,
             Choice::Winograd(_) => Self::Winograd,
             Choice::OnTheFly => Self::WinogradOnTheFly,
         }
@@ -93,7 +98,7 @@ impl ConvAlgorithm {
         pass != Pass::BackwardData
             && match choose::choice(isa, self, pass, shape) {
                 Choice::Direct | Choice::Sparse { .. } | Choice::Strassen => shape.is_of_pixels(),
-                Choice::Winograd(form) => form == Form::Pixels,
+                Choice::Winograd(form) => form == Form::PIXELS,
                 Choice::OnTheFly => false,
             }
     }
@@ -162,6 +167,28 @@ mod tests {
             assert_eq!(found(in_order, pixels(256, 1024, 14)), [strassen, strassen, in_order], "{isa}");
             assert_eq!(found(in_order, pixels(64, 256, 14)), [direct, in_order, in_order], "{isa}");
             assert_eq!(found(in_order, strided(256, 28)), [winograd; 3], "{isa}");
+        }
+    }
+
+    #[test]
+    fn tiles_are_small_where_few_of_them_wait_for_many_filters() {
+        let windows = |n, size, channels| ConvShape::of_squares(n, size, [channels; 2], 3);
+        for isa in Isa::available() {
+            let chosen = |pass, shape: ConvShape| ConvAlgorithm::Auto.chosen(isa, pass, &shape);
+            let forward = |shape| chosen(Pass::Forward, shape);
+            for shape in [windows(1, 14, 256), windows(2, 14, 256), windows(1, 17, 192)] {
+                assert_eq!(forward(shape), ConvAlgorithm::WinogradSmall, "{isa}, {shape:?}");
+                assert_eq!(
+                    chosen(Pass::BackwardData, shape),
+                    ConvAlgorithm::WinogradSmall,
+                    "{isa}, {shape:?}"
+                );
+                assert_eq!(chosen(Pass::BackwardWeights, shape), ConvAlgorithm::Winograd, "{isa}, {shape:?}");
+            }
+            // Many tiles, few filters, maps that small tiles do not suit.
+            for shape in [windows(3, 14, 256), windows(1, 14, 128), windows(1, 16, 256), windows(4, 7, 256)] {
+                assert_eq!(forward(shape), ConvAlgorithm::Winograd, "{isa}, {shape:?}");
+            }
         }
     }
 

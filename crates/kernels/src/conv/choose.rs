@@ -6,7 +6,8 @@ use std::fmt;
 
 use super::algorithm::{ConvAlgorithm, Zeros};
 use super::strassen;
-use super::winograd::{Form, OUTPUTS};
+use super::walk::Grid;
+use super::winograd::{Form, OUTPUTS, Tiling};
 use crate::conv_shape::ConvShape;
 use crate::isa::Isa;
 
@@ -40,6 +41,10 @@ const WINOGRAD_TILES: usize = 8;
 const WINOGRAD_CELL_TILES: usize = 32;
 /// Fewest channels for which the four phases of such windows pay.
 const WINOGRAD_CELL_CHANNELS: usize = 32;
+/// Most tiles of 4 x 4 for which smaller ones pay, whose filters take 25/36 of the memory.
+const WINOGRAD_SMALL_TILES: usize = 32;
+/// Fewest filters for which they do: those of fewer stay in the caches.
+const WINOGRAD_SMALL_FILTERS: usize = 1 << 15;
 /// Fewest pixels for which it pays to read 1.75 times as many weights of Strassen's algorithm.
 const STRASSEN_PIXELS: usize = 192;
 /// Fewest channels and columns for which it pays.
@@ -128,16 +133,22 @@ pub(super) fn choice(isa: Isa, algorithm: ConvAlgorithm, pass: Pass, shape: &Con
         ConvAlgorithm::SparseInOrder if pass == Pass::Forward => return Choice::Sparse { in_pairs: false },
         _ => {}
     }
-    let form = Form::new(shape).filter(|&form| form == Form::Pixels || pass != Pass::BackwardData);
+    let form = Form::new(shape).filter(|&form| form == Form::PIXELS || pass != Pass::BackwardData);
     let Some(form) = form else { return of_pixels(algorithm, pass, shape) };
-    let can_fly = form == Form::Pixels && pass != Pass::BackwardWeights;
+    let has_ways = form == Form::PIXELS && pass != Pass::BackwardWeights;
     match algorithm {
-        ConvAlgorithm::WinogradOnTheFly if can_fly => Choice::OnTheFly,
-        ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly => Choice::Winograd(form),
-        ConvAlgorithm::Auto if can_fly && pass == Pass::Forward && is_faster_on_the_fly(isa, shape) => {
+        ConvAlgorithm::WinogradOnTheFly if has_ways => Choice::OnTheFly,
+        ConvAlgorithm::WinogradSmall if has_ways => Choice::Winograd(Form::SMALL_PIXELS),
+        ConvAlgorithm::Winograd | ConvAlgorithm::WinogradOnTheFly | ConvAlgorithm::WinogradSmall => {
+            Choice::Winograd(form)
+        }
+        ConvAlgorithm::Auto if has_ways && pass == Pass::Forward && is_faster_on_the_fly(isa, shape) => {
             Choice::OnTheFly
         }
-        ConvAlgorithm::Auto if is_winograd_faster(form, pass, shape) => Choice::Winograd(form),
+        ConvAlgorithm::Auto if is_winograd_faster(form, pass, shape) => {
+            let is_small = has_ways && is_small_faster(shape);
+            Choice::Winograd(if is_small { Form::SMALL_PIXELS } else { form })
+        }
         _ => Choice::Direct,
     }
 }
@@ -196,6 +207,14 @@ fn is_faster_on_the_fly(isa: Isa, shape: &ConvShape) -> bool {
     tiles <= most && outputs >= FLY_OUTPUTS * tiles.max(1) && shape.c_in * shape.c_out >= FLY_FILTERS
 }
 
+/// Some more products take less time than filters that come from memory.
+fn is_small_faster(shape: &ConvShape) -> bool {
+    let grid = Grid { n: shape.n, h: shape.out_h(), w: shape.out_w() };
+    let [few, more] = [Form::PIXELS, Form::SMALL_PIXELS].map(|form| Tiling::new(grid, form).products());
+    let filters = shape.c_in * shape.c_out;
+    tiles(shape) <= WINOGRAD_SMALL_TILES && filters >= WINOGRAD_SMALL_FILTERS && 5 * more <= 6 * few
+}
+
 /// Tiles of Winograd's algorithm.
 fn tiles(shape: &ConvShape) -> usize {
     shape.n * shape.out_h().div_ceil(OUTPUTS) * shape.out_w().div_ceil(OUTPUTS)
@@ -204,8 +223,8 @@ fn tiles(shape: &ConvShape) -> usize {
 /// Transforms have to be shared by enough channels, and transformed filters by enough tiles.
 fn is_winograd_faster(form: Form, pass: Pass, shape: &ConvShape) -> bool {
     let (least, channels) = match (form, pass) {
-        (Form::Pixels, Pass::BackwardWeights) => (WINOGRAD_OUTER_TILES, shape.c_in),
-        (Form::Pixels, _) => (WINOGRAD_TILES, shape.c_in),
+        (Form::Pixels { .. }, Pass::BackwardWeights) => (WINOGRAD_OUTER_TILES, shape.c_in),
+        (Form::Pixels { .. }, _) => (WINOGRAD_TILES, shape.c_in),
         (Form::SmallCells { .. }, _) => (WINOGRAD_CELL_TILES, WINOGRAD_CHANNELS),
         (Form::Cells { .. }, _) if shape.c_in < WINOGRAD_CELL_CHANNELS => return false,
         (Form::Cells { .. }, _) => (WINOGRAD_CELL_TILES, shape.c_in),

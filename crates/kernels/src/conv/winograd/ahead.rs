@@ -28,8 +28,8 @@ impl Pixels<'_> {
     fn fetch<S: Simd>(&self, simd: S, tile: usize, rows: Range<usize>) {
         let Some(tile) = self.block.tiles().get(tile) else { return };
         let window = tile.window(&self.walk);
-        for y in rows {
-            for x in 0..OUTPUTS {
+        for y in rows.start..rows.end.min(window.height) {
+            for x in 0..window.width {
                 let pixel = window.place + y * window.row + x * window.pixel + self.first;
                 for channel in (0..self.count).step_by(LINE) {
                     simd.prefetch_early(self.map, pixel + channel);

@@ -13,7 +13,7 @@ use crate::isa::Simd;
 pub(super) const POINTS: usize = 6;
 /// Most products of a tile, and most of its pixels.
 pub(super) const MOST_FREQUENCIES: usize = 7 * 7;
-/// Outputs of a tile along one axis.
+/// Outputs of a tile along one axis; those of small tiles are one less.
 pub(in crate::conv) const OUTPUTS: usize = 4;
 
 /// Additions and multiply-adds of the transform of an input for one channel, by as many points along each axis: those
@@ -27,14 +27,15 @@ pub(super) const fn input_steps(points: usize) -> usize {
     along * 2 * points
 }
 
-/// The same of an output.
-pub(super) const fn output_steps(points: usize) -> usize {
-    let along = match points {
-        5 => 10,
-        POINTS => 12,
+/// The same of an output, in tiles of `outputs` x `outputs`.
+pub(super) const fn output_steps(points: usize, outputs: usize) -> usize {
+    let along = match (points, outputs) {
+        (5, 3) => 8,
+        (5, _) => 10,
+        (POINTS, _) => 12,
         _ => 16,
     };
-    along * (points + OUTPUTS)
+    along * (points + outputs)
 }
 
 /// The same of a gradient of outputs.
@@ -65,7 +66,7 @@ pub(super) trait Axis<const FROM: usize, const TO: usize> {
 /// gradients of outputs at six points without the scales.
 pub(super) struct ToPoints<const FROM: usize>;
 
-/// `At m`: four outputs from the products at all points. Only the last output depends on the last product.
+/// `At m`: four outputs, or three, from the products at all points. Only the last output depends on the last product.
 pub(super) struct Output;
 
 /// `Ct m`: gradients of the taps from the products at all points, with the scales that `H` leaves out. Only the first tap
@@ -283,6 +284,20 @@ impl Axis<5, OUTPUTS> for Output {
             simd.fma(simd.splat((A2 * A) as f32), odd, m[4]),
         ];
         add_lone(simd, outputs, m[3], LONE_FIVE)
+    }
+}
+
+/// Three outputs, for windows of three taps.
+impl Axis<5, 3> for Output {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, m: [S::V; 5]) -> [S::V; 3] {
+        let (even, odd) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let last = simd.fma(simd.splat(A2 as f32), even, m[4]);
+        [
+            simd.add(simd.add(m[0], even), m[3]),
+            simd.fma(simd.splat(LONE_FIVE as f32), m[3], simd.mul(simd.splat(A as f32), odd)),
+            simd.fma(simd.splat((LONE_FIVE * LONE_FIVE) as f32), m[3], last),
+        ]
     }
 }
 

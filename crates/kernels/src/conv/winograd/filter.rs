@@ -4,7 +4,9 @@
 
 use super::axis::{MOST_FREQUENCIES, POINTS};
 use super::form::Form;
-use super::points::{A, A2, B, B2, FIVE_FILTERS, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN_FILTERS};
+use super::points::{
+    A, A2, B, B2, FIVE_FILTERS, FIVE_FILTERS_OF_THREE, SCALE_A, SCALE_B, SCALE_ZERO, SEVEN_FILTERS,
+};
 use crate::conv::choose;
 use crate::conv::gemm::{WeightStrides, scale};
 use crate::conv::tasks;
@@ -131,9 +133,11 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match self.packing.form.points() {
-            5 => self.run_by::<S, 2, 5>(simd),
-            7 => self.run_by::<S, 4, 7>(simd),
+        let form = self.packing.form;
+        match (form.taps(), form.points()) {
+            (2, _) => self.run_by::<S, 2, 5>(simd),
+            (3, 5) => self.run_by::<S, 3, 5>(simd),
+            (4, _) => self.run_by::<S, 4, 7>(simd),
             _ => self.run_by::<S, 3, POINTS>(simd),
         }
     }
@@ -258,6 +262,13 @@ impl FilterAxis<2, 5> for ToPoints {
     #[inline(always)]
     fn along<S: Simd>(simd: S, filter: [S::D; 2]) -> [S::D; 5] {
         by_matrix(simd, &FIVE_FILTERS, filter)
+    }
+}
+
+impl FilterAxis<3, 5> for ToPoints {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, filter: [S::D; 3]) -> [S::D; 5] {
+        by_matrix(simd, &FIVE_FILTERS_OF_THREE, filter)
     }
 }
 

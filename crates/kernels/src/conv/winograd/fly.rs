@@ -18,6 +18,7 @@ mod filter;
 mod product;
 
 use super::axis::{OUTPUTS, POINTS, input_steps, output_steps};
+use super::form::Form;
 use super::frequency_stride;
 use super::outputs::{Outputs, TileProducts};
 use super::tiling::{Block, Tiling};
@@ -64,7 +65,7 @@ impl OnTheFly {
     pub(in crate::conv) fn new(product: &Product<'_>) -> Self {
         let Product { isa, src, dst, channels, columns, .. } = *product;
         let filters = Filters::new(product, isa.lanes());
-        let tiling = Tiling::new(product.phase.grid(dst));
+        let tiling = Tiling::new(product.phase.grid(dst), Form::PIXELS);
         let tile_blocks = tiling.len().div_ceil(WINOGRAD_BLOCK).max(1);
         let most_tiles = tiling.len().div_ceil(tile_blocks);
         let memory = Memory {
@@ -115,9 +116,9 @@ impl OnTheFly {
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Filters { channels, columns, .. } = self.filters;
         let tiles = self.tiling.len();
-        let products: usize = (0..POINTS).map(|row| POINTS * self.tiling.wanting(row * POINTS, POINTS)).sum();
+        let products: usize = (0..POINTS).map(|row| POINTS * self.tiling.wanting(row * POINTS)).sum();
         let filters = tiles.div_ceil(GROUP) * FILTER_STEPS;
-        let maps = tiles * (input_steps(POINTS) * channels + output_steps(POINTS) * columns);
+        let maps = tiles * (input_steps(POINTS) * channels + output_steps(POINTS, OUTPUTS) * columns);
         (products + filters) * channels * columns + maps
     }
 
@@ -305,7 +306,7 @@ impl Task<'_> {
                 first,
                 columns: filters.panel_columns.min(filters.columns - first),
             };
-            self.outputs.transform::<S, POINTS>(simd, products, [tile, self.block.next(t)]);
+            self.outputs.transform::<S, POINTS, OUTPUTS>(simd, products, [tile, self.block.next(t)]);
         }
         let columns = first..filters.columns.min(first + filters.panel_columns);
         self.outputs.take_sums(simd, self.block, columns);

@@ -6,7 +6,7 @@
 //! zero at the point 0, and the products there are left out. Of the 5 x 5 x 4 products of 3 x 3 windows 81 remain, for
 //! 4 x 4 outputs that take 144 by definition.
 
-use super::axis::POINTS;
+use super::axis::OUTPUTS;
 use crate::conv_shape::ConvShape;
 use crate::isa::MOST_LANES;
 use std::ops::Range;
@@ -22,8 +22,8 @@ pub(super) type Phase = [bool; 2];
 /// A kind of window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::conv) enum Form {
-    /// 3 x 3, stride 1.
-    Pixels,
+    /// 3 x 3, stride 1, in tiles of so many outputs along each axis: 4 or 3.
+    Pixels { outputs: usize },
     /// Stride 2, by so many points, and channels that fill vectors.
     Cells { points: usize },
     /// The same with few channels: those of all phases of a cell in one vector.
@@ -31,6 +31,11 @@ pub(in crate::conv) enum Form {
 }
 
 impl Form {
+    /// 3 x 3, stride 1, in tiles of the size that takes the fewest products.
+    pub(in crate::conv) const PIXELS: Self = Self::Pixels { outputs: OUTPUTS };
+    /// The same in smaller tiles, whose filters take less memory.
+    pub(in crate::conv) const SMALL_PIXELS: Self = Self::Pixels { outputs: OUTPUTS - 1 };
+
     /// The form of a convolution, if there is one.
     pub(in crate::conv) fn new(shape: &ConvShape) -> Option<Self> {
         let ConvShape { kernel, stride, dilation, groups, c_in, .. } = *shape;
@@ -38,7 +43,7 @@ impl Form {
             return None;
         }
         let points = match (kernel, stride) {
-            ([3, 3], [1, 1]) => return Some(Self::Pixels),
+            ([3, 3], [1, 1]) => return Some(Self::PIXELS),
             ([3, 3], [2, 2]) => 5,
             ([7, 7], [2, 2]) => 7,
             _ => return None,
@@ -53,14 +58,22 @@ impl Form {
     /// Points along one axis.
     pub(super) const fn points(self) -> usize {
         match self {
-            Self::Pixels => POINTS,
+            Self::Pixels { outputs } => outputs + 2,
             Self::Cells { points } | Self::SmallCells { points } => points,
         }
     }
 
     /// Taps along one axis, of pixels or of cells.
     pub(super) const fn taps(self) -> usize {
-        self.points() - 3
+        self.points() + 1 - self.outputs()
+    }
+
+    /// Outputs of a tile along one axis.
+    pub(in crate::conv) const fn outputs(self) -> usize {
+        match self {
+            Self::Pixels { outputs } => outputs,
+            Self::Cells { .. } | Self::SmallCells { .. } => OUTPUTS,
+        }
     }
 
     pub(in crate::conv) const fn frequencies(self) -> usize {
@@ -70,7 +83,7 @@ impl Form {
     /// The phases in the order of the sum, in which those that a frequency wants are neighbours, or nearly.
     pub(super) fn phases(self) -> &'static [Phase] {
         match self {
-            Self::Pixels => &[[true, true]],
+            Self::Pixels { .. } => &[[true, true]],
             Self::Cells { .. } => &[[true, false], [true, true], [false, true], [false, false]],
             // As they lie in memory.
             Self::SmallCells { .. } => &[[true, false], [true, true], [false, false], [false, true]],
@@ -90,7 +103,8 @@ impl Form {
     /// How a profile calls it.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Pixels => "winograd 4x4",
+            Self::Pixels { outputs: OUTPUTS } => "winograd 4x4",
+            Self::Pixels { .. } => "winograd 3x3",
             Self::Cells { .. } | Self::SmallCells { .. } => "winograd 4x4 of phases",
         }
     }
@@ -107,7 +121,7 @@ impl Form {
 
     /// The tap of a window of `kernel` x `kernel` pixels that a phase has in a cell.
     pub(super) fn tap(self, phase: Phase, cell: [usize; 2], kernel: usize) -> Option<usize> {
-        if self == Self::Pixels {
+        if let Self::Pixels { .. } = self {
             return Some(cell[0] * kernel + cell[1]);
         }
         let along = |axis: usize| (2 * cell[axis] + usize::from(phase[axis])).checked_sub(1);
@@ -120,8 +134,9 @@ impl Form {
 mod tests {
     use super::*;
 
-    const FORMS: [(Form, usize); 5] = [
-        (Form::Pixels, 3),
+    const FORMS: [(Form, usize); 6] = [
+        (Form::PIXELS, 3),
+        (Form::SMALL_PIXELS, 3),
         (Form::Cells { points: 5 }, 3),
         (Form::SmallCells { points: 5 }, 3),
         (Form::Cells { points: 7 }, 7),
@@ -151,6 +166,6 @@ mod tests {
             (0..form.frequencies()).map(|frequency| form.sum(frequency, 1).len()).sum()
         };
         let found = FORMS.map(|(form, _)| products(form));
-        assert_eq!(found, [36, 81, 85, 169, 175]);
+        assert_eq!(found, [36, 25, 81, 85, 169, 175]);
     }
 }

@@ -76,7 +76,7 @@ impl Winograd {
             panel_columns,
             block_panels,
         });
-        let tiling = Tiling::new(product.phase.grid(dst));
+        let tiling = Tiling::new(product.phase.grid(dst), form);
         let macs = tiling.len() * packing.depth() * columns;
         let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
         let most_tiles = tiling.len().div_ceil(split.tile_blocks);
@@ -134,10 +134,10 @@ impl Winograd {
         let (channels, columns) = (self.packing.channels, self.packing.columns);
         let points = form.points();
         let products: usize = (0..form.frequencies())
-            .map(|frequency| tiling.wanting(frequency, points) * self.packing.sum(frequency).len())
+            .map(|frequency| tiling.wanting(frequency) * self.packing.sum(frequency).len())
             .sum();
         let transforms = input_steps(points) * form.phases().len() * channels * self.split.column_parts;
-        products * columns + tiling.len() * (transforms + output_steps(points) * columns)
+        products * columns + tiling.len() * (transforms + output_steps(points, form.outputs()) * columns)
     }
 
     /// Transforms the filters.
@@ -185,20 +185,21 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         match self.plan.form {
-            Form::Cells { points: 5 } | Form::SmallCells { points: 5 } => self.run_by::<S, 5>(simd),
-            Form::Cells { .. } | Form::SmallCells { .. } => self.run_by::<S, 7>(simd),
-            Form::Pixels => self.run_by::<S, POINTS>(simd),
+            Form::Cells { points: 5 } | Form::SmallCells { points: 5 } => self.run_by::<S, 5, OUTPUTS>(simd),
+            Form::Cells { .. } | Form::SmallCells { .. } => self.run_by::<S, 7, OUTPUTS>(simd),
+            Form::Pixels { outputs: OUTPUTS } => self.run_by::<S, POINTS, OUTPUTS>(simd),
+            Form::Pixels { .. } => self.run_by::<S, 5, 3>(simd),
         }
     }
 }
 
 impl Task<'_> {
-    /// The task by `P` points along each axis.
+    /// The task by `P` points along each axis, which make `M` outputs.
     #[inline(always)]
-    fn run_by<S: Simd, const P: usize>(&self, simd: S)
+    fn run_by<S: Simd, const P: usize, const M: usize>(&self, simd: S)
     where
         ToPoints<P>: Axis<P, P>,
-        Output: Axis<P, OUTPUTS>,
+        Output: Axis<P, M>,
     {
         let tiling = &self.plan.tiling;
         let block = tiling.block(self.tiles.clone());
@@ -221,7 +222,7 @@ impl Task<'_> {
                     _ => self.multiply::<S, P, 6, 2>(simd, &block, &panels, &ahead),
                 }
             }
-            self.transform_outputs::<S, P>(simd, &block, &panels);
+            self.transform_outputs::<S, P, M>(simd, &block, &panels);
         }
     }
 
@@ -237,7 +238,7 @@ impl Task<'_> {
         let (first, count) = self.columns(panels);
         let outputs = |map, walk| Pixels { map, walk, block, first, count };
         // A cell has two pixels in each of two rows.
-        let (pixels, rows) = if *form == Form::Pixels { (0, 1) } else { (steps[1], 2) };
+        let (pixels, rows) = if matches!(form, Form::Pixels { .. }) { (0, 1) } else { (steps[1], 2) };
         let inputs = |row: usize| {
             let walk = Walk { base: src.base + row * steps[0], ..*src };
             let count = pixels + packing.channels;
@@ -340,9 +341,13 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn transform_outputs<S: Simd, const P: usize>(&self, simd: S, block: &Block, panels: &Range<usize>)
-    where
-        Output: Axis<P, OUTPUTS>,
+    fn transform_outputs<S: Simd, const P: usize, const M: usize>(
+        &self,
+        simd: S,
+        block: &Block,
+        panels: &Range<usize>,
+    ) where
+        Output: Axis<P, M>,
     {
         let memory = &self.plan.memory;
         let (first, columns) = self.columns(panels);
@@ -354,7 +359,7 @@ impl Task<'_> {
                 first,
                 columns,
             };
-            self.outputs.transform::<S, P>(simd, products, [tile, block.next(t)]);
+            self.outputs.transform::<S, P, M>(simd, products, [tile, block.next(t)]);
         }
         self.outputs.take_sums(simd, block, first..first + columns);
     }

@@ -1,6 +1,6 @@
 //! The inputs of tiles: where they lie in a map, and their way to the points.
 
-use super::axis::{Axis, OUTPUTS, ToPoints};
+use super::axis::{Axis, ToPoints};
 use super::form::Form;
 use super::tiling::Tile;
 use super::transform::{Normalized, TransformCells, TransformTile, Window, missing};
@@ -58,7 +58,7 @@ impl Inputs {
         ToPoints<P>: Axis<P, P>,
     {
         match self.form {
-            Form::Pixels => self.phase::<S, P, 0>(simd, src, tiles, channels, target),
+            Form::Pixels { .. } => self.phase::<S, P, 0>(simd, src, tiles, channels, target),
             Form::Cells { .. } => match missing(self.form.phases()[phase]) {
                 0 => self.phase::<S, P, 0>(simd, src, tiles, channels, target),
                 1 => self.phase::<S, P, 1>(simd, src, tiles, channels, target),
@@ -83,7 +83,7 @@ impl Inputs {
     {
         let [above, left] = [MISSING / 2, MISSING % 2];
         let first = above * self.steps[0] + left * self.steps[1] + channels.start;
-        let window = tile.window(&self.walk).grown(P - OUTPUTS).shifted(first);
+        let window = tile.window(&self.walk).grown(P - self.form.outputs()).shifted(first);
         let [height, width] = [window.height - above, window.width - left];
         let norm = src.norm.zip(self.extent).map(|(norm, extent)| Normalized {
             by: norm.tables(channels.start),

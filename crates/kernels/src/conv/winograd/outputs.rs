@@ -76,13 +76,13 @@ impl<'a> Outputs<'a> {
 
     /// Transforms the products of the first tile, while the place of the second is fetched.
     #[inline(always)]
-    pub(super) fn transform<S: Simd, const P: usize>(
+    pub(super) fn transform<S: Simd, const P: usize, const M: usize>(
         &self,
         simd: S,
         products: TileProducts<'_>,
         [tile, next]: [&Tile; 2],
     ) where
-        Output: Axis<P, OUTPUTS>,
+        Output: Axis<P, M>,
     {
         let (mut residual, mut mask) = (None, None);
         if let Some((map, walk)) = &self.ends.residual {
@@ -91,7 +91,7 @@ impl<'a> Outputs<'a> {
         if let Some((map, walk)) = &self.ends.mask {
             mask = Some((*map, tile.window(walk)));
         }
-        simd.call(TransformOutput::<P> {
+        simd.call(TransformOutput::<P, M> {
             src: products.src,
             start: products.start,
             stride: products.stride,

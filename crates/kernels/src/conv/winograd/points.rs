@@ -1,9 +1,10 @@
-//! The points of evaluation: 0, ±3/4, ±3/2 and infinity; for windows of two taps 0, ±3/4, 2 and infinity; for windows of
-//! four 0, ±7/8, ±7/4, 3/8 and infinity.
+//! The points of evaluation: 0, ±3/4, ±3/2 and infinity; for windows of two taps, and for tiles of three outputs, 0, ±3/4, 2 and
+//! infinity; for windows of four 0, ±7/8, ±7/4, 3/8 and infinity.
 //!
 //! The numbers are exact in binary, and their powers are of similar size, which keeps rounding low: less than
 //! half the error of the customary 0, ±1, ±2. Those for two and four taps are the best that were found among multiples of
-//! 1/8 that keep the pairs, which save additions.
+//! 1/8 that keep the pairs, which save additions. With tiles of three outputs, the rounding is a fifth less than with tiles of
+//! four.
 
 /// Two pairs of points, `±a` and `±b`, `a` the smaller one.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,8 @@ const SEVEN: [f64; 6] = [0.0, SEVEN_PAIRS.a, -SEVEN_PAIRS.a, SEVEN_PAIRS.b, -SEV
 
 /// What takes filters of two taps to five points.
 pub(super) const FIVE_FILTERS: [[f64; 2]; 5] = filter_matrix(&FIVE);
+/// The same of three taps, for tiles of three outputs.
+pub(super) const FIVE_FILTERS_OF_THREE: [[f64; 3]; 5] = filter_matrix(&FIVE);
 /// What takes filters of four taps to seven points.
 pub(super) const SEVEN_FILTERS: [[f64; 4]; 7] = filter_matrix(&SEVEN);
 

@@ -1,6 +1,6 @@
 //! How the outputs are cut into tiles, and tiles into blocks.
 
-use super::axis::OUTPUTS;
+use super::form::Form;
 use super::transform::Window;
 use crate::conv::choose::WINOGRAD_BLOCK;
 use crate::conv::gemm::Extent;
@@ -11,11 +11,12 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::conv) struct Tiling {
     grid: Grid,
+    form: Form,
     rows: usize,
     columns: usize,
 }
 
-/// A tile: its first output and how many there are along each axis, 1 to 4.
+/// A tile: its first output, and how many there are along each axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tile {
     image: usize,
@@ -48,10 +49,10 @@ impl Tile {
         [along(0, self.y), along(1, self.x)]
     }
 
-    /// 0: clipped in x, 1: whole, 2: clipped in y, 3: clipped in both. In this order, the tiles that a frequency
-    /// wants are neighbours.
-    fn class(&self) -> usize {
-        match (self.height == OUTPUTS, self.width == OUTPUTS) {
+    /// 0: clipped in x, 1: whole, with as many `outputs` as there may be along each axis, 2: clipped in y, 3: clipped in
+    /// both. In this order, the tiles that a frequency wants are neighbours.
+    fn class(&self, outputs: usize) -> usize {
+        match (self.height == outputs, self.width == outputs) {
             (true, false) => 0,
             (true, true) => 1,
             (false, true) => 2,
@@ -67,8 +68,9 @@ fn even(len: usize, count: usize, index: usize) -> Range<usize> {
 }
 
 impl Tiling {
-    pub(in crate::conv) fn new(grid: Grid) -> Self {
-        Self { grid, rows: grid.h.div_ceil(OUTPUTS), columns: grid.w.div_ceil(OUTPUTS) }
+    pub(in crate::conv) fn new(grid: Grid, form: Form) -> Self {
+        let [rows, columns] = [grid.h, grid.w].map(|size| size.div_ceil(form.outputs()));
+        Self { grid, form, rows, columns }
     }
 
     /// Number of tiles.
@@ -76,14 +78,19 @@ impl Tiling {
         self.grid.n * self.rows * self.columns
     }
 
-    /// How many tiles need the product of a frequency, one of `points` x `points`: all of them, but at infinity those
-    /// that are whole.
-    pub(super) fn wanting(&self, frequency: usize, points: usize) -> usize {
+    /// Products of one channel and one column.
+    pub(in crate::conv) fn products(&self) -> usize {
+        (0..self.form.frequencies()).map(|frequency| self.wanting(frequency)).sum()
+    }
+
+    /// How many tiles need the product of a frequency: all of them, but at infinity those that are whole.
+    pub(super) fn wanting(&self, frequency: usize) -> usize {
+        let (points, outputs) = (self.form.points(), self.form.outputs());
         let along = |size: usize, tiles: usize, point: usize| -> usize {
             if point + 1 < points {
                 tiles
             } else {
-                (0..tiles).filter(|&i| even(size, tiles, i).len() == OUTPUTS).count()
+                (0..tiles).filter(|&i| even(size, tiles, i).len() == outputs).count()
             }
         };
         let Grid { n, h, w } = self.grid;
@@ -99,14 +106,16 @@ impl Tiling {
 
     /// At most [`WINOGRAD_BLOCK`] tiles, ordered by class.
     pub(super) fn block(&self, range: Range<usize>) -> Block {
+        let outputs = self.form.outputs();
         let mut block = Block { tiles: [Tile::default(); WINOGRAD_BLOCK], len: range.len(), ends: [0; 4] };
         for (tile, index) in block.tiles.iter_mut().zip(range) {
             *tile = self.tile(index);
-            block.ends[tile.class()] += 1;
+            block.ends[tile.class(outputs)] += 1;
         }
         // Whole tiles are in order already; sorting those of a small map would take as long as transforming one.
         if block.ends[1] < block.len {
-            block.tiles[..block.len].sort_unstable_by_key(|tile| (tile.class(), tile.image, tile.y, tile.x));
+            block.tiles[..block.len]
+                .sort_unstable_by_key(|tile| (tile.class(outputs), tile.image, tile.y, tile.x));
         }
         for class in 1..4 {
             block.ends[class] += block.ends[class - 1];
@@ -151,19 +160,19 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conv::winograd::axis::POINTS;
 
-    const FREQUENCIES: usize = POINTS * POINTS;
+    const FORMS: [Form; 2] = [Form::PIXELS, Form::SMALL_PIXELS];
 
     #[test]
     fn tiles_cover_every_output_once() {
-        for size in 1..=20 {
+        for (size, form) in (1..=20).flat_map(|size| FORMS.map(|form| (size, form))) {
             let grid = Grid { n: 2, h: size, w: 21 - size };
-            let tiling = Tiling::new(grid);
+            let tiling = Tiling::new(grid, form);
             let mut seen = vec![0; grid.rows()];
             for index in 0..tiling.len() {
                 let tile = tiling.tile(index);
-                assert!((1..=OUTPUTS).contains(&tile.height) && (1..=OUTPUTS).contains(&tile.width));
+                let sizes = 1..=form.outputs();
+                assert!(sizes.contains(&tile.height) && sizes.contains(&tile.width));
                 for y in tile.y..tile.y + tile.height {
                     for x in tile.x..tile.x + tile.width {
                         seen[(tile.image * grid.h + y) * grid.w + x] += 1;
@@ -176,19 +185,21 @@ mod tests {
 
     #[test]
     fn frequencies_at_infinity_want_the_tiles_that_are_whole_there() {
-        for (h, w) in [(14, 14), (7, 8), (8, 7), (3, 5), (8, 8)] {
-            let tiling = Tiling::new(Grid { n: 1, h, w });
+        let sizes = [(14, 14), (7, 8), (8, 7), (3, 5), (8, 8)];
+        for ((h, w), form) in sizes.into_iter().flat_map(|size| FORMS.map(|form| (size, form))) {
+            let (points, outputs) = (form.points(), form.outputs());
+            let tiling = Tiling::new(Grid { n: 1, h, w }, form);
             let block = tiling.block(0..tiling.len());
+            let frequencies = 0..form.frequencies();
             let products: usize =
-                (0..FREQUENCIES).map(|frequency| block.wanting(frequency, POINTS).len()).sum();
-            let counted: usize = (0..FREQUENCIES).map(|frequency| tiling.wanting(frequency, POINTS)).sum();
-            assert_eq!(counted, products, "{h}x{w}");
-            for frequency in 0..FREQUENCIES {
-                let wanting = block.wanting(frequency, POINTS);
+                frequencies.clone().map(|frequency| block.wanting(frequency, points).len()).sum();
+            assert_eq!(tiling.products(), products, "{h}x{w}, {form:?}");
+            for frequency in frequencies {
+                let wanting = block.wanting(frequency, points);
                 for (index, tile) in block.tiles().iter().enumerate() {
-                    let needs = (frequency / POINTS < 5 || tile.height == OUTPUTS)
-                        && (frequency % POINTS < 5 || tile.width == OUTPUTS);
-                    assert_eq!(wanting.contains(&index), needs, "{h}x{w}, {frequency}, {tile:?}");
+                    let needs = (frequency / points < points - 1 || tile.height == outputs)
+                        && (frequency % points < points - 1 || tile.width == outputs);
+                    assert_eq!(wanting.contains(&index), needs, "{h}x{w}, {form:?}, {frequency}, {tile:?}");
                 }
             }
         }

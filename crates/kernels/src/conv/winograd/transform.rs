@@ -1,6 +1,6 @@
 //! The transforms of maps along both axes: vectors of channels from memory to memory.
 
-use super::axis::{Axis, MOST_FREQUENCIES, OUTPUTS, Output, POINTS, Tap, ToPoints};
+use super::axis::{Axis, MOST_FREQUENCIES, Output, POINTS, Tap, ToPoints};
 use super::form::{CELL, Phase};
 use crate::conv::normalize::{Affine, AffineOf};
 use crate::conv::tile::{Finish, LINE, finish, load, store};
@@ -389,11 +389,11 @@ impl<const P: usize> TransformCells<'_, P> {
     }
 }
 
-/// Transforms the products of a tile, `P` x `P` of them, into outputs, and finishes them.
+/// Transforms the products of a tile, `P` x `P` of them, into `M` x `M` outputs, and finishes them.
 ///
 /// Whoever makes one answers for this: the frequencies lie inside `src` in whole vectors, the columns of every
 /// pixel lie inside the maps, and no other thread touches those of `dst`.
-pub(super) struct TransformOutput<'a, const P: usize> {
+pub(super) struct TransformOutput<'a, const P: usize, const M: usize> {
     pub(super) src: Source<'a>,
     /// Where the first frequency of the tile begins, and the floats from a frequency to the next.
     pub(super) start: usize,
@@ -411,9 +411,9 @@ pub(super) struct TransformOutput<'a, const P: usize> {
     pub(super) next: Window,
 }
 
-impl<const P: usize> Kernel for TransformOutput<'_, P>
+impl<const P: usize, const M: usize> Kernel for TransformOutput<'_, P, M>
 where
-    Output: Axis<P, OUTPUTS>,
+    Output: Axis<P, M>,
 {
     type Output = ();
 
@@ -423,8 +423,8 @@ where
         while column < self.columns {
             let at = self.first + column;
             if column.is_multiple_of(LINE) {
-                for y in 0..OUTPUTS {
-                    for x in 0..OUTPUTS {
+                for y in 0..M {
+                    for x in 0..M {
                         let pixel = self.next.place + y * self.next.row + x * self.next.pixel;
                         simd.prefetch_write(self.dst, pixel + at);
                     }
@@ -432,20 +432,20 @@ where
             }
             let square = Square { place: self.start + column, row: P * self.stride, column: self.stride };
             // SAFETY: the frequencies lie inside, by the contract.
-            let columns = unsafe { columns::<S, Output, P, OUTPUTS, 0>(simd, self.src, square, None) };
+            let columns = unsafe { columns::<S, Output, P, M, 0>(simd, self.src, square, None) };
             self.write(simd, &columns, at, self.columns - column);
             column += S::LANES;
         }
     }
 }
 
-impl<const P: usize> TransformOutput<'_, P>
+impl<const P: usize, const M: usize> TransformOutput<'_, P, M>
 where
-    Output: Axis<P, OUTPUTS>,
+    Output: Axis<P, M>,
 {
     /// Transforms the rows, and writes `count` columns of the outputs from column `at` on.
     #[inline(always)]
-    fn write<S: Simd>(&self, simd: S, columns: &[[S::V; P]; OUTPUTS], at: usize, count: usize) {
+    fn write<S: Simd>(&self, simd: S, columns: &[[S::V; P]; M], at: usize, count: usize) {
         let window = self.window;
         let (mut residual, mut mask) = (window, window);
         let mut how = Finish { bias: self.bias, residual: None, mask: None, relu: self.relu };
@@ -460,9 +460,9 @@ where
             // SAFETY: there is a bias for each column, by the contract.
             bias = unsafe { load(simd, source, at, count) };
         }
-        for y in 0..OUTPUTS {
-            let row: [S::V; OUTPUTS] = Output::along(simd, columns[y]);
-            for x in 0..OUTPUTS {
+        for y in 0..M {
+            let row: [S::V; M] = Output::along(simd, columns[y]);
+            for x in 0..M {
                 if y < window.height && x < window.width {
                     let residual = residual.place + y * residual.row + x * residual.pixel + at;
                     let mask = mask.place + y * mask.row + x * mask.pixel + at;

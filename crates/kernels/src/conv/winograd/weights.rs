@@ -71,7 +71,7 @@ impl WinogradWeights {
         dy: &MapLayout,
     ) -> Self {
         let (channels, columns) = (shape.c_in, shape.c_out);
-        let tiling = Tiling::new(Phase::ALL.grid(dy));
+        let tiling = Tiling::new(Phase::ALL.grid(dy), form);
         let vectors = choose::outer_vectors(isa, columns);
         let panel_columns = vectors * isa.lanes();
         let phase_channels = match form {
@@ -149,7 +149,7 @@ impl WinogradWeights {
         let inputs = input_steps(points) * channels * phases * cut.out_blocks;
         let gradients = gradient_steps(points) * columns * cut.in_blocks;
         let products: usize = (0..form.frequencies())
-            .map(|frequency| self.tiling.wanting(frequency, points) * form.sum(frequency, *channels).len())
+            .map(|frequency| self.tiling.wanting(frequency) * form.sum(frequency, *channels).len())
             .sum();
         let turns = (taps_steps(points) + form.frequencies() * (cut.parts - 1)) * channels * phases;
         (products + turns) * columns + self.tiling.len() * (inputs + gradients)

@@ -42,7 +42,7 @@ const WINOGRAD_CELL_TILES: usize = 32;
 /// Fewest channels for which the four phases of such windows pay.
 const WINOGRAD_CELL_CHANNELS: usize = 32;
 /// Most tiles of 4 x 4 for which smaller ones pay, whose filters take 25/36 of the memory.
-const WINOGRAD_SMALL_TILES: usize = 32;
+const WINOGRAD_SMALL_TILES: usize = 25;
 /// Fewest filters for which they do: those of fewer stay in the caches.
 const WINOGRAD_SMALL_FILTERS: usize = 1 << 15;
 /// Fewest pixels for which it pays to read 1.75 times as many weights of Strassen's algorithm.
@@ -74,6 +74,8 @@ pub(super) const WINOGRAD_BLOCK: usize = 32;
 const WINOGRAD_LEAST_BLOCK: usize = 8;
 /// Output channels that a block is multiplied by before the next transform.
 const WINOGRAD_COLUMNS: usize = 128;
+/// The same of a block of tiles that is the only one, at most.
+const WINOGRAD_SHARED_COLUMNS: usize = 160;
 /// Tasks that a layer by Winograd should have at least. Each transforms its inputs anew.
 const WINOGRAD_TASKS: usize = 8;
 /// Most channels of input and of output in a block of the gradient of the weights.
@@ -243,9 +245,19 @@ pub(super) fn fly_parts(columns: usize, panel_columns: usize) -> usize {
     columns.div_ceil(panel_columns.max(FLY_COLUMNS)).max(1)
 }
 
-/// Panels of filters that a block of tiles is multiplied by at a time.
-pub(super) fn winograd_block(columns: usize, panel_columns: usize) -> usize {
-    (WINOGRAD_COLUMNS.min(columns) / panel_columns).max(1)
+/// The register tile of a product by Winograd, and the panels of filters that a block of tiles is multiplied by at a time.
+/// Threads that have one block of tiles share the panels, so these make two, four or eight equal blocks, if they can.
+pub(super) fn winograd_columns(isa: Isa, tiles: usize, columns: usize) -> (Tile, usize) {
+    let best = tile(isa, columns);
+    let panels = |tile: &Tile| columns.div_ceil(tile.columns(isa));
+    if tiles > WINOGRAD_BLOCK {
+        return (best, (WINOGRAD_COLUMNS.min(columns) / best.columns(isa)).max(1));
+    }
+    let blocks = columns.div_ceil(WINOGRAD_SHARED_COLUMNS).next_power_of_two();
+    let padded = |tile: &Tile| panels(tile) * tile.columns(isa);
+    let is_even = |tile: &Tile| padded(tile) == padded(&best) && panels(tile).is_multiple_of(blocks);
+    let tile = tiles_of(isa).iter().copied().find(is_even).unwrap_or(best);
+    (tile, panels(&tile).div_ceil(blocks))
 }
 
 /// How a pass by Winograd is cut: into `tile_blocks` x `column_parts` tasks.
@@ -347,14 +359,18 @@ impl Tile {
     }
 }
 
-/// The tile that wastes the fewest columns; the wider one where they are equal.
-pub(super) fn tile(isa: Isa, columns: usize) -> Tile {
-    let tiles: &[Tile] = if isa.lanes() == 16 {
+/// The tiles of an instruction set, the widest first.
+fn tiles_of(isa: Isa) -> &'static [Tile] {
+    if isa.lanes() == 16 {
         &[Tile::R6V4, Tile::R9V3, Tile::R14V2, Tile::R14V1]
     } else {
         &[Tile::R6V2, Tile::R12V1]
-    };
-    least_padded(isa, tiles, columns)
+    }
+}
+
+/// The tile that wastes the fewest columns; the wider one where they are equal.
+pub(super) fn tile(isa: Isa, columns: usize) -> Tile {
+    least_padded(isa, tiles_of(isa), columns)
 }
 
 /// The same of a product that is computed directly, with zeros or without.

@@ -60,13 +60,13 @@ impl Winograd {
     /// The caller has made sure that the shape has a form.
     pub(in crate::conv) fn new(form: Form, product: &Product<'_>) -> Self {
         let Product { isa, src, dst, extent, channels, columns, strides, .. } = *product;
-        let tile = choose::tile(isa, columns);
+        let tiling = Tiling::new(product.phase.grid(dst), form);
+        let (tile, block_panels) = choose::winograd_columns(isa, tiling.len(), columns);
         let panel_columns = tile.columns(isa);
         let order: Vec<usize> = product.taps.iter().map(|tap| tap.index).collect();
         let kernel = order.len().isqrt();
         let [first, right, below] = [0, 1, kernel].map(|tap| product.taps[tap].offset);
         let steps = [below - first, right - first];
-        let block_panels = choose::winograd_block(columns, panel_columns);
         let packing = Packing::new(&Filters {
             form,
             channels,
@@ -76,7 +76,6 @@ impl Winograd {
             panel_columns,
             block_panels,
         });
-        let tiling = Tiling::new(product.phase.grid(dst), form);
         let macs = tiling.len() * packing.depth() * columns;
         let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
         let most_tiles = tiling.len().div_ceil(split.tile_blocks);

@@ -176,7 +176,7 @@ mod tests {
         for isa in Isa::available() {
             let chosen = |pass, shape: ConvShape| ConvAlgorithm::Auto.chosen(isa, pass, &shape);
             let forward = |shape| chosen(Pass::Forward, shape);
-            for shape in [windows(1, 14, 256), windows(2, 14, 256), windows(1, 17, 192)] {
+            for shape in [windows(1, 14, 256), windows(1, 15, 256), windows(1, 14, 512)] {
                 assert_eq!(forward(shape), ConvAlgorithm::WinogradSmall, "{isa}, {shape:?}");
                 assert_eq!(
                     chosen(Pass::BackwardData, shape),
@@ -186,9 +186,25 @@ mod tests {
                 assert_eq!(chosen(Pass::BackwardWeights, shape), ConvAlgorithm::Winograd, "{isa}, {shape:?}");
             }
             // Many tiles, few filters, maps that small tiles do not suit.
-            for shape in [windows(3, 14, 256), windows(1, 14, 128), windows(1, 16, 256), windows(4, 7, 256)] {
+            for shape in [windows(2, 14, 256), windows(1, 14, 128), windows(1, 16, 256), windows(4, 7, 256)] {
                 assert_eq!(forward(shape), ConvAlgorithm::Winograd, "{isa}, {shape:?}");
             }
+        }
+    }
+
+    #[test]
+    fn filters_of_few_tiles_are_transformed_on_the_fly() {
+        for isa in Isa::available() {
+            let found = |n, size, channels| {
+                let shape = ConvShape::of_squares(n, size, [channels; 2], 3);
+                ConvAlgorithm::Auto.chosen(isa, Pass::Forward, &shape)
+            };
+            let on_the_fly = ConvAlgorithm::WinogradOnTheFly;
+            // Where there are registers for the sums of four tiles.
+            let wide = if isa.lanes() == 16 { on_the_fly } else { ConvAlgorithm::Winograd };
+            assert_eq!([found(1, 7, 512), found(1, 8, 64)], [on_the_fly; 2], "{isa}");
+            assert_eq!([found(2, 7, 256), found(4, 7, 512), found(1, 16, 512)], [wide; 3], "{isa}");
+            assert_eq!([found(4, 7, 256), found(5, 7, 512)], [ConvAlgorithm::Winograd; 2], "{isa}");
         }
     }
 

@@ -42,7 +42,7 @@ const WINOGRAD_CELL_TILES: usize = 32;
 /// Fewest channels for which the four phases of such windows pay.
 const WINOGRAD_CELL_CHANNELS: usize = 32;
 /// Most tiles of 4 x 4 for which smaller ones pay, whose filters take 25/36 of the memory.
-const WINOGRAD_SMALL_TILES: usize = 25;
+const WINOGRAD_SMALL_TILES: usize = 16;
 /// Fewest filters for which they do: those of fewer stay in the caches.
 const WINOGRAD_SMALL_FILTERS: usize = 1 << 15;
 /// Fewest pixels for which it pays to read 1.75 times as many weights of Strassen's algorithm.
@@ -58,6 +58,9 @@ const SPARSE_VECTORS_OF_PAIRS: usize = 4;
 const FLY_TILES: usize = 4;
 /// The same where vectors are wide, so that there are registers for all sums of a row of four tiles.
 const FLY_TILES_WIDE: usize = 9;
+/// The same of so many filters that they come from memory.
+const FLY_TILES_OF_MANY: usize = 16;
+const FLY_MANY_FILTERS: usize = 1 << 17;
 /// Fewest outputs of a tile, on average, for which it does.
 const FLY_OUTPUTS: usize = 12;
 /// Fewest filters.
@@ -204,9 +207,14 @@ fn is_strassen_faster(shape: &ConvShape, channels: usize, columns: usize) -> boo
 
 /// Few tiles wait for transformed filters, which take four times the memory.
 fn is_faster_on_the_fly(isa: Isa, shape: &ConvShape) -> bool {
-    let most = if isa.lanes() == 16 { FLY_TILES_WIDE } else { FLY_TILES };
     let (tiles, outputs) = (tiles(shape), shape.n * shape.out_h() * shape.out_w());
-    tiles <= most && outputs >= FLY_OUTPUTS * tiles.max(1) && shape.c_in * shape.c_out >= FLY_FILTERS
+    let filters = shape.c_in * shape.c_out;
+    let most = match isa.lanes() {
+        16 if filters >= FLY_MANY_FILTERS && !is_small_faster(shape) => FLY_TILES_OF_MANY,
+        16 => FLY_TILES_WIDE,
+        _ => FLY_TILES,
+    };
+    tiles <= most && outputs >= FLY_OUTPUTS * tiles.max(1) && filters >= FLY_FILTERS
 }
 
 /// Some more products take less time than filters that come from memory.

@@ -66,6 +66,9 @@ pub(super) trait Axis<const FROM: usize, const TO: usize> {
 /// gradients of outputs at six points without the scales.
 pub(super) struct ToPoints<const FROM: usize>;
 
+/// To the six points, where filters come without their scales, and in powers of [`A`]: the inputs have both.
+pub(super) struct ToScaledPoints;
+
 /// `At m`: four outputs, or three, from the products at all points. Only the last output depends on the last product.
 pub(super) struct Output;
 
@@ -77,6 +80,18 @@ impl Axis<POINTS, POINTS> for ToPoints<POINTS> {
     #[inline(always)]
     fn along<S: Simd>(simd: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
         inputs_at(simd, SIX_PAIRS, d)
+    }
+}
+
+impl Axis<POINTS, POINTS> for ToScaledPoints {
+    #[inline(always)]
+    fn along<S: Simd>(simd: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
+        let mut points: [S::V; POINTS] = ToPoints::along(simd, d);
+        let scales = [SCALE_ZERO, SCALE_A, SCALE_A, SCALE_B, SCALE_B, 1.0 / A2];
+        for (point, scale) in points.iter_mut().zip(scales) {
+            *point = simd.mul(simd.splat(scale as f32), *point);
+        }
+        points
     }
 }
 

@@ -17,7 +17,7 @@
 mod filter;
 mod product;
 
-use super::axis::{OUTPUTS, POINTS, input_steps, output_steps};
+use super::axis::{OUTPUTS, POINTS, ToScaledPoints, input_steps, output_steps};
 use super::form::Form;
 use super::frequency_stride;
 use super::outputs::{Outputs, TileProducts};
@@ -30,6 +30,7 @@ use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use filter::{FILTER_STEPS, Filters};
 use product::{GROUP, HALF, Products, ROW_LEN, STRIP, STRIP_LEN};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Products of a tile.
@@ -189,7 +190,8 @@ impl Kernel for Inputs<'_> {
         let window = self.block.tiles()[self.tile].window(src).grown(POINTS - OUTPUTS);
         for (strip, channel) in (0..filters.channels).step_by(STRIP).enumerate() {
             let rest = filters.channels - channel;
-            simd.call(TransformTile::<POINTS, POINTS, 0> {
+            simd.call(TransformTile::<ToScaledPoints, POINTS, POINTS, 0> {
+                to: PhantomData,
                 src: self.src,
                 norm: None,
                 window: window.shifted(channel),

@@ -8,6 +8,7 @@ use crate::conv::gemm::Extent;
 use crate::conv::normalize::Normalization;
 use crate::conv::walk::Walk;
 use crate::isa::{Simd, Sink, Source};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// The map of a convolution's inputs, as its windows see it.
@@ -89,7 +90,8 @@ impl Inputs {
             by: norm.tables(channels.start),
             inside: tile.inside(&extent, [height, width]),
         });
-        simd.call(TransformTile::<P, P, MISSING> {
+        simd.call(TransformTile::<ToPoints<P>, P, P, MISSING> {
+            to: PhantomData,
             src: src.map,
             norm,
             window: Window { height, width, ..window },

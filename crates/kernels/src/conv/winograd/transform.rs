@@ -5,6 +5,7 @@ use super::form::{CELL, Phase};
 use crate::conv::normalize::{Affine, AffineOf};
 use crate::conv::tile::{Finish, LINE, finish, load, store};
 use crate::isa::{Kernel, MOST_LANES, Simd, Sink, Source};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// A square of vectors in memory: where the first lies, and the floats from a row and from a column to the next.
@@ -153,7 +154,9 @@ impl Normalized<'_> {
 ///
 /// Whoever makes one answers for this: the channels of every pixel of the window lie inside `src`, all
 /// frequencies lie inside `dst`, and no other thread touches them.
-pub(super) struct TransformTile<'a, const N: usize, const P: usize, const MISSING: usize> {
+pub(super) struct TransformTile<'a, T, const N: usize, const P: usize, const MISSING: usize> {
+    /// The transform along each axis.
+    pub(super) to: PhantomData<T>,
     pub(super) src: Source<'a>,
     /// Where inputs of windows of 3 x 3 with stride 1 are normalised first.
     pub(super) norm: Option<Normalized<'a>>,
@@ -169,9 +172,8 @@ pub(super) struct TransformTile<'a, const N: usize, const P: usize, const MISSIN
     pub(super) row: usize,
 }
 
-impl<const N: usize, const P: usize, const MISSING: usize> Kernel for TransformTile<'_, N, P, MISSING>
-where
-    ToPoints<N>: Axis<N, P>,
+impl<T: Axis<N, P>, const N: usize, const P: usize, const MISSING: usize> Kernel
+    for TransformTile<'_, T, N, P, MISSING>
 {
     type Output = ();
 
@@ -185,9 +187,8 @@ where
     }
 }
 
-impl<const N: usize, const P: usize, const MISSING: usize> TransformTile<'_, N, P, MISSING>
-where
-    ToPoints<N>: Axis<N, P>,
+impl<T: Axis<N, P>, const N: usize, const P: usize, const MISSING: usize>
+    TransformTile<'_, T, N, P, MISSING>
 {
     #[inline(always)]
     fn run_with<S: Simd>(&self, simd: S, norm: Option<&Normalized<'_>>) {
@@ -255,9 +256,9 @@ where
         norm: Option<Norm<S, N>>,
     ) {
         // SAFETY: by the contract.
-        let columns = unsafe { columns::<S, ToPoints<N>, N, P, MISSING>(simd, src, pixels, norm) };
+        let columns = unsafe { columns::<S, T, N, P, MISSING>(simd, src, pixels, norm) };
         // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
-        unsafe { write_points(simd, &columns, self.dst, self.start + channel, self.stride) };
+        unsafe { write_points::<S, T, N, P>(simd, &columns, self.dst, self.start + channel, self.stride) };
     }
 }
 
@@ -266,17 +267,15 @@ where
 /// # Safety
 /// The frequencies lie inside, and no other thread touches them.
 #[inline(always)]
-unsafe fn write_points<S: Simd, const N: usize, const P: usize>(
+unsafe fn write_points<S: Simd, T: Axis<N, P>, const N: usize, const P: usize>(
     simd: S,
     columns: &[[S::V; N]; P],
     dst: Sink<'_>,
     start: usize,
     stride: usize,
-) where
-    ToPoints<N>: Axis<N, P>,
-{
+) {
     for y in 0..P {
-        let row: [S::V; P] = ToPoints::along(simd, columns[y]);
+        let row: [S::V; P] = T::along(simd, columns[y]);
         for x in 0..P {
             // SAFETY: by the contract.
             unsafe { simd.store_at(row[x], dst, start + (y * P + x) * stride) };
@@ -359,7 +358,15 @@ where
             let columns: [[S::V; P]; P] =
                 unsafe { columns::<S, ToPoints<P>, P, P, 0>(simd, cells, square, None) };
             // SAFETY: the frequencies lie inside and are ours, by the contract of the type.
-            unsafe { write_points(simd, &columns, self.dst, self.start + channel, self.stride) };
+            unsafe {
+                write_points::<S, ToPoints<P>, P, P>(
+                    simd,
+                    &columns,
+                    self.dst,
+                    self.start + channel,
+                    self.stride,
+                );
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ use crate::conv::walk::{Phase, Walk};
 use crate::conv_shape::ConvShape;
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use residuum_tensor::MapLayout;
+use std::marker::PhantomData;
 use std::ops::Range;
 use turn::{STRIP, Turn};
 
@@ -391,7 +392,8 @@ impl Sum<'_> {
             };
             let tiles = [tile, block.next(t)];
             plan.inputs.transform::<S, P>(simd, task.x, tiles, task.phase, &channels, target);
-            simd.call(TransformTile::<OUTPUTS, P, 0> {
+            simd.call(TransformTile::<ToPoints<OUTPUTS>, OUTPUTS, P, 0> {
+                to: PhantomData,
                 src: task.dy,
                 norm: None,
                 window: tile.window(&plan.dy).shifted(first),

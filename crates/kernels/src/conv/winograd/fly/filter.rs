@@ -1,15 +1,21 @@
 //! Filters packed as they are, and their transform on the way to the products.
 
 use crate::conv::choose;
-use crate::conv::gemm::{Product, WeightStrides, scale};
+use crate::conv::gemm::{Product, WeightStrides};
 use crate::conv::winograd::axis::POINTS;
-use crate::conv::winograd::points::{A, A2, B, B2, SCALE_A, SCALE_B, SCALE_ZERO};
+use crate::conv::winograd::points::{A, B};
 use crate::isa::{Simd, Source};
 use rayon::prelude::*;
 
 /// Multiplications and additions of the transform of a filter, row by row: the vertical ones of three columns, and the
 /// horizontal ones.
-pub(super) const FILTER_STEPS: usize = 3 * (1 + 4 * 3) + 11 * POINTS;
+pub(super) const FILTER_STEPS: usize = 3 * 4 * 2 + 6 * POINTS;
+
+/// What the larger points are of the smaller ones.
+const RATIO: f64 = B / A;
+
+/// [`A`] to the power of the row and the column of a tap.
+const POWERS: [f64; TAPS] = [1.0, A, A * A, A, A * A, A * A * A, A * A, A * A * A, A * A * A * A];
 
 /// Taps of a filter.
 pub(super) const TAPS: usize = 9;
@@ -18,7 +24,8 @@ const STRIP: usize = 16;
 /// Multiply-adds that take as long as packing one filter.
 const FILTER_MACS: usize = 64;
 
-/// Where filters come from, and where they go: `[panel][channel][tap][column]`.
+/// Where filters come from, and where they go: `[panel][channel][tap][column]`, each tap times [`A`] to the power of its row and
+/// column.
 #[derive(Clone, Debug)]
 pub(super) struct Filters {
     pub(super) channels: usize,
@@ -88,16 +95,18 @@ impl Filters {
                 }
             }
         }
-        for row in packed.chunks_exact_mut(self.panel_columns) {
-            if let Some(scales) = scales {
-                scale(row, &scales[start..start + count]);
+        for (place, row) in packed.chunks_exact_mut(self.panel_columns).enumerate() {
+            let power = POWERS[place % TAPS];
+            for (column, weight) in row[..count].iter_mut().enumerate() {
+                let scale = scales.map_or(1.0, |scales| scales[start + column]);
+                *weight = (f64::from(*weight) * (scale * power)) as f32;
             }
             row[count..].fill(0.0);
         }
     }
 }
 
-/// A row of `U = G g Gt`, six frequencies, of a vector of columns whose nine taps lie at `first`, in `f32`.
+/// A row of `U = G g Gt` without its scales, six frequencies, of a vector of columns whose nine taps lie at `first`, in `f32`.
 ///
 /// # Safety
 /// The taps lie inside.
@@ -114,41 +123,26 @@ pub(super) unsafe fn points_of_row<S: Simd, const ROW: usize>(
             // SAFETY: by the contract.
             column[y] = unsafe { simd.load_at(filters, first + (3 * y + x) * S::LANES) };
         }
-        taps[x] = match ROW {
-            0 => simd.mul(simd.splat(SCALE_ZERO as f32), column[0]),
-            1 => at_point(simd, SCALE_A, A, column),
-            2 => at_point(simd, SCALE_A, -A, column),
-            3 => at_point(simd, SCALE_B, B, column),
-            4 => at_point(simd, SCALE_B, -B, column),
-            _ => column[2],
-        };
+        // What is not asked for is not computed.
+        taps[x] = at_points(simd, column)[ROW];
     }
     at_points(simd, taps)
 }
 
-/// `scale * g(point)`
-#[inline(always)]
-fn at_point<S: Simd>(simd: S, scale: f64, point: f64, [g0, g1, g2]: [S::V; 3]) -> S::V {
-    let even = simd.mul(simd.splat(scale as f32), g0);
-    let even = simd.fma(simd.splat((scale * point * point) as f32), g2, even);
-    simd.fma(simd.splat((scale * point) as f32), g1, even)
-}
-
-/// `G g`: a filter of three taps at the six points, each with its scale.
+/// A filter of three taps, in powers of [`A`], at the six points. These are 0, ±1, ±2 and infinity then, and additions, which
+/// some CPUs do beside multiplications, do for half of them.
 #[inline(always)]
 fn at_points<S: Simd>(simd: S, [g0, g1, g2]: [S::V; 3]) -> [S::V; POINTS] {
-    let even_a = simd.mul(simd.splat(SCALE_A as f32), g0);
-    let even_a = simd.fma(simd.splat((SCALE_A * A2) as f32), g2, even_a);
-    let even_b = simd.mul(simd.splat(SCALE_B as f32), g0);
-    let even_b = simd.fma(simd.splat((SCALE_B * B2) as f32), g2, even_b);
-    let odd_a = simd.mul(simd.splat((SCALE_A * A) as f32), g1);
-    let odd_b = simd.mul(simd.splat((SCALE_B * B) as f32), g1);
+    let (ratio, minus, square) =
+        (simd.splat(RATIO as f32), simd.splat(-RATIO as f32), simd.splat((RATIO * RATIO) as f32));
+    let even_a = simd.add(g0, g2);
+    let even_b = simd.fma(square, g2, g0);
     [
-        simd.mul(simd.splat(SCALE_ZERO as f32), g0),
-        simd.add(even_a, odd_a),
-        simd.sub(even_a, odd_a),
-        simd.add(even_b, odd_b),
-        simd.sub(even_b, odd_b),
+        g0,
+        simd.add(even_a, g1),
+        simd.sub(even_a, g1),
+        simd.fma(ratio, g1, even_b),
+        simd.fma(minus, g1, even_b),
         g2,
     ]
 }

@@ -559,6 +559,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         case([2, 28, 28], [320, 128, 1], [1, 1], 1, [0, 0]),
         case([1, 7, 7], [512, 512, 1], [3, 3], 1, [1, 1]),
         case([1, 14, 14], [256, 256, 1], [3, 3], 1, [1, 1]),
+        case([3, 14, 14], [64, 320, 1], [3, 3], 1, [1, 1]),
     ];
     for case in large {
         let s = setup(&case);

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! task        = block of at most 32 tiles x blocks of output channels       threads share the tasks
-//!   V[36][tile][channel]     = transformed inputs
+//!   V[36][tile][channel]     = transformed inputs, unless the thread's task before had the same tiles
 //!   block       of at most 128 output channels
 //!     frequency   its tiles x input channels x output channels, see [`product`]
 //!       M[36][tile][column]
@@ -127,7 +127,7 @@ impl Winograd {
         self.split.tile_blocks
     }
 
-    /// Multiply-adds of the products and of the transforms; every part of the columns transforms its inputs anew.
+    /// Multiply-adds of the products and of the transforms.
     pub(in crate::conv) fn multiply_adds(&self) -> usize {
         let Self { form, tiling, .. } = self;
         let (channels, columns) = (self.packing.channels, self.packing.columns);
@@ -135,7 +135,7 @@ impl Winograd {
         let products: usize = (0..form.frequencies())
             .map(|frequency| tiling.wanting(frequency) * self.packing.sum(frequency).len())
             .sum();
-        let transforms = input_steps(points) * form.phases().len() * channels * self.split.column_parts;
+        let transforms = input_steps(points) * form.phases().len() * channels;
         products * columns + tiling.len() * (transforms + output_steps(points, form.outputs()) * columns)
     }
 
@@ -149,16 +149,19 @@ impl Winograd {
             return;
         }
         let WinogradSplit { tile_blocks, column_parts } = self.split;
-        let memory_len = self.working_memory().thread;
+        let (memory_len, run) = (self.working_memory().thread, tasks::new_run());
         tasks::for_each(tile_blocks * column_parts, self.min_tasks, |index| {
-            tasks::with_memory(memory_len, |memory| {
-                let (block, columns) = (index / column_parts, self.packing.columns);
+            let (block, columns) = (index / column_parts, self.packing.columns);
+            // A thread goes on with the next columns of a block, whose inputs it has transformed.
+            let left = tasks::Left { run, index: block };
+            tasks::with_left(memory_len, Some(left), |memory, is_transformed| {
                 self.isa.run(Task {
                     plan: self,
                     src: inputs::Pixels { map: Source::new(operands.src), norm: operands.norm },
                     packed: Source::new(operands.packed),
                     outputs: Outputs::new(&operands, self.dst, columns, block),
                     memory,
+                    is_transformed,
                     tiles: tasks::part(self.tiling.len(), block, tile_blocks),
                     blocks: tasks::part(self.packing.blocks(), index % column_parts, column_parts),
                 });
@@ -174,6 +177,8 @@ struct Task<'a> {
     packed: Source<'a>,
     outputs: Outputs<'a>,
     memory: Sink<'a>,
+    /// Whether the memory holds the transformed inputs.
+    is_transformed: bool,
     tiles: Range<usize>,
     blocks: Range<usize>,
 }
@@ -203,7 +208,9 @@ impl Task<'_> {
         let tiling = &self.plan.tiling;
         let block = tiling.block(self.tiles.clone());
         let following = tiling.block(following(&self.tiles, tiling.len()));
-        self.transform_inputs::<S, P>(simd, &block);
+        if !self.is_transformed {
+            self.transform_inputs::<S, P>(simd, &block);
+        }
         for columns in self.blocks.clone() {
             let is_last = columns + 1 == self.blocks.end;
             let panels = self.plan.packing.block(columns);

@@ -22,8 +22,8 @@ pub enum ConvAlgorithm {
     /// The same for windows of 3 x 3 with stride 1, but the filters take no more memory than they hold: every run
     /// transforms them anew, on the way to the products. For few tiles, which otherwise wait for memory.
     WinogradOnTheFly,
-    /// The same in tiles of 3 x 3 outputs instead of 4 x 4, whose transformed filters take 2.8 times the memory. For maps
-    /// of little more than a dozen tiles.
+    /// Winograd's for windows of 3 x 3 with stride 1 in tiles of 3 x 3 outputs instead of 4 x 4: transformed filters take 2.8
+    /// times the memory. For about a dozen tiles, which wait for memory too.
     WinogradSmall,
     /// Forward, sums as they are defined but for the products of zeros in the input, of which a ReLU leaves many; with AVX-512 in
     /// pairs of pixels, which changes the order of the sums. With weights that are not finite, a product of zero is not a number;

@@ -77,7 +77,7 @@ pub(super) const WINOGRAD_BLOCK: usize = 32;
 const WINOGRAD_LEAST_BLOCK: usize = 8;
 /// Output channels that a block is multiplied by before the next transform.
 const WINOGRAD_COLUMNS: usize = 128;
-/// The same of a block of tiles that is the only one, at most.
+/// The same where there is one block of tiles only, whose columns threads share.
 const WINOGRAD_SHARED_COLUMNS: usize = 160;
 /// Tasks that a layer by Winograd should have at least. Each transforms its inputs anew.
 const WINOGRAD_TASKS: usize = 8;

@@ -6,7 +6,7 @@ use super::normalize::{Normalization, Normalize, pixel_len};
 use super::sparse::{self, Images, call_rows};
 use super::sums::{Sums, Written};
 use super::tasks::{self, part};
-use super::tile::{Finish, Panel, Rows, Segment, call_tile, for_rows};
+use super::tile::{Finish, Panel, Rows, Segment, by_tile, call_tile, for_rows};
 use super::walk::{Grid, Phase, Walk};
 use crate::check;
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
@@ -338,24 +338,12 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        if S::IS_WIDE {
-            match self.gemm.tile {
-                Tile::R14V1 => self.run_tiled::<S, 14, 1>(simd),
-                Tile::R14V2 => self.run_tiled::<S, 14, 2>(simd),
-                Tile::R9V3 => self.run_tiled::<S, 9, 3>(simd),
-                Tile::R1V8 => self.run_tiled::<S, 1, 8>(simd),
-                Tile::R1V4 => self.run_tiled::<S, 1, 4>(simd),
-                Tile::R2V8 => self.run_tiled::<S, 2, 8>(simd),
-                Tile::R2V4 => self.run_tiled::<S, 2, 4>(simd),
-                _ => self.run_tiled::<S, 6, 4>(simd),
-            }
-        } else {
-            match self.gemm.tile {
-                Tile::R1V8 => self.run_tiled::<S, 1, 8>(simd),
-                Tile::R1V4 => self.run_tiled::<S, 1, 4>(simd),
-                Tile::R12V1 => self.run_tiled::<S, 12, 1>(simd),
-                _ => self.run_tiled::<S, 6, 2>(simd),
-            }
+        match self.gemm.tile {
+            Tile::R1V8 => self.run_tiled::<S, 1, 8>(simd),
+            Tile::R1V4 => self.run_tiled::<S, 1, 4>(simd),
+            Tile::R2V8 if S::IS_WIDE => self.run_tiled::<S, 2, 8>(simd),
+            Tile::R2V4 if S::IS_WIDE => self.run_tiled::<S, 2, 4>(simd),
+            tile => by_tile!(tile, S, |R, V| self.run_tiled::<S, R, V>(simd)),
         }
     }
 }

@@ -28,6 +28,7 @@ use super::gemm::{Ends, Operands, Product, WeightStrides};
 use super::normalize::{Normalization, Normalize, pixel_len};
 use super::sums::{Sums, Written};
 use super::tasks::{self, WorkingMemory, part};
+use super::tile::by_tile;
 use super::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use left::LeftSums;
@@ -230,19 +231,7 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        if S::IS_WIDE {
-            match self.plan.tile {
-                Tile::R14V1 => self.run_tiled::<S, 14, 1>(simd),
-                Tile::R14V2 => self.run_tiled::<S, 14, 2>(simd),
-                Tile::R9V3 => self.run_tiled::<S, 9, 3>(simd),
-                _ => self.run_tiled::<S, 6, 4>(simd),
-            }
-        } else {
-            match self.plan.tile {
-                Tile::R12V1 => self.run_tiled::<S, 12, 1>(simd),
-                _ => self.run_tiled::<S, 6, 2>(simd),
-            }
-        }
+        by_tile!(self.plan.tile, S, |R, V| self.run_tiled::<S, R, V>(simd));
     }
 }
 

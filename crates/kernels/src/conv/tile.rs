@@ -404,3 +404,32 @@ macro_rules! for_rows {
     };
 }
 pub(super) use for_rows;
+
+/// Evaluates a call with the rows and vectors of a register tile as constants. It is compiled for the tiles of an instruction set,
+/// but for those that leave out zeros.
+macro_rules! by_tile {
+    ($tile:expr, $s:ty, |$r:ident, $v:ident| $call:expr) => {
+        if <$s>::IS_WIDE {
+            $crate::conv::tile::by_tile!(@ $tile, $r, $v, $call,
+                R14V1 14 1, R14V2 14 2, R9V3 9 3; 6 4)
+        } else {
+            $crate::conv::tile::by_tile!(@ $tile, $r, $v, $call, R12V1 12 1; 6 2)
+        }
+    };
+    (@ $tile:expr, $r:ident, $v:ident, $call:expr,
+        $($name:ident $rows:literal $vectors:literal),*; $other_rows:literal $other_vectors:literal) => {
+        match $tile {
+            $($crate::conv::choose::Tile::$name => {
+                const $r: usize = $rows;
+                const $v: usize = $vectors;
+                $call
+            })*
+            _ => {
+                const $r: usize = $other_rows;
+                const $v: usize = $other_vectors;
+                $call
+            }
+        }
+    };
+}
+pub(super) use by_tile;

@@ -66,7 +66,8 @@ pub(super) trait Axis<const FROM: usize, const TO: usize> {
 /// gradients of outputs at six points without the scales.
 pub(super) struct ToPoints<const FROM: usize>;
 
-/// To the six points, where filters come without their scales, and in powers of [`A`]: the inputs have both.
+/// To the six points, for filters on the fly, see [`fly`](super::fly): these come without their scales, and with each tap times
+/// a power of [`A`], for both of which the inputs make up.
 pub(super) struct ToScaledPoints;
 
 /// `At m`: four outputs, or three, from the products at all points. Only the last output depends on the last product.

@@ -22,6 +22,7 @@ use super::tiling::{Block, Tiling};
 use crate::conv::choose::{self, WinogradSplit};
 use crate::conv::gemm::{Operands, Product};
 use crate::conv::tasks::{self, WorkingMemory};
+use crate::conv::tile::by_tile;
 use crate::conv::walk::{Phase, Walk};
 use crate::isa::{Isa, Kernel, Simd, Sink, Source};
 use std::ops::Range;
@@ -215,19 +216,7 @@ impl Task<'_> {
             let is_last = columns + 1 == self.blocks.end;
             let panels = self.plan.packing.block(columns);
             let ahead = self.ahead(&block, is_last.then_some(&following), &panels);
-            if S::IS_WIDE {
-                match self.plan.tile {
-                    choose::Tile::R14V1 => self.multiply::<S, P, 14, 1>(simd, &block, &panels, &ahead),
-                    choose::Tile::R14V2 => self.multiply::<S, P, 14, 2>(simd, &block, &panels, &ahead),
-                    choose::Tile::R9V3 => self.multiply::<S, P, 9, 3>(simd, &block, &panels, &ahead),
-                    _ => self.multiply::<S, P, 6, 4>(simd, &block, &panels, &ahead),
-                }
-            } else {
-                match self.plan.tile {
-                    choose::Tile::R12V1 => self.multiply::<S, P, 12, 1>(simd, &block, &panels, &ahead),
-                    _ => self.multiply::<S, P, 6, 2>(simd, &block, &panels, &ahead),
-                }
-            }
+            by_tile!(self.plan.tile, S, |R, V| self.multiply::<S, P, R, V>(simd, &block, &panels, &ahead));
             self.transform_outputs::<S, P, M>(simd, &block, &panels);
         }
     }

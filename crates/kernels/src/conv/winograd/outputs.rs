@@ -55,10 +55,14 @@ impl<'a> Outputs<'a> {
     #[inline(always)]
     pub(super) fn take_sums<S: Simd>(&self, simd: S, tiles: &Block, columns: Range<usize>) {
         let Some(sums) = self.sums else { return };
-        let (mut places, mut others) = ([0; BLOCK_PIXELS], [0; BLOCK_PIXELS]);
+        let mut places = [0; BLOCK_PIXELS];
         let places = places_of(tiles, &self.walk, &mut places);
+        let mut other_places;
         let others: &[usize] = match self.summed_with() {
-            Some((_, walk)) => places_of(tiles, &walk, &mut others),
+            Some((_, walk)) => {
+                other_places = [0; BLOCK_PIXELS];
+                places_of(tiles, &walk, &mut other_places)
+            }
             None => &[],
         };
         let written = Written {

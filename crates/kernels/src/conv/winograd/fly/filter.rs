@@ -3,7 +3,7 @@
 use crate::conv::choose;
 use crate::conv::gemm::{Product, WeightStrides};
 use crate::conv::winograd::axis::POINTS;
-use crate::conv::winograd::points::{A, B};
+use crate::conv::winograd::points::{A, A2, B};
 use crate::isa::{Simd, Source};
 use rayon::prelude::*;
 
@@ -15,7 +15,7 @@ pub(super) const FILTER_STEPS: usize = 3 * 4 * 2 + 6 * POINTS;
 const RATIO: f64 = B / A;
 
 /// [`A`] to the power of the row and the column of a tap.
-const POWERS: [f64; TAPS] = [1.0, A, A * A, A, A * A, A * A * A, A * A, A * A * A, A * A * A * A];
+const POWERS: [f64; TAPS] = [1.0, A, A2, A, A2, A2 * A, A2, A2 * A, A2 * A2];
 
 /// Taps of a filter.
 pub(super) const TAPS: usize = 9;

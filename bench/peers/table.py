@@ -20,7 +20,7 @@ class Row:
         sittings = defaultdict(dict)
         for record in records:
             sittings[record["sitting"]][record["tool"]] = record
-        self.fullest = max(sittings.values(), key=len)
+        self.all_sittings = list(sittings.values())
         self.sittings = [s for s in sittings.values() if OURS in s and s[OURS]["commit"] == self.commit]
 
     def name(self):
@@ -44,9 +44,13 @@ class Row:
 
     def ratios(self, is_peer):
         """The best peer of the last sitting, and in each sitting the best one's time over ours. A sitting counts if the
-        peer took part that was the best where most took part: others would flatter us."""
-        wanted = self.best(self.fullest, is_peer)
-        counted = [s for s in self.sittings if wanted and wanted["tool"] in s]
+        peer took part whose median over all sittings is the least: others would flatter us."""
+        times = defaultdict(list)
+        for tool, record in ((tool, record) for s in self.all_sittings for tool, record in s.items()):
+            if tool != OURS and is_peer(record):
+                times[tool].append(record["ms"])
+        wanted = min(times, key=lambda tool: statistics.median(times[tool]), default=None)
+        counted = [s for s in self.sittings if wanted in s]
         pairs = [(self.best(s, is_peer), s[OURS]) for s in counted]
         return (pairs[-1][0], [peer["ms"] / ours["ms"] for peer, ours in pairs]) if pairs else (None, [])
 
@@ -144,8 +148,8 @@ def markdown(path):
     versions = dict.fromkeys(f"{r['tool'].split('-')[0]} {r['version']}" for r in records)
     intro = [f"# {Path(path).stem}", "",
              "Medians in milliseconds over the sittings of the commit; a ratio is the best peer's time over ours in the same"
-             " sitting, median (least to largest) of the sittings in which the peer took part that was best where most took"
-             " part. The same answer is PyTorch's within 1e-4 of its largest magnitude, or three times what PyTorch's own ways"
+             " sitting, median (least to largest) of the sittings in which the peer took part whose median over all sittings"
+             " is the least. The same answer is PyTorch's within 1e-4 of its largest magnitude, or three times what PyTorch's own ways"
              " differ by with that network; a star marks others. † was measured in an earlier sitting, and its time is not to"
              " be compared. The limit is the least time of the algorithms that were chosen; memory is the most that the process"
              " had, ours as a share of theirs. " + ", ".join(versions) + "."]

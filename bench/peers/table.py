@@ -20,7 +20,7 @@ class Row:
         sittings = defaultdict(dict)
         for record in records:
             sittings[record["sitting"]][record["tool"]] = record
-        self.all_sittings = list(sittings.values())
+        self.records = records
         self.sittings = [s for s in sittings.values() if OURS in s and s[OURS]["commit"] == self.commit]
 
     def name(self):
@@ -46,9 +46,9 @@ class Row:
         """The best peer of the last sitting, and in each sitting the best one's time over ours. A sitting counts if the
         peer took part whose median over all sittings is the least: others would flatter us."""
         times = defaultdict(list)
-        for tool, record in ((tool, record) for s in self.all_sittings for tool, record in s.items()):
-            if tool != OURS and is_peer(record):
-                times[tool].append(record["ms"])
+        for record in self.records:
+            if record["tool"] != OURS and is_peer(record):
+                times[record["tool"]].append(record["ms"])
         wanted = min(times, key=lambda tool: statistics.median(times[tool]), default=None)
         counted = [s for s in self.sittings if wanted in s]
         pairs = [(self.best(s, is_peer), s[OURS]) for s in counted]

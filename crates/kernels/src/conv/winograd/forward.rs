@@ -4,7 +4,7 @@
 //! ```text
 //! task        = block of at most 32 tiles x blocks of output channels       threads share the tasks
 //!   V[36][tile][channel]     = transformed inputs, unless the thread's task before had the same tiles
-//!   block       of at most 128 output channels
+//!   block       of at most 128 output channels, of 160 where there is one block of tiles
 //!     frequency   its tiles x input channels x output channels, see [`product`]
 //!       M[36][tile][column]
 //!     outputs     = transformed M, with the epilogue

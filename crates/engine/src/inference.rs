@@ -37,7 +37,7 @@ impl Inference {
             engine.threads().run(|| lower_inference(engine, graph, weights, quantization, shape, &kept))?;
         let taps = taps.iter().cloned().zip(tapped.iter().map(|id| lowered.value_of[id])).collect();
         let answer = lowered.value_of[&graph.output()];
-        Ok(Self { program: Program::new(engine, lowered)?.led(), shape, answer, taps })
+        Ok(Self { program: Program::led(engine, lowered)?, shape, answer, taps })
     }
 
     /// The size of the batches.

@@ -7,6 +7,11 @@ use crate::step::ValueId;
 
 /// Values start at multiples of this many floats, a cache line.
 const ALIGNMENT: usize = 16;
+/// Most floats that a forward pass takes beyond the least, so that places are shared by values of one layout only.
+///
+/// A thread has the same part of each of them. Where threads have caches of their own, a line costs several times as much that
+/// another thread has written last. Zeros around a map stay zero, too.
+pub(crate) const SPARE_FLOATS: usize = 16 << 20;
 
 /// Memory to be given a place: that of one value, or of several whose channels lie side by side.
 #[derive(Clone, Debug)]
@@ -22,6 +27,16 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
+    /// Whether the pixels of the other lie in the same places, and the same bytes stand for zero.
+    fn is_alike(&self, other: &Self) -> bool {
+        let zero = |storage: &Self| storage.grid.map(|grid| grid.zero_point);
+        (self.layout, zero(self)) == (other.layout, zero(other))
+    }
+
+    fn lives_with(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
     /// Floats that the storage takes; bytes are four to one, and have a few behind them that kernels may read.
     pub(crate) fn floats(&self) -> usize {
         if self.grid.is_some() { (self.layout.len() + SLACK).div_ceil(4) } else { self.layout.len() }
@@ -108,10 +123,10 @@ impl PlanSummary {
     }
 }
 
-/// Places the storages, the largest first, each at the lowest offset where it meets none that lives at the
-/// same time; and the views in them.
-pub(crate) fn plan(storages: &[Storage], views: &[View]) -> Plan {
-    let Plan { slots: places, arena_len } = plan_storages(storages);
+/// Places the storages where they meet none that lives at the same time, and the views in them. With at most `spare` floats more
+/// than the least, no place is shared by values of different layouts.
+pub(crate) fn plan(storages: &[Storage], views: &[View], spare: usize) -> Plan {
+    let Plan { slots: places, arena_len } = plan_storages(storages, spare);
     let slots = views
         .iter()
         .map(|view| {
@@ -133,33 +148,69 @@ pub(crate) fn plan(storages: &[Storage], views: &[View]) -> Plan {
     Plan { slots, arena_len }
 }
 
-fn plan_storages(values: &[Storage]) -> Plan {
+fn plan_storages(values: &[Storage], spare: usize) -> Plan {
+    let arena_len = |offsets: &[usize]| {
+        values.iter().zip(offsets).map(|(value, offset)| offset + value.floats()).max().unwrap_or(0)
+    };
+    let [closest, apart] = [closest(values), apart(values)];
+    let offsets = if arena_len(&apart) <= arena_len(&closest) + spare { apart } else { closest };
+    let placed = || values.iter().zip(&offsets);
+    let slots = placed()
+        .map(|(value, &offset)| {
+            let is_changed = placed().any(|(other, &start)| {
+                let meets = start < offset + value.floats() && offset < start + other.floats();
+                meets && !(start == offset && other.is_alike(value))
+            });
+            let Storage { layout, grid, .. } = *value;
+            let is_zero = grid.is_none_or(|grid| grid.zero_point == 0);
+            let clears_border = layout.border > 0 && (is_changed || !is_zero);
+            Slot { offset, len: value.floats(), layout, grid, clears_border, group_step: 0 }
+        })
+        .collect();
+    Plan { slots, arena_len: arena_len(&offsets) }
+}
+
+/// The indices of the values, the largest first.
+fn by_size(values: &[Storage]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(values[index].floats()), index));
+    order
+}
+
+/// Offsets of the values, each the lowest at which it meets none that lives at the same time.
+fn closest(values: &[Storage]) -> Vec<usize> {
     let mut offsets: Vec<Option<usize>> = vec![None; values.len()];
     let mut placed: Vec<usize> = Vec::with_capacity(values.len());
-    for &index in &order {
-        let value = &values[index];
-        let offset = lowest_gap(value, values, &offsets, &placed);
+    for index in by_size(values) {
+        let offset = lowest_gap(&values[index], values, &offsets, &placed);
         offsets[index] = Some(offset);
         let at = placed.partition_point(|&other| offsets[other] < Some(offset));
         placed.insert(at, index);
     }
-    let end = |index: usize| offsets[index].unwrap_or(0) + values[index].floats();
-    let arena_len = (0..values.len()).map(end).max().unwrap_or(0);
-    let slots = (0..values.len())
-        .map(|index| {
-            let offset = offsets[index].unwrap_or(0);
-            let shared = placed.iter().any(|&other| {
-                other != index && offsets[other].unwrap_or(0) < end(index) && offset < end(other)
-            });
-            let Storage { layout, grid, .. } = values[index];
-            let is_zero = grid.is_none_or(|grid| grid.zero_point == 0);
-            let clears_border = layout.border > 0 && (shared || !is_zero);
-            Slot { offset, len: values[index].floats(), layout, grid, clears_border, group_step: 0 }
-        })
-        .collect();
-    Plan { slots, arena_len }
+    offsets.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// Offsets of the values, the same for two of them only where these are alike.
+fn apart(values: &[Storage]) -> Vec<usize> {
+    let mut offsets = vec![0; values.len()];
+    let mut places: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut end: usize = 0;
+    for index in by_size(values) {
+        let value = &values[index];
+        let is_free = |holders: &[usize]| {
+            let mut holders = holders.iter().map(|&holder| &values[holder]);
+            holders.all(|holder| holder.is_alike(value) && !holder.lives_with(value))
+        };
+        if let Some((offset, holders)) = places.iter_mut().find(|(_, holders)| is_free(holders)) {
+            offsets[index] = *offset;
+            holders.push(index);
+        } else {
+            offsets[index] = end.next_multiple_of(ALIGNMENT);
+            end = offsets[index] + value.floats();
+            places.push((offsets[index], vec![index]));
+        }
+    }
+    offsets
 }
 
 /// The lowest offset at which `value` fits between the values that live when it does; `placed` is sorted
@@ -168,8 +219,7 @@ fn lowest_gap(value: &Storage, values: &[Storage], offsets: &[Option<usize>], pl
     let mut offset = 0;
     for &other in placed {
         let (start, neighbour) = (offsets[other].unwrap_or(0), &values[other]);
-        let alive_together = neighbour.first <= value.last && value.first <= neighbour.last;
-        if !alive_together {
+        if !neighbour.lives_with(value) {
             continue;
         }
         if offset + value.floats() <= start {
@@ -201,7 +251,7 @@ mod tests {
                 value(1 + random(1000) as usize, random(2) as usize, first, first + random(10) as usize)
             })
             .collect();
-        let plan = plan_storages(&values);
+        let plan = plan_storages(&values, 0);
         for (i, a) in values.iter().enumerate() {
             for (j, b) in values.iter().enumerate().skip(i + 1) {
                 let (x, y) = (&plan.slots[i], &plan.slots[j]);
@@ -215,8 +265,43 @@ mod tests {
     }
 
     #[test]
+    fn with_floats_to_spare_only_values_of_one_layout_share_a_place() {
+        let border = |index: usize| usize::from(index < 2);
+        let values: Vec<Storage> =
+            (0..12).map(|i| value(if i < 6 { 64 } else { 32 }, border(i % 4), i, i + 1)).collect();
+        let [least, spared] = [0, usize::MAX / 2].map(|spare| plan_storages(&values, spare));
+        let more = spared.arena_len - least.arena_len;
+        assert!(more > 0);
+        assert_eq!(plan_storages(&values, more).arena_len, spared.arena_len);
+        assert_eq!(plan_storages(&values, more - 1).arena_len, least.arena_len);
+        for (i, a) in values.iter().enumerate() {
+            let x = &spared.slots[i];
+            assert!(!x.clears_border, "nothing writes to the border of {x:?}");
+            for (b, y) in values.iter().zip(&spared.slots).skip(i + 1) {
+                let is_apart = x.end() <= y.offset || y.end() <= x.offset;
+                let is_shared = x.offset == y.offset && a.is_alike(b) && !a.lives_with(b);
+                assert!(is_apart || is_shared, "{x:?} and {y:?}");
+            }
+        }
+        let meets_in_border = |plan: &Plan| plan.slots.iter().any(|slot| slot.clears_border);
+        assert!(meets_in_border(&least));
+    }
+
+    #[test]
+    fn bytes_with_different_zeros_do_not_share_a_place() {
+        let bytes = |zero_point: u8, first: usize| Storage {
+            grid: Some(Quantizer { scale: 1.0, zero_point }),
+            ..value(64, 1, first, first)
+        };
+        let plan = plan_storages(&[bytes(0, 0), bytes(0, 1), bytes(3, 2)], usize::MAX / 2);
+        let [first, second, third] = [0, 1, 2].map(|index| plan.slots[index]);
+        assert_eq!((first.offset, first.clears_border), (second.offset, false));
+        assert!(third.offset >= first.end() && third.clears_border);
+    }
+
+    #[test]
     fn a_chain_needs_two_places() {
         let values: Vec<Storage> = (0..10).map(|i| value(64, 0, i, i + 1)).collect();
-        assert_eq!(plan_storages(&values).arena_len, 128);
+        assert_eq!(plan_storages(&values, 0).arena_len, 128);
     }
 }

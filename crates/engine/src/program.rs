@@ -15,7 +15,7 @@ use crate::gates::gate_factors;
 use crate::int8::Int8;
 use crate::lower::Lowered;
 use crate::memory::allocate;
-use crate::plan::{Plan, PlanSummary, Storage, plan};
+use crate::plan::{Plan, PlanSummary, SPARE_FLOATS, Storage, plan};
 use crate::profile::StepTime;
 use crate::stages::Stage;
 use crate::step::{Action, Run, Step, ValueId};
@@ -76,7 +76,17 @@ pub(crate) struct Program {
 impl Program {
     /// Gives every value its place and allocates.
     pub(crate) fn new(engine: &Engine, lowered: Lowered) -> Result<Self, EngineError> {
-        let plan = plan(&lowered.storages, &lowered.views);
+        Self::with(engine, lowered, false)
+    }
+
+    /// The same, led by whoever runs it instead of handed to the pool: for forward passes, whose steps may be shorter than the
+    /// way to the pool and back. Their kernels have no loops but those of a crew.
+    pub(crate) fn led(engine: &Engine, lowered: Lowered) -> Result<Self, EngineError> {
+        Self::with(engine, lowered, true)
+    }
+
+    fn with(engine: &Engine, lowered: Lowered, is_led: bool) -> Result<Self, EngineError> {
+        let plan = plan(&lowered.storages, &lowered.views, if is_led { SPARE_FLOATS } else { 0 });
         let mut store = allocate("the parameters", lowered.store.len())?;
         store.copy_from_slice(&lowered.store);
         let loads = |step: &&Step| matches!(step.action, Action::Load | Action::Int8(Int8::Load));
@@ -94,14 +104,8 @@ impl Program {
             scratch: allocate("the working memory", lowered.scratch_len)?,
             images,
             gates: lowered.gates,
-            is_led: false,
+            is_led,
         })
-    }
-
-    /// The same program, led by whoever runs it instead of handed to the pool: for forward passes, whose steps may be
-    /// shorter than the way to the pool and back. Their kernels have no loops but those of a crew.
-    pub(crate) fn led(self) -> Self {
-        Self { is_led: true, ..self }
     }
 
     /// Images of a batch.

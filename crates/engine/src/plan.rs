@@ -11,7 +11,7 @@ const ALIGNMENT: usize = 16;
 ///
 /// A thread has the same part of each of them. Where threads have caches of their own, a line costs several times as much that
 /// another thread has written last. Zeros around a map stay zero, too.
-pub(crate) const SPARE_FLOATS: usize = 16 << 20;
+pub(crate) const SPARE_FLOATS: usize = 64 << 20;
 
 /// Memory to be given a place: that of one value, or of several whose channels lie side by side.
 #[derive(Clone, Debug)]

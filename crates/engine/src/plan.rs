@@ -1,5 +1,7 @@
 //! Where every value lives: one arena, shared by values whose lifetimes do not meet.
 
+use std::ops::Range;
+
 use residuum_kernels::conv::SLACK;
 use residuum_tensor::{MapLayout, Quantizer};
 
@@ -7,11 +9,55 @@ use crate::step::ValueId;
 
 /// Values start at multiples of this many floats, a cache line.
 const ALIGNMENT: usize = 16;
-/// Most floats that a forward pass takes beyond the least, so that places are shared by values of one layout only.
-///
-/// A thread has the same part of each of them. Where threads have caches of their own, a line costs several times as much that
-/// another thread has written last. Zeros around a map stay zero, too.
-pub(crate) const SPARE_FLOATS: usize = 64 << 20;
+/// Floats that a plan may take beyond the least, so that fewer values share their places.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spare {
+    /// So many.
+    Floats(usize),
+    /// A part of the least, one of so many.
+    Part(usize),
+}
+
+impl Spare {
+    /// For forward passes: little beside what training takes.
+    pub(crate) const INFERENCE: Self = Self::Floats(64 << 20);
+    /// For training, where memory bounds the batch.
+    pub(crate) const TRAINING: Self = Self::Part(8);
+
+    fn floats(self, least: usize) -> usize {
+        match self {
+            Self::Floats(floats) => floats,
+            Self::Part(parts) => least / parts,
+        }
+    }
+}
+
+/// Which values may share a place if their lifetimes do not meet.
+#[derive(Clone, Copy, Debug)]
+enum Sharing {
+    /// Those of one layout. A thread has the same part of each; where threads have caches of their own, a line costs several times
+    /// as much that another thread has written last.
+    Alike,
+    /// Those of one layout, and those without a border: zeros around a map stay zero.
+    Borderless,
+    /// All.
+    Any,
+}
+
+impl Sharing {
+    /// From the fastest to the smallest.
+    const ALL: [Self; 3] = [Self::Alike, Self::Borderless, Self::Any];
+
+    /// Whether no byte may belong to both values.
+    fn separates(self, a: &Storage, b: &Storage) -> bool {
+        let is_shared = match self {
+            Self::Alike => a.is_alike(b),
+            Self::Borderless => a.is_alike(b) || a.layout.border + b.layout.border == 0,
+            Self::Any => true,
+        };
+        !is_shared || a.lives_with(b)
+    }
+}
 
 /// Memory to be given a place: that of one value, or of several whose channels lie side by side.
 #[derive(Clone, Debug)]
@@ -123,9 +169,9 @@ impl PlanSummary {
     }
 }
 
-/// Places the storages where they meet none that lives at the same time, and the views in them. With at most `spare` floats more
-/// than the least, no place is shared by values of different layouts.
-pub(crate) fn plan(storages: &[Storage], views: &[View], spare: usize) -> Plan {
+/// Places the storages where they meet none that lives at the same time, and the views in them: each place shared by as few kinds of
+/// values as what is to spare allows.
+pub(crate) fn plan(storages: &[Storage], views: &[View], spare: Spare) -> Plan {
     let Plan { slots: places, arena_len } = plan_storages(storages, spare);
     let slots = views
         .iter()
@@ -148,13 +194,17 @@ pub(crate) fn plan(storages: &[Storage], views: &[View], spare: usize) -> Plan {
     Plan { slots, arena_len }
 }
 
-fn plan_storages(values: &[Storage], spare: usize) -> Plan {
+fn plan_storages(values: &[Storage], spare: Spare) -> Plan {
+    let plans = Sharing::ALL.map(|sharing| place(values, sharing));
     let arena_len = |offsets: &[usize]| {
         values.iter().zip(offsets).map(|(value, offset)| offset + value.floats()).max().unwrap_or(0)
     };
-    let [closest, apart] = [closest(values), apart(values)];
-    let offsets = if arena_len(&apart) <= arena_len(&closest) + spare { apart } else { closest };
-    let placed = || values.iter().zip(&offsets);
+    let lens = plans.each_ref().map(|offsets| arena_len(offsets));
+    let [.., least] = lens;
+    let most = least.saturating_add(spare.floats(least));
+    let chosen = lens.iter().position(|&len| len <= most).unwrap_or(Sharing::ALL.len() - 1);
+    let (offsets, arena_len) = (&plans[chosen], lens[chosen]);
+    let placed = || values.iter().zip(offsets);
     let slots = placed()
         .map(|(value, &offset)| {
             let is_changed = placed().any(|(other, &start)| {
@@ -167,7 +217,7 @@ fn plan_storages(values: &[Storage], spare: usize) -> Plan {
             Slot { offset, len: value.floats(), layout, grid, clears_border, group_step: 0 }
         })
         .collect();
-    Plan { slots, arena_len: arena_len(&offsets) }
+    Plan { slots, arena_len }
 }
 
 /// The indices of the values, the largest first.
@@ -177,55 +227,52 @@ fn by_size(values: &[Storage]) -> Vec<usize> {
     order
 }
 
-/// Offsets of the values, each the lowest at which it meets none that lives at the same time.
-fn closest(values: &[Storage]) -> Vec<usize> {
-    let mut offsets: Vec<Option<usize>> = vec![None; values.len()];
+/// Offsets of the values: each that of one of its layout where it can be, or else the lowest.
+fn place(values: &[Storage], sharing: Sharing) -> Vec<usize> {
+    let mut offsets = vec![0; values.len()];
     let mut placed: Vec<usize> = Vec::with_capacity(values.len());
     for index in by_size(values) {
-        let offset = lowest_gap(&values[index], values, &offsets, &placed);
-        offsets[index] = Some(offset);
-        let at = placed.partition_point(|&other| offsets[other] < Some(offset));
-        placed.insert(at, index);
-    }
-    offsets.into_iter().map(Option::unwrap_or_default).collect()
-}
-
-/// Offsets of the values, the same for two of them only where these are alike.
-fn apart(values: &[Storage]) -> Vec<usize> {
-    let mut offsets = vec![0; values.len()];
-    let mut places: Vec<(usize, Vec<usize>)> = Vec::new();
-    let mut end: usize = 0;
-    for index in by_size(values) {
         let value = &values[index];
-        let is_free = |holders: &[usize]| {
-            let mut holders = holders.iter().map(|&holder| &values[holder]);
-            holders.all(|holder| holder.is_alike(value) && !holder.lives_with(value))
-        };
-        if let Some((offset, holders)) = places.iter_mut().find(|(_, holders)| is_free(holders)) {
-            offsets[index] = *offset;
-            holders.push(index);
-        } else {
-            offsets[index] = end.next_multiple_of(ALIGNMENT);
-            end = offsets[index] + value.floats();
-            places.push((offsets[index], vec![index]));
-        }
+        let taken: Vec<Range<usize>> = placed
+            .iter()
+            .filter(|&&other| sharing.separates(value, &values[other]))
+            .map(|&other| offsets[other]..offsets[other] + values[other].floats())
+            .collect();
+        let alike =
+            placed.iter().filter(|&&other| values[other].is_alike(value)).map(|&other| offsets[other]);
+        let offset =
+            first_free(value.floats(), &taken, alike).unwrap_or_else(|| lowest_gap(value.floats(), &taken));
+        offsets[index] = offset;
+        let at = placed.partition_point(|&other| offsets[other] < offset);
+        placed.insert(at, index);
     }
     offsets
 }
 
-/// The lowest offset at which `value` fits between the values that live when it does; `placed` is sorted
-/// by offset.
-fn lowest_gap(value: &Storage, values: &[Storage], offsets: &[Option<usize>], placed: &[usize]) -> usize {
-    let mut offset = 0;
-    for &other in placed {
-        let (start, neighbour) = (offsets[other].unwrap_or(0), &values[other]);
-        if !neighbour.lives_with(value) {
-            continue;
+/// The first of the offsets at which so many floats meet none of the ranges; both are in their order.
+fn first_free(
+    floats: usize,
+    taken: &[Range<usize>],
+    mut offsets: impl Iterator<Item = usize>,
+) -> Option<usize> {
+    let mut ranges = taken.iter().peekable();
+    let mut end = 0;
+    offsets.find(|&offset| {
+        while let Some(range) = ranges.next_if(|range| range.start < offset + floats) {
+            end = end.max(range.end);
         }
-        if offset + value.floats() <= start {
+        end <= offset
+    })
+}
+
+/// The lowest offset of so many floats outside of the ranges, which are in the order of their starts.
+fn lowest_gap(floats: usize, taken: &[Range<usize>]) -> usize {
+    let mut offset = 0;
+    for range in taken {
+        if offset + floats <= range.start {
             break;
         }
-        offset = offset.max((start + neighbour.floats()).next_multiple_of(ALIGNMENT));
+        offset = offset.max(range.end.next_multiple_of(ALIGNMENT));
     }
     offset
 }
@@ -233,6 +280,8 @@ fn lowest_gap(value: &Storage, values: &[Storage], offsets: &[Option<usize>], pl
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLENTY: Spare = Spare::Floats(usize::MAX / 2);
 
     fn value(len: usize, border: usize, first: usize, last: usize) -> Storage {
         Storage { layout: MapLayout::new(1, 1, len, 1, border), grid: None, first, last }
@@ -251,7 +300,7 @@ mod tests {
                 value(1 + random(1000) as usize, random(2) as usize, first, first + random(10) as usize)
             })
             .collect();
-        let plan = plan_storages(&values, 0);
+        let plan = plan_storages(&values, Spare::Floats(0));
         for (i, a) in values.iter().enumerate() {
             for (j, b) in values.iter().enumerate().skip(i + 1) {
                 let (x, y) = (&plan.slots[i], &plan.slots[j]);
@@ -264,27 +313,65 @@ mod tests {
         assert!(plan.arena_len < sum / 2, "lifetimes of a fifth of the run share little: {}", plan.arena_len);
     }
 
+    /// Six values of either length, every second pair of them with a border; each lives together with the one before it.
+    fn mixed() -> Vec<Storage> {
+        let border = |index: usize| usize::from(index % 4 < 2);
+        (0..12).map(|i| value(if i < 6 { 64 } else { 32 }, border(i), i, i + 1)).collect()
+    }
+
+    /// Whether two values overlap anywhere but in a place of their layout.
+    fn overlap(values: &[Storage], plan: &Plan, i: usize, j: usize) -> bool {
+        let (x, y) = (&plan.slots[i], &plan.slots[j]);
+        let is_apart = x.end() <= y.offset || y.end() <= x.offset;
+        let is_shared =
+            x.offset == y.offset && values[i].is_alike(&values[j]) && !values[i].lives_with(&values[j]);
+        !is_apart && !is_shared
+    }
+
     #[test]
     fn with_floats_to_spare_only_values_of_one_layout_share_a_place() {
-        let border = |index: usize| usize::from(index < 2);
-        let values: Vec<Storage> =
-            (0..12).map(|i| value(if i < 6 { 64 } else { 32 }, border(i % 4), i, i + 1)).collect();
-        let [least, spared] = [0, usize::MAX / 2].map(|spare| plan_storages(&values, spare));
-        let more = spared.arena_len - least.arena_len;
-        assert!(more > 0);
-        assert_eq!(plan_storages(&values, more).arena_len, spared.arena_len);
-        assert_eq!(plan_storages(&values, more - 1).arena_len, least.arena_len);
-        for (i, a) in values.iter().enumerate() {
-            let x = &spared.slots[i];
-            assert!(!x.clears_border, "nothing writes to the border of {x:?}");
-            for (b, y) in values.iter().zip(&spared.slots).skip(i + 1) {
-                let is_apart = x.end() <= y.offset || y.end() <= x.offset;
-                let is_shared = x.offset == y.offset && a.is_alike(b) && !a.lives_with(b);
-                assert!(is_apart || is_shared, "{x:?} and {y:?}");
+        let values = mixed();
+        let plan = plan_storages(&values, PLENTY);
+        for i in 0..values.len() {
+            assert!(!plan.slots[i].clears_border, "nothing writes to the border of {:?}", plan.slots[i]);
+            for j in i + 1..values.len() {
+                assert!(!overlap(&values, &plan, i, j), "{:?} and {:?}", plan.slots[i], plan.slots[j]);
             }
         }
+    }
+
+    #[test]
+    fn with_few_floats_to_spare_borders_stay_apart() {
+        let values = mixed();
+        let lens = Sharing::ALL.map(|sharing| {
+            let offsets = place(&values, sharing);
+            values.iter().zip(offsets).map(|(value, offset)| offset + value.floats()).max().unwrap()
+        });
+        let [most, fewer, least] = lens;
+        assert!(most > fewer && fewer > least, "{lens:?}");
+        let arena_len = |spare| plan_storages(&values, Spare::Floats(spare)).arena_len;
+        assert_eq!(arena_len(most - least), most);
+        assert_eq!(arena_len(most - least - 1), fewer);
+        assert_eq!(arena_len(fewer - least), fewer);
+        assert_eq!(arena_len(fewer - least - 1), least);
+        assert_eq!(plan_storages(&values, Spare::Part(least)).arena_len, least, "one float");
+        assert!(fewer < 2 * least && 2 * least < most);
+        assert_eq!(plan_storages(&values, Spare::Part(1)).arena_len, fewer, "as many again");
+
+        let plan = plan_storages(&values, Spare::Floats(fewer - least));
+        let mut shares = false;
+        for i in 0..values.len() {
+            assert!(!plan.slots[i].clears_border, "nothing writes to the border of {:?}", plan.slots[i]);
+            for j in i + 1..values.len() {
+                let is_mixed = overlap(&values, &plan, i, j);
+                shares |= is_mixed;
+                let has_border = values[i].layout.border + values[j].layout.border > 0;
+                assert!(!(is_mixed && has_border), "{:?} and {:?}", plan.slots[i], plan.slots[j]);
+            }
+        }
+        assert!(shares, "values without a border share places");
         let meets_in_border = |plan: &Plan| plan.slots.iter().any(|slot| slot.clears_border);
-        assert!(meets_in_border(&least));
+        assert!(meets_in_border(&plan_storages(&values, Spare::Floats(0))));
     }
 
     #[test]
@@ -293,7 +380,7 @@ mod tests {
             grid: Some(Quantizer { scale: 1.0, zero_point }),
             ..value(64, 1, first, first)
         };
-        let plan = plan_storages(&[bytes(0, 0), bytes(0, 1), bytes(3, 2)], usize::MAX / 2);
+        let plan = plan_storages(&[bytes(0, 0), bytes(0, 1), bytes(3, 2)], PLENTY);
         let [first, second, third] = [0, 1, 2].map(|index| plan.slots[index]);
         assert_eq!((first.offset, first.clears_border), (second.offset, false));
         assert!(third.offset >= first.end() && third.clears_border);
@@ -302,6 +389,6 @@ mod tests {
     #[test]
     fn a_chain_needs_two_places() {
         let values: Vec<Storage> = (0..10).map(|i| value(64, 0, i, i + 1)).collect();
-        assert_eq!(plan_storages(&values, 0).arena_len, 128);
+        assert_eq!(plan_storages(&values, Spare::Floats(0)).arena_len, 128);
     }
 }

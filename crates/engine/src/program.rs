@@ -15,7 +15,7 @@ use crate::gates::gate_factors;
 use crate::int8::Int8;
 use crate::lower::Lowered;
 use crate::memory::allocate;
-use crate::plan::{Plan, PlanSummary, SPARE_FLOATS, Storage, plan};
+use crate::plan::{Plan, PlanSummary, Spare, Storage, plan};
 use crate::profile::StepTime;
 use crate::stages::Stage;
 use crate::step::{Action, Run, Step, ValueId};
@@ -86,7 +86,8 @@ impl Program {
     }
 
     fn with(engine: &Engine, lowered: Lowered, is_led: bool) -> Result<Self, EngineError> {
-        let plan = plan(&lowered.storages, &lowered.views, if is_led { SPARE_FLOATS } else { 0 });
+        let spare = if is_led { Spare::INFERENCE } else { Spare::TRAINING };
+        let plan = plan(&lowered.storages, &lowered.views, spare);
         let mut store = allocate("the parameters", lowered.store.len())?;
         store.copy_from_slice(&lowered.store);
         let loads = |step: &&Step| matches!(step.action, Action::Load | Action::Int8(Int8::Load));

@@ -14,7 +14,9 @@ use crate::isa::Isa;
 /// Most rows of a task of the product; its part of the map stays in the second-level cache.
 pub(super) const MAX_ROWS: usize = 240;
 /// Fewest rows worth loading a panel of weights for, where there are enough.
-const MIN_ROWS: usize = 48;
+pub(super) const MIN_ROWS: usize = 48;
+/// The same where zeros are left out: a row takes half of the time, so that weights have to last for more of them.
+pub(super) const SPARSE_MIN_ROWS: usize = 96;
 /// Tasks that a layer should have at least, so that many cores find work.
 const TASKS: usize = 24;
 /// Multiply-adds that make a task of good size.
@@ -409,11 +411,23 @@ pub(super) struct Split {
     pub(super) min_tasks: usize,
 }
 
-/// Cuts rows first, down to [`MIN_ROWS`], then panels, then rows again where that is not enough.
-pub(super) fn split(rows: usize, panels: usize, macs: usize) -> Split {
+impl Split {
+    pub(super) const fn tasks(&self) -> usize {
+        self.row_blocks * self.panel_blocks
+    }
+
+    /// The block of rows and that of panels of a task. A thread has neighbouring tasks, and so the same pixels in every layer: what
+    /// it reads, it has written.
+    pub(super) const fn blocks(&self, task: usize) -> [usize; 2] {
+        [task / self.panel_blocks, task % self.panel_blocks]
+    }
+}
+
+/// Cuts rows first, down to `least_rows`, then panels, then rows again where that is not enough.
+pub(super) fn split(rows: usize, least_rows: usize, panels: usize, macs: usize) -> Split {
     let few = few_tasks(macs);
     let wanted = (macs / TASK_MACS).max(few).clamp(1, TASKS);
-    let mut row_blocks = even_blocks(rows.div_ceil(MAX_ROWS).max(wanted.min(rows / MIN_ROWS)));
+    let mut row_blocks = even_blocks(rows.div_ceil(MAX_ROWS).max(wanted.min(rows / least_rows)));
     let panel_blocks = wanted.div_ceil(row_blocks).clamp(1, panels.max(1));
     if row_blocks * panel_blocks < few {
         row_blocks = row_blocks.max(few.div_ceil(panel_blocks).min(2 * rows / MIN_ROWS));

@@ -175,8 +175,11 @@ impl Gemm {
         let (segments, chunks) = cut(&taps, channels, choose::chunk(panel_columns));
         let (grid, panels) = (phase.grid(dst), columns.div_ceil(panel_columns));
         let macs = grid.rows() * columns * channels * taps.len();
-        let rows = if tile.is_sparse() { 2 * grid.pairs() } else { grid.rows() };
-        let split = choose::split(rows, panels, macs);
+        let (rows, least_rows) = match tile.is_sparse() {
+            true => (2 * grid.pairs(), choose::SPARSE_MIN_ROWS),
+            false => (grid.rows(), choose::MIN_ROWS),
+        };
+        let split = choose::split(rows, least_rows, panels, macs);
         let dst = phase.walk(dst);
         Self {
             tile,
@@ -236,7 +239,7 @@ impl Gemm {
     }
 
     fn tasks(&self) -> usize {
-        self.groups * self.blocks() * self.split.panel_blocks
+        if self.blocks() == 0 { 0 } else { self.groups * self.split.tasks() }
     }
 }
 
@@ -292,8 +295,8 @@ impl Gemm {
     /// Task `index`; the sums of its blocks begin with `first_block`.
     fn run_task(&self, isa: Isa, index: usize, first_block: usize, operands: Operands<'_>) {
         let Operands { src, packed, epilogue, dst, norm, sums } = operands;
-        let Split { row_blocks, panel_blocks, .. } = self.split;
-        let (group, block) = (index / (row_blocks * panel_blocks), index % (row_blocks * panel_blocks));
+        let (group, index) = (index / self.split.tasks(), index % self.split.tasks());
+        let [block, panel_block] = self.split.blocks(index);
         let task = Task {
             gemm: self,
             src: Source::new(src),
@@ -301,10 +304,10 @@ impl Gemm {
             ends: epilogue.ends(self.phase, group * self.columns..(group + 1) * self.columns),
             dst,
             sums,
-            block: first_block + block % row_blocks,
+            block: first_block + block,
             group,
-            rows: self.rows(block % row_blocks),
-            panels: part(self.panels, block / row_blocks, panel_blocks),
+            rows: self.rows(block),
+            panels: part(self.panels, panel_block, self.split.panel_blocks),
             norm: None,
         };
         match norm {
@@ -447,8 +450,11 @@ impl Task<'_> {
         memory.source()
     }
 
-    /// The places of the rows that the next task has.
+    /// The places of the rows that the next task has, if it has others.
     fn following<'b>(&self, places: &'b mut [usize; MAX_ROWS]) -> &'b [usize] {
+        if self.panels.end < self.gemm.panels {
+            return &[];
+        }
         let end = (self.rows.end + self.rows.len()).min(self.gemm.grid.rows());
         let places = &mut places[..end - self.rows.end];
         if !places.is_empty() {

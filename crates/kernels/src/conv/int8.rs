@@ -193,7 +193,7 @@ impl Product {
         let segments: Vec<Segment> = segments.into_iter().map(fill).collect();
         let (grid, panels) = (Phase::ALL.grid(out), columns.div_ceil(panel_columns));
         // A product of bytes takes a fourth of the time of a product of floats.
-        let split = choose::split(grid.rows(), panels, shape.macs() / shape.groups / 4);
+        let split = choose::split(grid.rows(), choose::MIN_ROWS, panels, shape.macs() / shape.groups / 4);
         Self {
             tile,
             grid,
@@ -219,7 +219,7 @@ impl Product {
     }
 
     fn tasks(&self) -> usize {
-        if self.grid.rows() == 0 { 0 } else { self.groups * self.split.row_blocks * self.split.panel_blocks }
+        if self.grid.rows() == 0 { 0 } else { self.groups * self.split.tasks() }
     }
 
     /// One value for each column of all panels.
@@ -283,9 +283,9 @@ impl Task<'_> {
     fn panels<B: Bytes, const R: usize, const V: usize>(&self, simd: B) {
         let product = &self.conv.product;
         let Split { row_blocks, panel_blocks, .. } = product.split;
-        let (group, block) =
-            (self.index / (row_blocks * panel_blocks), self.index % (row_blocks * panel_blocks));
-        let rows = part(product.grid.rows(), block % row_blocks, row_blocks);
+        let (group, index) = (self.index / product.split.tasks(), self.index % product.split.tasks());
+        let [block, panel_block] = product.split.blocks(index);
+        let rows = part(product.grid.rows(), block, row_blocks);
         let (mut src, mut dst, mut residual) = ([0; MAX_ROWS], [0; MAX_ROWS], [0; MAX_ROWS]);
         let count = rows.len();
         product.grid.places(&product.src, rows.start, &mut src[..count]);
@@ -297,7 +297,7 @@ impl Task<'_> {
         for places in [&mut dst, &mut residual] {
             places[..count].iter_mut().for_each(|place| *place += group * product.columns);
         }
-        for p in part(product.panels, block / row_blocks, panel_blocks) {
+        for p in part(product.panels, panel_block, panel_blocks) {
             let column = p * product.panel_columns;
             let constants = group * product.panels * product.panel_columns + column;
             let start = (group * product.panels + p) * product.panel_bytes();

@@ -137,7 +137,7 @@ impl Strassen {
             chunks: (0..count).map(|index| bound(index)..bound(index + 1)).collect(),
             panel_columns,
             strides,
-            split: choose::split(2 * pairs.len(), columns / panel_columns, macs),
+            split: choose::split(2 * pairs.len(), choose::MIN_ROWS, columns / panel_columns, macs),
         }
     }
 
@@ -189,9 +189,9 @@ impl Strassen {
             return;
         }
         let memory_len = self.working_memory(operands.norm.is_some()).thread;
-        tasks::for_each(row_blocks * panel_blocks, min_tasks, |index| {
+        tasks::for_each(self.split.tasks(), min_tasks, |index| {
             tasks::with_memory(memory_len, |memory| {
-                let block = index % row_blocks;
+                let [block, panel_block] = self.split.blocks(index);
                 self.isa.run(Task {
                     plan: self,
                     src: Source::new(operands.src),
@@ -202,7 +202,7 @@ impl Strassen {
                     sums: operands.sums,
                     block,
                     pairs: part(self.pairs.len(), block, row_blocks),
-                    panels: part(self.panels(), index / row_blocks, panel_blocks),
+                    panels: part(self.panels(), panel_block, panel_blocks),
                     memory,
                 });
             });

@@ -15,8 +15,8 @@ use crate::isa::Isa;
 pub(super) const MAX_ROWS: usize = 240;
 /// Fewest rows worth loading a panel of weights for, where there are enough.
 pub(super) const MIN_ROWS: usize = 48;
-/// The same where zeros are left out: a row takes half of the time, so that weights have to last for more of them.
-pub(super) const SPARSE_MIN_ROWS: usize = 96;
+/// The same of rows in pairs, which take half of the time: weights have to last for more of them.
+const MIN_ROWS_IN_PAIRS: usize = 96;
 /// Tasks that a layer should have at least, so that many cores find work.
 const TASKS: usize = 24;
 /// Multiply-adds that make a task of good size.
@@ -77,6 +77,11 @@ const WINOGRAD_OUTER_TILES: usize = 16;
 pub(super) const WINOGRAD_BLOCK: usize = 32;
 /// Fewest tiles of a block where that gives more tasks.
 const WINOGRAD_LEAST_BLOCK: usize = 8;
+/// The same of a task whose filters come from memory, and the floats of filters and of transformed inputs that the second-level
+/// cache holds.
+const WINOGRAD_GOOD_BLOCK: usize = 24;
+const WINOGRAD_CACHED_FILTERS: usize = 1 << 18;
+const WINOGRAD_CACHED_INPUTS: usize = 1 << 17;
 /// Output channels that a block is multiplied by before the next transform.
 const WINOGRAD_COLUMNS: usize = 128;
 /// The same where there is one block of tiles only, whose columns threads share.
@@ -278,13 +283,20 @@ pub(super) struct WinogradSplit {
 }
 
 /// Cuts tiles into even blocks, and output channels only where that gives few tasks. Where both give few, blocks are
-/// smaller, though every block reads all filters.
-pub(super) fn winograd_split(tiles: usize, column_blocks: usize, macs: usize) -> WinogradSplit {
+/// smaller, though every block reads all filters: `depth` of them for each column.
+pub(super) fn winograd_split(
+    tiles: usize,
+    depth: usize,
+    columns: usize,
+    column_blocks: usize,
+) -> WinogradSplit {
     let mut tile_blocks = even_blocks(tiles.div_ceil(WINOGRAD_BLOCK));
     let column_parts = WINOGRAD_TASKS.div_ceil(tile_blocks).min(column_blocks).max(1);
     if column_parts == 1 {
-        let wanted = few_tasks(macs).min(tiles / WINOGRAD_LEAST_BLOCK);
-        tile_blocks = tile_blocks.max(wanted);
+        let comes_from_memory = depth * columns > WINOGRAD_CACHED_FILTERS;
+        let is_good = comes_from_memory && WINOGRAD_GOOD_BLOCK * depth <= WINOGRAD_CACHED_INPUTS;
+        let least = if is_good { WINOGRAD_GOOD_BLOCK } else { WINOGRAD_LEAST_BLOCK };
+        tile_blocks = tile_blocks.max(few_tasks(tiles * depth * columns).min(tiles / least));
     }
     WinogradSplit { tile_blocks, column_parts }
 }
@@ -342,6 +354,14 @@ impl Tile {
             Self::R9V3 => 3,
             Self::R6V4 | Self::R1V4 | Self::R2V4 => 4,
             Self::R1V8 | Self::R2V8 => 8,
+        }
+    }
+
+    /// Fewest rows of a task. One by one they are cut as in the direct way, for sums of outputs are taken by task.
+    pub(super) const fn least_rows(self) -> usize {
+        match self {
+            Self::R2V8 | Self::R2V4 => MIN_ROWS_IN_PAIRS,
+            _ => MIN_ROWS,
         }
     }
 

@@ -175,11 +175,8 @@ impl Gemm {
         let (segments, chunks) = cut(&taps, channels, choose::chunk(panel_columns));
         let (grid, panels) = (phase.grid(dst), columns.div_ceil(panel_columns));
         let macs = grid.rows() * columns * channels * taps.len();
-        let (rows, least_rows) = match tile.is_sparse() {
-            true => (2 * grid.pairs(), choose::SPARSE_MIN_ROWS),
-            false => (grid.rows(), choose::MIN_ROWS),
-        };
-        let split = choose::split(rows, least_rows, panels, macs);
+        let rows = if tile.is_sparse() { 2 * grid.pairs() } else { grid.rows() };
+        let split = choose::split(rows, tile.least_rows(), panels, macs);
         let dst = phase.walk(dst);
         Self {
             tile,

@@ -78,7 +78,7 @@ impl Winograd {
             block_panels,
         });
         let macs = tiling.len() * packing.depth() * columns;
-        let split = choose::winograd_split(tiling.len(), packing.blocks(), macs);
+        let split = choose::winograd_split(tiling.len(), packing.depth(), columns, packing.blocks());
         let most_tiles = tiling.len().div_ceil(split.tile_blocks);
         let whole = channels.next_multiple_of(isa.lanes());
         let (phase, v_row) = match form {

@@ -9,6 +9,7 @@ use crate::step::ValueId;
 
 /// Values start at multiples of this many floats, a cache line.
 const ALIGNMENT: usize = 16;
+
 /// Floats that a plan may take beyond the least, so that fewer values share their places.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Spare {

@@ -77,10 +77,11 @@ const WINOGRAD_OUTER_TILES: usize = 16;
 pub(super) const WINOGRAD_BLOCK: usize = 32;
 /// Fewest tiles of a block where that gives more tasks.
 const WINOGRAD_LEAST_BLOCK: usize = 8;
-/// The same of a task whose filters come from memory, and the floats of filters and of transformed inputs that the second-level
-/// cache holds.
+/// The same where filters come from memory for every block.
 const WINOGRAD_GOOD_BLOCK: usize = 24;
+/// Floats of transformed filters that the second-level cache keeps from block to block.
 const WINOGRAD_CACHED_FILTERS: usize = 1 << 18;
+/// Floats of transformed inputs that it keeps while filters go through it.
 const WINOGRAD_CACHED_INPUTS: usize = 1 << 17;
 /// Output channels that a block is multiplied by before the next transform.
 const WINOGRAD_COLUMNS: usize = 128;
@@ -357,7 +358,7 @@ impl Tile {
         }
     }
 
-    /// Fewest rows of a task. One by one they are cut as in the direct way, for sums of outputs are taken by task.
+    /// Fewest rows of a task. One by one as many as in the direct way: sums of outputs are taken by task, and so are their bits.
     pub(super) const fn least_rows(self) -> usize {
         match self {
             Self::R2V8 | Self::R2V4 => MIN_ROWS_IN_PAIRS,
@@ -432,6 +433,7 @@ pub(super) struct Split {
 }
 
 impl Split {
+    /// Of a group of channels.
     pub(super) const fn tasks(&self) -> usize {
         self.row_blocks * self.panel_blocks
     }

@@ -203,7 +203,7 @@ fn plan_storages(values: &[Storage], spare: Spare) -> Plan {
     let lens = plans.each_ref().map(|offsets| arena_len(offsets));
     let [.., least] = lens;
     let most = least.saturating_add(spare.floats(least));
-    let chosen = lens.iter().position(|&len| len <= most).unwrap_or(Sharing::ALL.len() - 1);
+    let chosen = lens.iter().position(|&len| len <= most).expect("the least is affordable");
     let (offsets, arena_len) = (&plans[chosen], lens[chosen]);
     let placed = || values.iter().zip(offsets);
     let slots = placed()

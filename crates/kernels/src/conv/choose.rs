@@ -438,10 +438,11 @@ impl Split {
         self.row_blocks * self.panel_blocks
     }
 
-    /// The block of rows and that of panels of a task. A thread has neighbouring tasks, and so the same pixels in every layer: what
-    /// it reads, it has written.
-    pub(super) const fn blocks(&self, task: usize) -> [usize; 2] {
-        [task / self.panel_blocks, task % self.panel_blocks]
+    /// The group, the block of rows and that of panels of a task. A thread has neighbouring tasks, and so the same pixels in every
+    /// layer: what it reads, it has written.
+    pub(super) const fn blocks(&self, task: usize) -> [usize; 3] {
+        let rows = task / self.panel_blocks;
+        [rows / self.row_blocks, rows % self.row_blocks, task % self.panel_blocks]
     }
 }
 

@@ -292,8 +292,7 @@ impl Gemm {
     /// Task `index`; the sums of its blocks begin with `first_block`.
     fn run_task(&self, isa: Isa, index: usize, first_block: usize, operands: Operands<'_>) {
         let Operands { src, packed, epilogue, dst, norm, sums } = operands;
-        let (group, index) = (index / self.split.tasks(), index % self.split.tasks());
-        let [block, panel_block] = self.split.blocks(index);
+        let [group, block, panel_block] = self.split.blocks(index);
         let task = Task {
             gemm: self,
             src: Source::new(src),

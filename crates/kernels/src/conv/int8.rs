@@ -283,8 +283,7 @@ impl Task<'_> {
     fn panels<B: Bytes, const R: usize, const V: usize>(&self, simd: B) {
         let product = &self.conv.product;
         let Split { row_blocks, panel_blocks, .. } = product.split;
-        let (group, index) = (self.index / product.split.tasks(), self.index % product.split.tasks());
-        let [block, panel_block] = product.split.blocks(index);
+        let [group, block, panel_block] = product.split.blocks(self.index);
         let rows = part(product.grid.rows(), block, row_blocks);
         let (mut src, mut dst, mut residual) = ([0; MAX_ROWS], [0; MAX_ROWS], [0; MAX_ROWS]);
         let count = rows.len();

@@ -191,7 +191,7 @@ impl Strassen {
         let memory_len = self.working_memory(operands.norm.is_some()).thread;
         tasks::for_each(self.split.tasks(), min_tasks, |index| {
             tasks::with_memory(memory_len, |memory| {
-                let [block, panel_block] = self.split.blocks(index);
+                let [_, block, panel_block] = self.split.blocks(index);
                 self.isa.run(Task {
                     plan: self,
                     src: Source::new(operands.src),

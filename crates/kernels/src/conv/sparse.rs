@@ -27,7 +27,7 @@ use crate::isa::{Kernel, Simd};
 pub(super) const MOST_ROWS: usize = 2;
 
 /// How many rows ahead the maps are fetched.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 /// Steps that a mask has bits for.
 const MASK: usize = u64::BITS as usize;
@@ -84,40 +84,52 @@ impl<const R: usize, const V: usize> SparseRows<'_, R, V> {
     /// The first `columns` columns of all rows; the last one of an image may be left alone.
     #[inline(always)]
     fn rows<S: Simd>(&self, simd: S, columns: usize) {
-        let (mut row, mut place) = (0, self.images.first);
-        while row < self.rows.src.len() {
-            let height = R.min(self.images.rows - place);
+        let count = self.rows.src.len();
+        let depth: usize = self.panel.segments.iter().map(|segment| segment.len).sum();
+        // Every row fetches its part of the next panel.
+        let lines = (depth * V * S::LANES / LINE).div_ceil(count);
+        let (mut row, mut left) = (0, self.images.rows - self.images.first);
+        while row < count {
+            let height = R.min(left);
+            for row in row..row + height {
+                for line in row * lines..(row + 1) * lines {
+                    simd.prefetch_early(self.panel.next, line * LINE);
+                }
+                self.fetch(simd, (row + AHEAD).min(count - 1));
+            }
             if height == R {
                 self.some_rows::<S, R>(simd, row, columns);
             } else {
                 self.some_rows::<S, 1>(simd, row, columns);
             }
             row += height;
-            place = (place + height) % self.images.rows;
+            left -= height;
+            if left == 0 {
+                left = self.images.rows;
+            }
         }
     }
 
     /// The same of `N` rows from row `first` on.
     #[inline(always)]
     fn some_rows<S: Simd, const N: usize>(&self, simd: S, first: usize, columns: usize) {
-        let (panel, count) = (self.panel, self.rows.src.len());
-        let depth: usize = panel.segments.iter().map(|segment| segment.len).sum();
-        let lines = (depth * V * S::LANES / LINE).div_ceil(count);
-        for row in first..first + N {
-            for line in row * lines..(row + 1) * lines {
-                simd.prefetch_early(panel.next, line * LINE);
-            }
-            self.fetch(simd, (row + AHEAD).min(count - 1));
-        }
+        let (panel, rows) = (self.panel, &self.rows);
         let acc = self.sums::<S, N>(simd, first, columns);
+        let bias = match (panel.is_last, panel.finish.bias) {
+            // SAFETY: there is a bias for each column, by the contract.
+            (true, Some(bias)) => unsafe { load(simd, bias, panel.column, columns) },
+            _ => [simd.zero(); V],
+        };
         for r in 0..N {
-            // SAFETY: the columns exist and are ours, by the contract.
-            unsafe { store(simd, acc[r], panel.dst, self.rows.dst[first + r] + panel.column, columns) };
-        }
-        if panel.is_last {
-            for row in first..first + N {
-                self.finish(simd, row, columns);
+            let mut out = acc[r];
+            if panel.is_last {
+                let (residual, mask) =
+                    (rows.residual[first + r] + panel.column, rows.mask[first + r] + panel.column);
+                // SAFETY: the columns exist in all maps, by the contract.
+                out = unsafe { finish(simd, &panel.finish, out, bias, residual, mask, columns) };
             }
+            // SAFETY: the columns exist and are ours, by the contract.
+            unsafe { store(simd, out, panel.dst, rows.dst[first + r] + panel.column, columns) };
         }
     }
 
@@ -182,11 +194,12 @@ impl<const R: usize, const V: usize> SparseRows<'_, R, V> {
         let mut bits = [0; N];
         let mut shared = !0;
         for r in 0..N {
-            for step in (0..len).step_by(S::LANES) {
-                // SAFETY: the steps lie inside the run, by the contract.
-                let [x] = unsafe { load(simd, panel.src, starts[r] + step, len - step) };
-                bits[r] |= simd.nonzero(x) << step;
-            }
+            // As a constant, no vector has to be looked at.
+            bits[r] = if len == MASK {
+                self.nonzero(simd, starts[r], MASK)
+            } else {
+                self.nonzero(simd, starts[r], len)
+            };
             shared &= bits[r];
         }
         for step in Steps(shared) {
@@ -219,48 +232,49 @@ impl<const R: usize, const V: usize> SparseRows<'_, R, V> {
         acc
     }
 
-    /// Finishes the sum of a row where it has been stored: a loop over vectors in registers would have to be written out.
+    /// A bit for each of `len` floats of the map that is not zero.
     #[inline(always)]
-    fn finish<S: Simd>(&self, simd: S, row: usize, columns: usize) {
-        let (panel, rows) = (self.panel, &self.rows);
-        for first in (0..columns).step_by(S::LANES) {
-            let (column, columns) = (panel.column + first, columns - first);
-            let bias = match panel.finish.bias {
-                // SAFETY: there is a bias for each column, by the contract.
-                Some(bias) => unsafe { load(simd, bias, column, columns) },
-                None => [simd.zero()],
-            };
-            let at = rows.dst[row] + column;
-            let (residual, mask) = (rows.residual[row] + column, rows.mask[row] + column);
-            // SAFETY: the columns exist, by the contract.
-            let sum: [S::V; 1] = unsafe { load(simd, panel.dst.source(), at, columns) };
-            // SAFETY: they exist in all maps, by the contract.
-            let out = unsafe { finish(simd, &panel.finish, sum, bias, residual, mask, columns) };
-            // SAFETY: they exist and are ours, by the contract.
-            unsafe { store(simd, out, panel.dst, at, columns) };
+    fn nonzero<S: Simd>(&self, simd: S, start: usize, len: usize) -> u64 {
+        let mut bits = 0;
+        for step in (0..len).step_by(S::LANES) {
+            // SAFETY: the steps lie inside the run, by the contract.
+            let [x] = unsafe { load(simd, self.panel.src, start + step, len - step) };
+            bits |= simd.nonzero(x) << step;
         }
+        bits
     }
 
     /// Fetches what belongs to a row.
     #[inline(always)]
     fn fetch<S: Simd>(&self, simd: S, row: usize) {
         let (panel, rows) = (self.panel, &self.rows);
-        for column in (panel.column..panel.column + V * S::LANES).step_by(LINE) {
-            simd.prefetch_write(panel.dst, rows.dst[row] + column);
-            if panel.is_last {
-                let Finish { residual, mask, .. } = panel.finish;
-                for (map, places) in [(residual, rows.residual), (mask, rows.mask), (panel.other, rows.other)]
-                {
-                    if let Some(map) = map {
-                        simd.prefetch(map, places[row] + column);
-                    }
-                }
+        // Sums of the chunks before are in a cache.
+        if panel.is_first {
+            for column in (0..V * S::LANES).step_by(LINE) {
+                simd.prefetch_write(panel.dst, rows.dst[row] + panel.column + column);
             }
+        }
+        if panel.is_last {
+            self.fetch_others(simd, row);
         }
         if let Some(next) = rows.next.get(row) {
             for segment in panel.segments {
                 for step in (0..segment.len).step_by(LINE) {
                     simd.prefetch(panel.later, next + segment.offset + step);
+                }
+            }
+        }
+    }
+
+    /// Fetches what the outputs of a row are finished with.
+    #[inline(always)]
+    fn fetch_others<S: Simd>(&self, simd: S, row: usize) {
+        let (panel, rows) = (self.panel, &self.rows);
+        let Finish { residual, mask, .. } = panel.finish;
+        for (map, places) in [(residual, rows.residual), (mask, rows.mask), (panel.other, rows.other)] {
+            if let Some(map) = map {
+                for column in (0..V * S::LANES).step_by(LINE) {
+                    simd.prefetch(map, places[row] + panel.column + column);
                 }
             }
         }

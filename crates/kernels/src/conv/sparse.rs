@@ -87,7 +87,7 @@ impl<const R: usize, const V: usize> SparseRows<'_, R, V> {
         let count = self.rows.src.len();
         let depth: usize = self.panel.segments.iter().map(|segment| segment.len).sum();
         // Every row fetches its part of the next panel.
-        let lines = (depth * V * S::LANES / LINE).div_ceil(count);
+        let lines = (depth * V * S::LANES / LINE).div_ceil(count.max(1));
         let (mut row, mut left) = (0, self.images.rows - self.images.first);
         while row < count {
             let height = R.min(left);

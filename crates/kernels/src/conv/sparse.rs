@@ -20,7 +20,7 @@
 //! Rows one by one, in the order of the sum, are for CPUs with too few registers for two, and where the bits of the direct way are
 //! wanted: these have them, for what is left out is zero, unless the weight is not finite.
 
-use super::tile::{Finish, LINE, Panel, Rows, finish, load, store};
+use super::tile::{Finish, LINE, Panel, Rows, load, write};
 use crate::isa::{Kernel, Simd};
 
 /// Most rows whose sums the registers hold.
@@ -113,24 +113,9 @@ impl<const R: usize, const V: usize> SparseRows<'_, R, V> {
     /// The same of `N` rows from row `first` on.
     #[inline(always)]
     fn some_rows<S: Simd, const N: usize>(&self, simd: S, first: usize, columns: usize) {
-        let (panel, rows) = (self.panel, &self.rows);
         let acc = self.sums::<S, N>(simd, first, columns);
-        let bias = match (panel.is_last, panel.finish.bias) {
-            // SAFETY: there is a bias for each column, by the contract.
-            (true, Some(bias)) => unsafe { load(simd, bias, panel.column, columns) },
-            _ => [simd.zero(); V],
-        };
-        for r in 0..N {
-            let mut out = acc[r];
-            if panel.is_last {
-                let (residual, mask) =
-                    (rows.residual[first + r] + panel.column, rows.mask[first + r] + panel.column);
-                // SAFETY: the columns exist in all maps, by the contract.
-                out = unsafe { finish(simd, &panel.finish, out, bias, residual, mask, columns) };
-            }
-            // SAFETY: the columns exist and are ours, by the contract.
-            unsafe { store(simd, out, panel.dst, rows.dst[first + r] + panel.column, columns) };
-        }
+        // SAFETY: by the contract.
+        unsafe { write::<S, N, V>(simd, self.panel, &self.rows, first, acc, columns) };
     }
 
     /// The sums of `N` rows.

@@ -124,23 +124,23 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, panel: &Panel<'
     // that are written in two places.
     if R * V <= 24 && panel.columns >= V * S::LANES {
         // SAFETY: by the contract.
-        unsafe { write::<S, R, V>(simd, panel, &rows, dst, acc, V * S::LANES) };
+        unsafe { write::<S, R, V>(simd, panel, &rows, 0, acc, V * S::LANES) };
     } else {
         // SAFETY: by the contract.
-        unsafe { write::<S, R, V>(simd, panel, &rows, dst, acc, panel.columns) };
+        unsafe { write::<S, R, V>(simd, panel, &rows, 0, acc, panel.columns) };
     }
 }
 
-/// Finishes the sums where they end, and stores their first `columns` columns.
+/// Finishes the sums of `R` rows, from row `first` on, where they end, and stores their first `columns` columns.
 ///
 /// # Safety
 /// That of [`tile`].
 #[inline(always)]
-unsafe fn write<S: Simd, const R: usize, const V: usize>(
+pub(super) unsafe fn write<S: Simd, const R: usize, const V: usize>(
     simd: S,
     panel: &Panel<'_>,
     rows: &Rows<'_>,
-    dst: &[usize; R],
+    first: usize,
     acc: [[S::V; V]; R],
     columns: usize,
 ) {
@@ -152,12 +152,12 @@ unsafe fn write<S: Simd, const R: usize, const V: usize>(
     for r in 0..R {
         let mut out = acc[r];
         if panel.is_last {
-            let (residual, mask) = (rows.residual[r] + panel.column, rows.mask[r] + panel.column);
+            let [residual, mask] = [rows.residual, rows.mask].map(|places| places[first + r] + panel.column);
             // SAFETY: the columns exist in all maps, by the contract.
             out = unsafe { finish(simd, &panel.finish, out, bias, residual, mask, columns) };
         }
         // SAFETY: the columns exist and are ours, by the contract.
-        unsafe { store(simd, out, panel.dst, dst[r] + panel.column, columns) };
+        unsafe { store(simd, out, panel.dst, rows.dst[first + r] + panel.column, columns) };
     }
 }
 
